@@ -1,0 +1,2 @@
+//! Benchmarks against every peer that is found.
+fn main() {}

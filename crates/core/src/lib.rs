@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! A gateway without I/O: cryptokey routing, outbound and inbound path, gateway state machine.

@@ -1,0 +1,1 @@
+//! Threads that give the gateway its packets, its clock and its randomness.

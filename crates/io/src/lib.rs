@@ -1,0 +1,1 @@
+//! Linux: TUN, UDP, netlink, namespaces, clocks.

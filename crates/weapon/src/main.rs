@@ -1,0 +1,2 @@
+//! A userspace WireGuard gateway for Linux.
+fn main() {}
