@@ -1,2 +1,27 @@
 #![forbid(unsafe_code)]
 //! Bytes and their meaning: WireGuard messages, IP views, checksums, superpacket split and merge.
+//!
+//! Everything here works on slices that the caller owns: no I/O, no clock, no allocation. Lengths
+//! come from strangers, so arithmetic on them is done in `usize` and every index is checked first.
+
+/// Why bytes were refused.
+pub mod malformed;
+pub use malformed::Malformed;
+
+/// Where a datagram came from, and which of our addresses it came to.
+pub mod endpoint;
+pub use endpoint::{Endpoint, Source};
+
+/// WireGuard's four messages.
+pub mod message;
+
+/// IP protocol numbers and the fixed parts of IPv4 and IPv6 headers.
+pub mod ip;
+
+/// The flow of a packet, parsed once.
+pub mod flow;
+pub use flow::Flow;
+
+/// The header that Linux puts before each packet of a TUN device.
+pub mod vnet;
+pub use vnet::VnetHeader;

@@ -1,0 +1,89 @@
+//! IP protocol numbers and the fixed parts of IPv4 and IPv6 headers.
+
+/// IPv6 hop-by-hop options, RFC 8200 section 4.3.
+pub const HOP_BY_HOP: u8 = 0;
+/// ICMP for IPv4.
+pub const ICMP: u8 = 1;
+/// TCP.
+pub const TCP: u8 = 6;
+/// UDP.
+pub const UDP: u8 = 17;
+/// DCCP, whose header begins with two ports.
+pub const DCCP: u8 = 33;
+/// IPv6 routing header, RFC 8200 section 4.4.
+pub const ROUTING: u8 = 43;
+/// IPv6 fragment header, RFC 8200 section 4.5.
+pub const FRAGMENT: u8 = 44;
+/// IPsec authentication header, RFC 4302.
+pub const AUTHENTICATION: u8 = 51;
+/// ICMP for IPv6.
+pub const ICMPV6: u8 = 58;
+/// IPv6 destination options, RFC 8200 section 4.6.
+pub const DESTINATION_OPTIONS: u8 = 60;
+/// SCTP, whose header begins with two ports.
+pub const SCTP: u8 = 132;
+/// IPv6 mobility header, RFC 6275 section 6.1.
+pub const MOBILITY: u8 = 135;
+/// UDP-Lite, whose header begins with two ports.
+pub const UDP_LITE: u8 = 136;
+
+/// An IPv4 header without options, in bytes.
+pub const V4_HEADER_LEN: usize = 20;
+/// An IPv6 header without extensions, in bytes.
+pub const V6_HEADER_LEN: usize = 40;
+/// The longest IP packet that is no jumbogram, in bytes.
+pub const TOTAL_LEN_MAX: usize = 65535;
+
+/// "Don't fragment" in the 16 bits at [`V4_FRAGMENT`].
+pub(crate) const V4_DF: u16 = 0x4000;
+/// "More fragments" and the offset, in the same 16 bits.
+pub(crate) const V4_FRAGMENT_MASK: u16 = 0x3fff;
+
+/// Offsets into an IPv4 header.
+pub(crate) const V4_TOTAL_LEN: usize = 2;
+pub(crate) const V4_ID: usize = 4;
+pub(crate) const V4_FRAGMENT: usize = 6;
+pub(crate) const V4_TTL: usize = 8;
+pub(crate) const V4_PROTOCOL: usize = 9;
+pub(crate) const V4_CHECKSUM: usize = 10;
+pub(crate) const V4_SOURCE: usize = 12;
+pub(crate) const V4_DESTINATION: usize = 16;
+
+/// Offsets into an IPv6 header.
+pub(crate) const V6_PAYLOAD_LEN: usize = 4;
+pub(crate) const V6_NEXT_HEADER: usize = 6;
+pub(crate) const V6_HOP_LIMIT: usize = 7;
+pub(crate) const V6_SOURCE: usize = 8;
+pub(crate) const V6_DESTINATION: usize = 24;
+
+/// The big-endian `u16` at `at`.
+///
+/// # Panics
+/// When it lies outside `bytes`.
+pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
+    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+/// The big-endian `u32` at `at`.
+///
+/// # Panics
+/// When it lies outside `bytes`.
+pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// Writes `value` big-endian at `at`.
+///
+/// # Panics
+/// When it lies outside `bytes`.
+pub(crate) fn put16(bytes: &mut [u8], at: usize, value: u16) {
+    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+}
+
+/// Writes `value` big-endian at `at`.
+///
+/// # Panics
+/// When it lies outside `bytes`.
+pub(crate) fn put32(bytes: &mut [u8], at: usize, value: u32) {
+    bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+}
