@@ -22,6 +22,19 @@ pub mod ip;
 pub mod flow;
 pub use flow::Flow;
 
+/// The internet checksum.
+pub mod checksum;
+
+/// The fixed part of a TCP header.
+pub mod tcp;
+
+/// The UDP header.
+pub mod udp;
+
 /// The header that Linux puts before each packet of a TUN device.
 pub mod vnet;
 pub use vnet::VnetHeader;
+
+/// Superpackets into segments.
+pub mod split;
+pub use split::{SEGMENTS_MAX, Superpacket};

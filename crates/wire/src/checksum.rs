@@ -1,0 +1,140 @@
+//! HOT The internet checksum, RFC 1071: ones' complement sums that fold to 16 bits.
+//!
+//! Sums are accumulated as native-endian 32-bit words in 64 bits, so that carries need no care and
+//! the compiler can use vectors; RFC 1071 section 2(B) shows that only the folded result must be
+//! brought into network order. A `u64` holds the sum of 16 GB.
+
+use core::net::IpAddr;
+
+/// The sum of `bytes`, to be added to other sums and [`fold`]ed.
+///
+/// `bytes` must begin at an even offset of what is being checksummed; an odd last byte is taken as
+/// if a zero followed.
+pub fn partial(bytes: &[u8]) -> u64 {
+    // Eight independent lanes let the additions of one round run side by side.
+    let mut lanes = [0u64; 8];
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    for block in blocks {
+        let (words, _) = block.as_chunks::<4>();
+        for (lane, word) in lanes.iter_mut().zip(words) {
+            *lane += u64::from(u32::from_ne_bytes(*word));
+        }
+    }
+    let mut sum: u64 = lanes.iter().sum();
+    let (words, tail) = rest.as_chunks::<4>();
+    for word in words {
+        sum += u64::from(u32::from_ne_bytes(*word));
+    }
+    let mut last = [0; 4];
+    last[..tail.len()].copy_from_slice(tail);
+    sum + u64::from(u32::from_ne_bytes(last))
+}
+
+/// What the 16-bit field `value` adds to a sum.
+pub fn field(value: u16) -> u64 {
+    u64::from(u16::from_ne_bytes(value.to_be_bytes()))
+}
+
+/// What the 32-bit field `value` adds to a sum.
+pub fn long_field(value: u32) -> u64 {
+    u64::from(u32::from_ne_bytes(value.to_be_bytes()))
+}
+
+/// The sum of the pseudo-header of TCP, UDP and ICMPv6: RFC 9293 section 3.1, RFC 8200 section 8.1.
+///
+/// `len` is the length of transport header and payload, in bytes.
+pub fn pseudo_header(source: IpAddr, destination: IpAddr, protocol: u8, len: usize) -> u64 {
+    let octets = |address: IpAddr| match address {
+        IpAddr::V4(v4) => partial(&v4.octets()),
+        IpAddr::V6(v6) => partial(&v6.octets()),
+    };
+    // Lengths are below 2^32: packets end at 65535 bytes, quotes of them far below.
+    octets(source) + octets(destination) + field(u16::from(protocol)) + long_field(len as u32)
+}
+
+/// Folds a sum to 16 bits, ready for [`u16::to_be_bytes`]. Not complemented: what
+/// NEEDS_CSUM wants in the checksum field.
+pub fn fold(sum: u64) -> u16 {
+    let sum = (sum & 0xffff_ffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + ((sum >> 16) & 0xffff) + (sum >> 32);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    let sum = (sum & 0xffff) + (sum >> 16);
+    u16::from_be_bytes((sum as u16).to_ne_bytes())
+}
+
+/// The checksum of everything in `sum`: folded and complemented.
+pub fn finish(sum: u64) -> u16 {
+    !fold(sum)
+}
+
+/// As [`finish`] for UDP, where a checksum of zero means "none" and 0xffff stands for it
+/// (RFC 768).
+pub fn finish_udp(sum: u64) -> u16 {
+    match finish(sum) {
+        0 => 0xffff,
+        checksum => checksum,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// RFC 1071 section 4.1, 16 bits at a time.
+    fn naive(bytes: &[u8]) -> u16 {
+        let mut sum = 0u32;
+        for pair in bytes.chunks(2) {
+            let low = pair.get(1).copied().unwrap_or(0);
+            sum += u32::from(u16::from_be_bytes([pair[0], low]));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        !(sum as u16)
+    }
+
+    #[test]
+    fn rfc1071_example() {
+        let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
+        assert_eq!(fold(partial(&bytes)), 0xddf2);
+        assert_eq!(finish(partial(&bytes)), 0x220d);
+    }
+
+    #[test]
+    fn carries_fold_completely() {
+        for len in [0, 1, 2, 3, 4, 31, 32, 33, 65535, 65536] {
+            let bytes = vec![0xff; len];
+            assert_eq!(
+                finish(partial(&bytes)),
+                naive(&bytes),
+                "{len} bytes of 0xff"
+            );
+        }
+        // A sum with all bits set folds to zero's other form, not to garbage.
+        assert_eq!(fold(u64::MAX), 0xffff);
+        assert_eq!(finish(0), 0xffff);
+        assert_eq!(finish_udp(field(0xffff)), 0xffff);
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_the_naive_sum(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
+            prop_assert_eq!(finish(partial(&bytes)), naive(&bytes));
+        }
+
+        #[test]
+        fn sums_of_parts_are_the_sum(
+            bytes in proptest::collection::vec(any::<u8>(), 0..512),
+            cut in 0usize..256,
+            extra in any::<u16>(),
+            long in any::<u32>(),
+        ) {
+            let (head, tail) = bytes.split_at((cut * 2).min(bytes.len() & !1));
+            let mut whole = extra.to_be_bytes().to_vec();
+            whole.extend(long.to_be_bytes());
+            whole.extend(&bytes);
+            let sum = partial(head) + field(extra) + partial(tail) + long_field(long);
+            prop_assert_eq!(finish(sum), naive(&whole));
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! HOT Superpackets into segments: what a TUN read returned becomes packets for the wire.
+//!
+//! The kernel hands over up to 64 KB of TCP or UDP payload under one header. The segments are
+//! made inside the read buffer, without a copy of any payload: the header of segment *i* is written
+//! over the end of segment *i - 1*, which the caller has sealed by then.
+//!
+//! ```text
+//!  buffer     | header | payload 0 | payload 1 | payload 2 |
+//!  segment 0  | header   payload 0 |
+//!  segment 1           | header'     payload 1 |             over payload 0
+//!  segment 2                       | header"     payload 2 | over payload 1
+//! ```
+//!
+//! A header may be longer than a payload; it then covers older segments too, and never one still
+//! to come.
+
+use core::net::IpAddr;
+
+use crate::{
+    Flow, Malformed, VnetHeader, checksum,
+    ip::{self, be16, be32, put16, put32},
+    tcp, udp,
+};
+
+/// The most segments of one superpacket. A TUN device whose link has `gso_max_segs` of this value
+/// never makes more; without it, only TCP with an MSS below 512 bytes could.
+pub const SEGMENTS_MAX: usize = 128;
+
+/// Room for the headers of a superpacket: IPv6 with 156 bytes of extension headers and the longest
+/// TCP header, far beyond what the kernel offloads.
+const TEMPLATE_LEN_MAX: usize = 256;
+
+/// The segments of one packet or superpacket, made one after the other.
+///
+/// The buffer is destroyed on the way: what it holds afterwards means nothing.
+#[derive(Debug)]
+pub struct Superpacket<'a> {
+    packet: &'a mut [u8],
+    flow: Flow,
+    segments: usize,
+    next: usize,
+    cut: Option<Cut>,
+}
+
+/// How to cut a superpacket, and all that its segments have in common.
+#[derive(Debug)]
+struct Cut {
+    transport: Transport,
+    /// IP and transport header, from the superpacket.
+    template: [u8; TEMPLATE_LEN_MAX],
+    template_len: usize,
+    payload_len_max: usize,
+    /// Sum of the IPv4 header without length, id and checksum; 0 for IPv6.
+    ip_sum: u64,
+    /// Sum of pseudo-header and transport header without the fields that differ.
+    transport_sum: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Tcp,
+    Udp,
+}
+
+impl<'a> Superpacket<'a> {
+    /// Checks what a TUN read returned: the offload header and the packet behind it.
+    ///
+    /// Nothing of `vnet` is believed that the packet does not confirm, and `hdr_len` is not looked
+    /// at. A packet that only needs its checksum gets it here.
+    pub fn parse(vnet: &VnetHeader, packet: &'a mut [u8]) -> Result<Self, Malformed> {
+        let (flow, is_fragment) = Flow::parse_fragment(packet)?;
+        let packet = &mut packet[..flow.total_len];
+        let needs_checksum = vnet.flags & VnetHeader::NEEDS_CSUM != 0;
+        // ECN says something of the first segment's CWR flag only, and the flag is in the header.
+        let gso_type = vnet.gso_type & !VnetHeader::GSO_ECN;
+        if gso_type == VnetHeader::GSO_NONE {
+            if needs_checksum {
+                complete_checksum(vnet, &flow, packet)?;
+            }
+            return Ok(Self {
+                packet,
+                flow,
+                segments: 1,
+                next: 0,
+                cut: None,
+            });
+        }
+
+        let transport = match (gso_type, flow.protocol, flow.source) {
+            (VnetHeader::GSO_TCPV4, ip::TCP, IpAddr::V4(_)) => Transport::Tcp,
+            (VnetHeader::GSO_TCPV6, ip::TCP, IpAddr::V6(_)) => Transport::Tcp,
+            (VnetHeader::GSO_UDP_L4, ip::UDP, _) => Transport::Udp,
+            _ => return Err(Malformed::BadGsoType),
+        };
+        if is_fragment {
+            return Err(Malformed::BadGsoType);
+        }
+        // A checksum elsewhere would mean a tunnel inside: no such offload is ever offered.
+        if needs_checksum && usize::from(vnet.csum_start) != flow.header_len {
+            return Err(Malformed::BadChecksumPosition);
+        }
+        let cut = Cut::new(transport, usize::from(vnet.gso_size), &flow, packet)?;
+        let payload_len = flow.total_len - cut.template_len;
+        let segments = payload_len.div_ceil(cut.payload_len_max).max(1);
+        if segments > SEGMENTS_MAX {
+            return Err(Malformed::TooManySegments);
+        }
+        Ok(Self {
+            packet,
+            flow,
+            segments,
+            next: 0,
+            cut: Some(cut),
+        })
+    }
+
+    /// The flow, which is that of every segment; `total_len` is the superpacket's.
+    pub fn flow(&self) -> &Flow {
+        &self.flow
+    }
+
+    /// The whole packet as it was read, for an ICMP answer that quotes it. Meaningless after the
+    /// first [`next`](Self::next).
+    pub fn bytes(&self) -> &[u8] {
+        self.packet
+    }
+
+    /// How many segments there are in all, at least 1.
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// The length of the longest segment, in bytes: of all but the last.
+    pub fn segment_len_max(&self) -> usize {
+        match &self.cut {
+            None => self.packet.len(),
+            Some(cut) => self
+                .packet
+                .len()
+                .min(cut.template_len + cut.payload_len_max),
+        }
+    }
+
+    /// The next segment, complete with checksums; it is gone when the one after it is asked for.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an iterator cannot lend from itself"
+    )]
+    pub fn next(&mut self) -> Option<&[u8]> {
+        if self.next == self.segments {
+            return None;
+        }
+        let index = self.next;
+        self.next += 1;
+        let Some(cut) = &self.cut else {
+            return Some(self.packet);
+        };
+        let start = index * cut.payload_len_max;
+        let end = self
+            .packet
+            .len()
+            .min(start + cut.template_len + cut.payload_len_max);
+        let segment = &mut self.packet[start..end];
+        cut.stamp(segment, &self.flow, index, self.next == self.segments);
+        Some(segment)
+    }
+}
+
+impl Cut {
+    fn new(
+        transport: Transport,
+        payload_len_max: usize,
+        flow: &Flow,
+        packet: &[u8],
+    ) -> Result<Self, Malformed> {
+        if payload_len_max == 0 {
+            return Err(Malformed::BadGsoSize);
+        }
+        let behind_ip = &packet[flow.header_len..];
+        let transport_len = match transport {
+            Transport::Tcp => tcp::header_len(behind_ip),
+            Transport::Udp => (behind_ip.len() >= udp::HEADER_LEN).then_some(udp::HEADER_LEN),
+        };
+        let template_len = flow.header_len + transport_len.ok_or(Malformed::BadHeaderLength)?;
+        if template_len > TEMPLATE_LEN_MAX {
+            return Err(Malformed::BadHeaderLength);
+        }
+        let mut template = [0; TEMPLATE_LEN_MAX];
+        template[..template_len].copy_from_slice(&packet[..template_len]);
+
+        let (ip_header, transport_header) = template[..template_len].split_at(flow.header_len);
+        let ip_sum = match flow.source {
+            IpAddr::V6(_) => 0,
+            IpAddr::V4(_) => {
+                let mut header = [0; 60];
+                let header = &mut header[..ip_header.len()];
+                header.copy_from_slice(ip_header);
+                put16(header, ip::V4_TOTAL_LEN, 0);
+                put16(header, ip::V4_ID, 0);
+                put16(header, ip::V4_CHECKSUM, 0);
+                checksum::partial(header)
+            }
+        };
+        let mut header = [0; 60];
+        let header = &mut header[..transport_header.len()];
+        header.copy_from_slice(transport_header);
+        match transport {
+            Transport::Tcp => {
+                put32(header, tcp::SEQUENCE, 0);
+                put16(header, tcp::DATA_OFFSET, 0);
+                put16(header, tcp::CHECKSUM, 0);
+            }
+            Transport::Udp => {
+                put16(header, udp::LENGTH, 0);
+                put16(header, udp::CHECKSUM, 0);
+            }
+        }
+        let transport_sum = checksum::partial(header)
+            + checksum::pseudo_header(flow.source, flow.destination, flow.protocol, 0);
+        Ok(Self {
+            transport,
+            template,
+            template_len,
+            payload_len_max,
+            ip_sum,
+            transport_sum,
+        })
+    }
+
+    /// Writes the header of segment `index` over the start of `segment`, whose payload is in place.
+    fn stamp(&self, segment: &mut [u8], flow: &Flow, index: usize, is_last: bool) {
+        let (header, payload) = segment.split_at_mut(self.template_len);
+        header.copy_from_slice(&self.template[..self.template_len]);
+        let total_len = header.len() + payload.len();
+        let (ip_header, transport_header) = header.split_at_mut(flow.header_len);
+        match flow.source {
+            IpAddr::V4(_) => self.stamp_v4(ip_header, total_len, index),
+            // A segment is no longer than the superpacket, whose lengths are 16-bit fields.
+            IpAddr::V6(_) => {
+                put16(
+                    ip_header,
+                    ip::V6_PAYLOAD_LEN,
+                    (total_len - ip::V6_HEADER_LEN) as u16,
+                );
+            }
+        }
+        let len = transport_header.len() + payload.len();
+        let sum = self.transport_sum + checksum::partial(payload);
+        match self.transport {
+            Transport::Tcp => self.stamp_tcp(transport_header, sum, len, index, is_last),
+            Transport::Udp => {
+                put16(transport_header, udp::LENGTH, len as u16);
+                // The length counts twice: in the header and in the pseudo-header.
+                let sum = sum + 2 * checksum::field(len as u16);
+                put16(transport_header, udp::CHECKSUM, checksum::finish_udp(sum));
+            }
+        }
+    }
+
+    fn stamp_v4(&self, header: &mut [u8], total_len: usize, index: usize) {
+        let id = be16(header, ip::V4_ID).wrapping_add(index as u16);
+        let len = total_len as u16;
+        put16(header, ip::V4_TOTAL_LEN, len);
+        put16(header, ip::V4_ID, id);
+        let sum = self.ip_sum + checksum::field(len) + checksum::field(id);
+        put16(header, ip::V4_CHECKSUM, checksum::finish(sum));
+    }
+
+    fn stamp_tcp(&self, header: &mut [u8], sum: u64, len: usize, index: usize, is_last: bool) {
+        let passed = (index * self.payload_len_max) as u32;
+        let sequence = be32(header, tcp::SEQUENCE).wrapping_add(passed);
+        put32(header, tcp::SEQUENCE, sequence);
+        if index != 0 {
+            header[tcp::FLAGS] &= !tcp::CWR;
+        }
+        if !is_last {
+            header[tcp::FLAGS] &= !(tcp::FIN | tcp::PSH);
+        }
+        let sum = sum
+            + checksum::long_field(sequence)
+            + checksum::field(be16(header, tcp::DATA_OFFSET))
+            + checksum::field(len as u16);
+        put16(header, tcp::CHECKSUM, checksum::finish(sum));
+    }
+}
+
+/// Completes a checksum whose field holds the pseudo-header's sum.
+fn complete_checksum(vnet: &VnetHeader, flow: &Flow, packet: &mut [u8]) -> Result<(), Malformed> {
+    let start = usize::from(vnet.csum_start);
+    let offset = usize::from(vnet.csum_offset);
+    if start < flow.header_len || start + offset + 2 > packet.len() {
+        return Err(Malformed::BadChecksumPosition);
+    }
+    let sum = checksum::partial(&packet[start..]);
+    let is_udp = offset == udp::CHECKSUM;
+    let value = if is_udp {
+        checksum::finish_udp(sum)
+    } else {
+        checksum::finish(sum)
+    };
+    put16(packet, start + offset, value);
+    Ok(())
+}
