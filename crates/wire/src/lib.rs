@@ -38,3 +38,7 @@ pub use vnet::VnetHeader;
 /// Superpackets into segments.
 pub mod split;
 pub use split::{SEGMENTS_MAX, Superpacket};
+
+/// Segments into superpackets.
+pub mod merge;
+pub use merge::{MergeLimits, Merger};
