@@ -4,6 +4,35 @@
 //! Time and randomness are arguments. Source: "WireGuard: Next Generation Kernel Network Tunnel"
 //! (J. A. Donenfeld, 2020 revision), cited as "paper" with its section.
 
-mod tick;
+/// The protocol's constants.
+pub mod protocol;
 
+// What everything below is given: time, randomness, keys.
+mod tick;
 pub use tick::Tick;
+mod entropy;
+pub use entropy::{Entropy, EntropyNotReady, Seeded, random_u32};
+mod keys;
+pub use keys::{
+    KEY_LEN, KEY_TEXT_LEN, KeyError, PresharedKey, PrivateKey, PublicKey, derive_psk,
+    derive_site_keys,
+};
+mod tai64n;
+pub use tai64n::{RESERVE_SECS, Stamp, Tai64n, TimestampGuard};
+
+// The handshake, in the order in which a message of a stranger meets it.
+mod rate_limit;
+pub use rate_limit::{RATE_LIMIT_ENTRIES_MAX, RateLimiter};
+mod cookie;
+pub use cookie::{CookieChecker, CookieJar, LoadGauge, Verdict};
+mod crypto;
+pub use crypto::SecretKey32;
+mod symmetric;
+mod pattern;
+mod handshake;
+pub use handshake::{
+    AwaitingResponse, HandshakeError, Identity, OpenedInitiation, Remote, Role, SessionKeys,
+    VerifiedInitiation, initiate, open_initiation,
+};
+mod gate;
+pub use gate::{InitiationGate, Refused};
