@@ -1,2 +1,58 @@
-//! The project's own chores: test, bench, tidy.
-fn main() {}
+//! The project's own chores: test, bench, tidy. One file per chore.
+
+mod bench;
+mod shell;
+mod test;
+mod tidy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser};
+
+/// The project's own chores
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Chore {
+    /// Check the house rules: sizes, arrows between crates, hot path, metrics, format, lints
+    Tidy(tidy::Options),
+    /// Install what the tests need, run tidy, then all tests
+    Test(test::Options),
+    /// Build the release and measure it against the peers that are found
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Chore::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(chore: Chore) -> Result<()> {
+    match chore {
+        Chore::Tidy(options) => tidy::run(options, &chore_names()),
+        Chore::Test(options) => test::run(options, &chore_names()),
+        Chore::Bench(options) => bench::run(&options),
+    }
+}
+
+/// The chores by name, as `cargo xtask` takes them.
+fn chore_names() -> Vec<String> {
+    Chore::command()
+        .get_subcommands()
+        .map(|chore| chore.get_name().to_owned())
+        .collect()
+}
+
+/// The root of the repository.
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()
+        .unwrap_or_default()
+}

@@ -1,0 +1,20 @@
+//! `cargo xtask bench`: build the release, then measure it with the package `weapon-bench`.
+
+use anyhow::Result;
+
+use crate::shell::Step;
+
+/// What is handed on to `weapon-bench`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Options of the measurement; `--help` after `--` lists them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Builds the gateway as users get it and the measuring program, then runs the latter.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    Step::new("cargo build --release --locked --package weapon").run()?;
+    let measure = Step::new("cargo run --quiet --locked --package weapon-bench --");
+    options.arguments.iter().fold(measure, Step::arg).run()
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask test`: everything that must be green, on a machine that had only Rust and a
+//! C compiler.
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{Step, is_installed, is_root};
+use crate::tidy;
+
+/// A program that the tests call, the Debian package that has it, and what for.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+    purpose: &'static str,
+}
+
+const TOOLS: [Tool; 8] = [
+    Tool {
+        program: "ip",
+        package: "iproute2",
+        purpose: "networks of the measurements",
+    },
+    Tool {
+        program: "ping",
+        package: "iputils-ping",
+        purpose: "round trips",
+    },
+    Tool {
+        program: "wg",
+        package: "wireguard-tools",
+        purpose: "key formats, interop",
+    },
+    Tool {
+        program: "wireguard-go",
+        package: "wireguard-go",
+        purpose: "interop",
+    },
+    Tool {
+        program: "iperf3",
+        package: "iperf3",
+        purpose: "throughput",
+    },
+    Tool {
+        program: "nft",
+        package: "nftables",
+        purpose: "firewalls between the gateways",
+    },
+    Tool {
+        program: "conntrack",
+        package: "conntrack",
+        purpose: "NAT between the gateways",
+    },
+    Tool {
+        program: "tc",
+        package: "iproute2",
+        purpose: "loss and delay on links",
+    },
+];
+
+/// What `test` is asked to leave out.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Run the tests only, without the house rules
+    #[arg(long)]
+    no_tidy: bool,
+    /// Install nothing: tests that lack a program say so
+    #[arg(long)]
+    no_install: bool,
+}
+
+/// Installs what is missing, then runs tidy and all tests.
+pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
+    if !options.no_install {
+        install_missing()?;
+    }
+    if !options.no_tidy {
+        tidy::run(tidy::Options::default(), command_names)?;
+    }
+    if !is_root() {
+        eprintln!("test: not root: tests that need network namespaces will say what they lack");
+    }
+    // The end-to-end tests start the real program.
+    Step::new("cargo build --workspace --bins --locked").run()?;
+    if is_installed("cargo-nextest") {
+        run_with_nextest()
+    } else {
+        run_with_cargo()
+    }
+}
+
+/// One process per test; how many at a time stands in `.config/nextest.toml`.
+fn run_with_nextest() -> Result<()> {
+    Step::new("cargo test --workspace --locked --doc").run()?;
+    Step::new("cargo nextest run --workspace --locked --no-fail-fast").run()
+}
+
+/// First what runs side by side, then the end-to-end tests one by one.
+fn run_with_cargo() -> Result<()> {
+    let side_by_side = "cargo test --workspace --exclude weapon-netns --locked --no-fail-fast";
+    let passed = Step::new(side_by_side).succeeds()?;
+    // Selected by target, not by package: else features differ and libraries are built again.
+    let mut one_by_one = Step::new("cargo test --workspace --locked --no-fail-fast");
+    let names = end_to_end_tests()?;
+    for name in &names {
+        one_by_one = one_by_one.arg("--test").arg(name);
+    }
+    if !names.is_empty() {
+        one_by_one.arg("--").arg("--test-threads=1").run()?;
+    }
+    if !passed {
+        bail!("failed: {side_by_side}");
+    }
+    Ok(())
+}
+
+/// The test targets of the package `weapon-netns`.
+fn end_to_end_tests() -> Result<Vec<String>> {
+    let folder = crate::root().join("netns/tests");
+    let entries = std::fs::read_dir(&folder).with_context(|| folder.display().to_string())?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "rs")
+            && let Some(stem) = path.file_stem()
+        {
+            names.push(stem.to_string_lossy().into_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn install_missing() -> Result<()> {
+    let missing: Vec<&Tool> = TOOLS
+        .iter()
+        .filter(|tool| !is_installed(tool.program))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for tool in &missing {
+        eprintln!(
+            "test: `{}` is missing ({}): package {}",
+            tool.program, tool.purpose, tool.package
+        );
+    }
+    let mut packages: Vec<&str> = missing.iter().map(|tool| tool.package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    let packages = packages.join(" ");
+    if !is_installed("apt-get") {
+        bail!("install these Debian packages, or what your system calls them: {packages}");
+    }
+    if !is_root() {
+        bail!("run as root, or first: sudo apt-get install {packages} (or pass --no-install)");
+    }
+    eprintln!("test: installing {packages}");
+    apt("apt-get -q update")?;
+    apt(&format!(
+        "apt-get -q -y install --no-install-recommends {packages}"
+    ))
+}
+
+fn apt(line: &str) -> Result<()> {
+    Step::new(line)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .run()
+}
