@@ -11,6 +11,11 @@ use crate::{
 /// an order that has at most seven; a longer chain only makes work.
 const EXTENSIONS_MAX: usize = 8;
 
+/// "More fragments" in the 16 bits of an IPv4 header that describe fragments.
+const V4_MF: u16 = 0x2000;
+/// The fragment's offset, in the same 16 bits.
+const V4_OFFSET_MASK: u16 = 0x1fff;
+
 /// Addresses, protocol and ports of an IP packet, and where its parts end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
@@ -39,9 +44,8 @@ impl Flow {
         Ok(Self::parse_fragment(packet)?.0)
     }
 
-    /// As [`Flow::parse`]; the second value says whether the packet is a fragment, the first one
-    /// included.
-    pub(crate) fn parse_fragment(packet: &[u8]) -> Result<(Self, bool), Malformed> {
+    /// As [`Flow::parse`], and says which part of a packet this is.
+    pub(crate) fn parse_fragment(packet: &[u8]) -> Result<(Self, Fragment), Malformed> {
         match packet.first().map(|byte| byte >> 4) {
             Some(4) => parse_v4(packet),
             Some(6) => parse_v6(packet),
@@ -51,7 +55,28 @@ impl Flow {
     }
 }
 
-fn parse_v4(packet: &[u8]) -> Result<(Flow, bool), Malformed> {
+/// Which part of a packet this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fragment {
+    /// All of it.
+    Whole,
+    /// The first fragment, with the transport header.
+    First,
+    /// A fragment from the middle or the end.
+    Later,
+}
+
+impl Fragment {
+    fn new(is_first: bool, has_more: bool) -> Self {
+        match (is_first, has_more) {
+            (true, false) => Self::Whole,
+            (true, true) => Self::First,
+            (false, _) => Self::Later,
+        }
+    }
+}
+
+fn parse_v4(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
     let Some(fixed) = packet.first_chunk::<{ ip::V4_HEADER_LEN }>() else {
         return Err(Malformed::Truncated);
     };
@@ -63,27 +88,23 @@ fn parse_v4(packet: &[u8]) -> Result<(Flow, bool), Malformed> {
     if total_len < header_len || total_len > packet.len() {
         return Err(Malformed::BadTotalLength);
     }
-    let fragment = be16(fixed, ip::V4_FRAGMENT) & ip::V4_FRAGMENT_MASK;
-    let is_first = fragment & 0x1fff == 0;
+    let field = be16(fixed, ip::V4_FRAGMENT);
+    let fragment = Fragment::new(field & V4_OFFSET_MASK == 0, field & V4_MF != 0);
     let protocol = fixed[ip::V4_PROTOCOL];
     let address = |at: usize| Ipv4Addr::new(fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]);
     let flow = Flow {
         source: address(ip::V4_SOURCE).into(),
         destination: address(ip::V4_DESTINATION).into(),
         protocol,
-        ports: if is_first {
-            ports(protocol, &packet[header_len..total_len])
-        } else {
-            None
-        },
+        ports: ports(protocol, fragment, &packet[header_len..total_len]),
         header_len,
         total_len,
         traffic_class: fixed[1],
     };
-    Ok((flow, fragment != 0))
+    Ok((flow, fragment))
 }
 
-fn parse_v6(packet: &[u8]) -> Result<(Flow, bool), Malformed> {
+fn parse_v6(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
     let Some(fixed) = packet.first_chunk::<{ ip::V6_HEADER_LEN }>() else {
         return Err(Malformed::Truncated);
     };
@@ -98,37 +119,34 @@ fn parse_v6(packet: &[u8]) -> Result<(Flow, bool), Malformed> {
         octets.copy_from_slice(&fixed[at..at + 16]);
         Ipv6Addr::from(octets)
     };
-    let transport = &packet[chain.header_len..total_len];
     let flow = Flow {
         source: address(ip::V6_SOURCE).into(),
         destination: address(ip::V6_DESTINATION).into(),
         protocol: chain.protocol,
-        ports: if chain.is_first {
-            ports(chain.protocol, transport)
-        } else {
-            None
-        },
+        ports: ports(
+            chain.protocol,
+            chain.fragment,
+            &packet[chain.header_len..total_len],
+        ),
         header_len: chain.header_len,
         total_len,
         traffic_class: (fixed[0] << 4) | (fixed[1] >> 4),
     };
-    Ok((flow, chain.is_fragment))
+    Ok((flow, chain.fragment))
 }
 
 /// Where a chain of IPv6 extension headers ends.
 struct Chain {
     protocol: u8,
     header_len: usize,
-    is_first: bool,
-    is_fragment: bool,
+    fragment: Fragment,
 }
 
 fn walk_extensions(packet: &[u8], next_header: u8) -> Result<Chain, Malformed> {
     let mut chain = Chain {
         protocol: next_header,
         header_len: ip::V6_HEADER_LEN,
-        is_first: true,
-        is_fragment: false,
+        fragment: Fragment::Whole,
     };
     for _ in 0..=EXTENSIONS_MAX {
         let is_extension = matches!(
@@ -141,7 +159,7 @@ fn walk_extensions(packet: &[u8], next_header: u8) -> Result<Chain, Malformed> {
                 | ip::MOBILITY
         );
         // Behind the header of a later fragment lies the middle of something, not a header.
-        if !is_extension || !chain.is_first {
+        if !is_extension || chain.fragment == Fragment::Later {
             return Ok(chain);
         }
         let Some(extension) = packet[chain.header_len..].first_chunk::<8>() else {
@@ -152,10 +170,9 @@ fn walk_extensions(packet: &[u8], next_header: u8) -> Result<Chain, Malformed> {
             ip::AUTHENTICATION => (usize::from(extension[1]) + 2) * 4,
             _ => (usize::from(extension[1]) + 1) * 8,
         };
-        if chain.protocol == ip::FRAGMENT {
-            let field = be16(extension, 2);
-            chain.is_first = field & 0xfff8 == 0;
-            chain.is_fragment |= field & 0xfff9 != 0;
+        // A fragment header that holds a whole packet (RFC 6946) changes nothing.
+        if chain.protocol == ip::FRAGMENT && be16(extension, 2) & 0xfff9 != 0 {
+            chain.fragment = Fragment::new(be16(extension, 2) & 0xfff8 == 0, true);
         }
         if len > packet.len() - chain.header_len {
             return Err(Malformed::BadExtension);
@@ -167,8 +184,9 @@ fn walk_extensions(packet: &[u8], next_header: u8) -> Result<Chain, Malformed> {
 }
 
 /// The ports at the start of `transport`, if `protocol` has them and they are there.
-fn ports(protocol: u8, transport: &[u8]) -> Option<(u16, u16)> {
+fn ports(protocol: u8, fragment: Fragment, transport: &[u8]) -> Option<(u16, u16)> {
     match protocol {
+        _ if fragment == Fragment::Later => None,
         ip::TCP | ip::UDP | ip::DCCP | ip::SCTP | ip::UDP_LITE => {
             let bytes = transport.first_chunk::<4>()?;
             Some((be16(bytes, 0), be16(bytes, 2)))

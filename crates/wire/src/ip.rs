@@ -36,8 +36,6 @@ pub const TOTAL_LEN_MAX: usize = 65535;
 
 /// "Don't fragment" in the 16 bits at [`V4_FRAGMENT`].
 pub(crate) const V4_DF: u16 = 0x4000;
-/// "More fragments" and the offset, in the same 16 bits.
-pub(crate) const V4_FRAGMENT_MASK: u16 = 0x3fff;
 
 /// Offsets into an IPv4 header.
 pub(crate) const V4_TOTAL_LEN: usize = 2;

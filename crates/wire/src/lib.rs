@@ -42,3 +42,6 @@ pub use split::{SEGMENTS_MAX, Superpacket};
 /// Segments into superpackets.
 pub mod merge;
 pub use merge::{MergeLimits, Merger};
+
+/// ICMP errors that answer a packet.
+pub mod icmp;

@@ -18,6 +18,7 @@ use core::net::IpAddr;
 
 use crate::{
     Flow, Malformed, VnetHeader, checksum,
+    flow::Fragment,
     ip::{self, be16, be32, put16, put32},
     tcp, udp,
 };
@@ -68,7 +69,7 @@ impl<'a> Superpacket<'a> {
     /// Nothing of `vnet` is believed that the packet does not confirm, and `hdr_len` is not looked
     /// at. A packet that only needs its checksum gets it here.
     pub fn parse(vnet: &VnetHeader, packet: &'a mut [u8]) -> Result<Self, Malformed> {
-        let (flow, is_fragment) = Flow::parse_fragment(packet)?;
+        let (flow, fragment) = Flow::parse_fragment(packet)?;
         let packet = &mut packet[..flow.total_len];
         let needs_checksum = vnet.flags & VnetHeader::NEEDS_CSUM != 0;
         // ECN says something of the first segment's CWR flag only, and the flag is in the header.
@@ -92,7 +93,7 @@ impl<'a> Superpacket<'a> {
             (VnetHeader::GSO_UDP_L4, ip::UDP, _) => Transport::Udp,
             _ => return Err(Malformed::BadGsoType),
         };
-        if is_fragment {
+        if fragment != Fragment::Whole {
             return Err(Malformed::BadGsoType);
         }
         // A checksum elsewhere would mean a tunnel inside: no such offload is ever offered.

@@ -1,0 +1,198 @@
+//! ICMP errors that answer a packet which cannot be delivered: RFC 792, RFC 1122 section 3.2.2,
+//! RFC 1812 section 4.3 and RFC 4443.
+//!
+//! ```text
+//!  IP header | type | code | checksum | unused or MTU (4) | as much of the original as fits
+//! ```
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::{
+    Flow, checksum,
+    flow::Fragment,
+    ip::{self, put16, put32},
+};
+
+/// The longest error made here, in bytes: the IPv6 minimum MTU (RFC 4443 section 2.4 c).
+pub const ERROR_LEN_MAX: usize = V6_ERROR_LEN_MAX;
+
+/// RFC 1812 section 4.3.2.3: as much as fits without exceeding 576 bytes.
+const V4_ERROR_LEN_MAX: usize = 576;
+const V6_ERROR_LEN_MAX: usize = 1280;
+
+/// Type, code, checksum and the four bytes behind them.
+const ICMP_HEADER_LEN: usize = 8;
+/// The hop limit of what we send ourselves, as Linux has it.
+const HOP_LIMIT: u8 = 64;
+/// Precedence "internetwork control", RFC 1812 section 4.3.2.5.
+const V4_TOS: u8 = 0xc0;
+
+const V4_UNREACHABLE: u8 = 3;
+const V4_HOST_UNREACHABLE: u8 = 1;
+const V4_FRAGMENTATION_NEEDED: u8 = 4;
+const V6_UNREACHABLE: u8 = 1;
+const V6_ADDRESS_UNREACHABLE: u8 = 3;
+const V6_PACKET_TOO_BIG: u8 = 2;
+
+/// Builds "host unreachable" (IPv4) or "address unreachable" (IPv6) for `original` in `out` and
+/// returns its length.
+///
+/// `our_address` is the source of the answer; without one, or with one of the other family, the
+/// original's destination answers, as if the packet had got there. `None` where no error may be
+/// sent: for anything malformed, for ICMP errors and what may be one, for fragments but the first,
+/// and where source or destination is not one host. Nor is there one if `out` is shorter than the
+/// answer; [`ERROR_LEN_MAX`] is always enough.
+pub fn unreachable(original: &[u8], our_address: Option<IpAddr>, out: &mut [u8]) -> Option<usize> {
+    let offender = Offender::parse(original)?;
+    if offender.is_to_many {
+        return None;
+    }
+    let kind = match offender.flow.source {
+        IpAddr::V4(_) => (V4_UNREACHABLE, V4_HOST_UNREACHABLE),
+        IpAddr::V6(_) => (V6_UNREACHABLE, V6_ADDRESS_UNREACHABLE),
+    };
+    build(&offender, our_address, kind, 0, out)
+}
+
+/// Builds "fragmentation needed" (IPv4) or "packet too big" (IPv6) with the MTU that would fit.
+///
+/// As [`unreachable`], except that an IPv6 packet to a multicast group is answered too, so that
+/// path MTU discovery works for it (RFC 4443 section 2.4 e.3). Whether an IPv4 packet had DF set
+/// is the caller's question: a gateway that does not fragment answers all of them.
+pub fn packet_too_big(
+    original: &[u8],
+    our_address: Option<IpAddr>,
+    mtu: u32,
+    out: &mut [u8],
+) -> Option<usize> {
+    let offender = Offender::parse(original)?;
+    match offender.flow.source {
+        IpAddr::V4(_) if offender.is_to_many => None,
+        IpAddr::V4(_) => {
+            let kind = (V4_UNREACHABLE, V4_FRAGMENTATION_NEEDED);
+            // RFC 1191 section 4: the MTU is the lower half of the field.
+            build(&offender, our_address, kind, mtu.min(0xffff), out)
+        }
+        IpAddr::V6(_) => build(&offender, our_address, (V6_PACKET_TOO_BIG, 0), mtu, out),
+    }
+}
+
+/// A packet whose sender may be told of an error.
+struct Offender<'a> {
+    flow: Flow,
+    packet: &'a [u8],
+    /// Not to a single host.
+    is_to_many: bool,
+}
+
+impl<'a> Offender<'a> {
+    fn parse(original: &'a [u8]) -> Option<Self> {
+        let (flow, fragment) = Flow::parse_fragment(original).ok()?;
+        let packet = &original[..flow.total_len];
+        let is_allowed = is_one_host(flow.source)
+            && fragment != Fragment::Later
+            && !is_icmp_error(&flow, packet);
+        let is_to_many = !is_one_host(flow.destination);
+        is_allowed.then_some(Self {
+            flow,
+            packet,
+            is_to_many,
+        })
+    }
+}
+
+/// Whether `address` can be one host elsewhere. A subnet's broadcast address cannot be told.
+fn is_one_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.octets()[0] != 0 && v4.octets()[0] < 224 && !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_loopback() && !v6.is_multicast(),
+    }
+}
+
+/// Whether the packet is an ICMP error, or ICMP whose type cannot be known.
+fn is_icmp_error(flow: &Flow, packet: &[u8]) -> bool {
+    let icmp_type = packet.get(flow.header_len);
+    match (flow.source, flow.protocol) {
+        // Queries and their answers are few (RFC 792, 950, 1256, 8335); the rest are errors or
+        // unknown.
+        (IpAddr::V4(_), ip::ICMP) => !matches!(icmp_type, Some(0 | 8..=10 | 13..=18 | 42 | 43)),
+        // Errors have the high bit clear; redirects (137) must not be answered either.
+        (IpAddr::V6(_), ip::ICMPV6) => icmp_type.is_none_or(|value| *value < 128 || *value == 137),
+        _ => false,
+    }
+}
+
+fn build(
+    offender: &Offender<'_>,
+    our_address: Option<IpAddr>,
+    (icmp_type, icmp_code): (u8, u8),
+    rest: u32,
+    out: &mut [u8],
+) -> Option<usize> {
+    let flow = &offender.flow;
+    let is_v4 = flow.source.is_ipv4();
+    let answering = our_address
+        .filter(|ours| ours.is_ipv4() == is_v4)
+        .unwrap_or(flow.destination);
+    // A multicast group's address is never a source.
+    if !is_one_host(answering) {
+        return None;
+    }
+    let (header_len, len_max) = if is_v4 {
+        (ip::V4_HEADER_LEN, V4_ERROR_LEN_MAX)
+    } else {
+        (ip::V6_HEADER_LEN, V6_ERROR_LEN_MAX)
+    };
+    let quote_len = offender
+        .packet
+        .len()
+        .min(len_max - header_len - ICMP_HEADER_LEN);
+    let total_len = header_len + ICMP_HEADER_LEN + quote_len;
+    let out = out.get_mut(..total_len)?;
+    let (header, message) = out.split_at_mut(header_len);
+
+    message[..4].copy_from_slice(&[icmp_type, icmp_code, 0, 0]);
+    put32(message, 4, rest);
+    message[ICMP_HEADER_LEN..].copy_from_slice(&offender.packet[..quote_len]);
+    let sum = match (answering, flow.source) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            write_v4_header(header, from, to, total_len);
+            checksum::partial(message)
+        }
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            write_v6_header(header, from, to, message.len());
+            let len = message.len();
+            checksum::pseudo_header(answering, flow.source, ip::ICMPV6, len)
+                + checksum::partial(message)
+        }
+        // Both addresses of a packet, and ours by the filter above, are of one family.
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
+    };
+    put16(message, 2, checksum::finish(sum));
+    Some(total_len)
+}
+
+fn write_v4_header(header: &mut [u8], from: Ipv4Addr, to: Ipv4Addr, total_len: usize) {
+    header.fill(0);
+    header[0] = 0x45;
+    header[1] = V4_TOS;
+    put16(header, ip::V4_TOTAL_LEN, total_len as u16);
+    // With DF set the id may stay zero (RFC 6864 section 4.1).
+    put16(header, ip::V4_FRAGMENT, ip::V4_DF);
+    header[ip::V4_TTL] = HOP_LIMIT;
+    header[ip::V4_PROTOCOL] = ip::ICMP;
+    header[ip::V4_SOURCE..][..4].copy_from_slice(&from.octets());
+    header[ip::V4_DESTINATION..][..4].copy_from_slice(&to.octets());
+    let sum = checksum::partial(header);
+    put16(header, ip::V4_CHECKSUM, checksum::finish(sum));
+}
+
+fn write_v6_header(header: &mut [u8], from: Ipv6Addr, to: Ipv6Addr, payload_len: usize) {
+    header.fill(0);
+    header[0] = 0x60;
+    put16(header, ip::V6_PAYLOAD_LEN, payload_len as u16);
+    header[ip::V6_NEXT_HEADER] = ip::ICMPV6;
+    header[ip::V6_HOP_LIMIT] = HOP_LIMIT;
+    header[ip::V6_SOURCE..][..16].copy_from_slice(&from.octets());
+    header[ip::V6_DESTINATION..][..16].copy_from_slice(&to.octets());
+}
