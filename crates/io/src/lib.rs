@@ -1,7 +1,28 @@
 //! Linux: TUN, UDP, netlink, namespaces, clocks.
 
+/// CLOCK_BOOTTIME and CLOCK_REALTIME.
+pub mod clock;
+
+/// Randomness of the kernel.
+pub mod entropy;
+
+/// What a lane sleeps on.
+pub mod poll;
+
+/// The overlay.
+pub mod tun;
+
+/// The underlay.
+pub mod udp;
+
 /// Links, addresses, routes, and what happens to them.
 pub mod netlink;
 
 /// Network namespaces, and becoming root in one's own.
 pub mod namespace;
+
+/// What passes an interface.
+pub mod capture;
+
+/// ICMP echo.
+pub mod ping;

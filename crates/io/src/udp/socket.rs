@@ -1,0 +1,378 @@
+//! The two UDP sockets of a gateway, IPv4 and IPv6 on one port.
+
+use std::{
+    ffi::c_int,
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, Type};
+
+use super::{Arrival, Family, Socket, Train, syscall};
+
+/// How often another port is tried when port 0 was asked for and IPv6 has ours taken (P96).
+const PORT_ATTEMPTS_MAX: u32 = 100;
+
+/// What to bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpConfig {
+    /// The port of both families; 0 picks a free one.
+    pub port: u16,
+    /// SO_MARK of all that is sent; 0 for none.
+    pub fwmark: u32,
+    /// Bytes of each receive and send buffer of the kernel; 0 leaves its default.
+    pub buffers_bytes: usize,
+    /// Send trains with UDP_SEGMENT, if this kernel can.
+    pub gso: bool,
+    /// Receive trains with UDP_GRO, if this kernel can.
+    pub gro: bool,
+}
+
+impl Default for UdpConfig {
+    /// Any port, no mark, buffers of 8 MB: a burst of 100 ms at 640 Mbit/s waits, not dies.
+    fn default() -> Self {
+        Self {
+            port: 0,
+            fwmark: 0,
+            buffers_bytes: 8 << 20,
+            gso: true,
+            gro: true,
+        }
+    }
+}
+
+/// Why the sockets could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UdpError {
+    /// Somebody has the port, in one family at least.
+    #[error("UDP port {port} is in use: another VPN or gateway listens on it (ss -ulpn)")]
+    PortInUse {
+        /// The port.
+        port: u16,
+    },
+    /// A port below 1024, or a mark, needs a capability.
+    #[error("no permission to {what}: {capability} is needed")]
+    Permission {
+        /// What was tried.
+        what: &'static str,
+        /// What would allow it.
+        capability: &'static str,
+    },
+    /// Anything else.
+    #[error("cannot {what}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel answered.
+        source: io::Error,
+    },
+}
+
+/// Two bound sockets that never block, closed with this value.
+///
+/// - They are not connected, so that a peer may roam, and errors that ICMP reports about one peer
+///   do not reach the others.
+/// - The outer packet may be fragmented on its way (P93), and carries a UDP checksum (P95).
+pub struct Udp {
+    v4: socket2::Socket,
+    /// `None` on a host without IPv6.
+    v6: Option<socket2::Socket>,
+    port: u16,
+    gso: bool,
+    gro: bool,
+}
+
+impl Udp {
+    /// Binds both families to one port, in the network namespace of this thread.
+    ///
+    /// # Errors
+    ///
+    /// See [`UdpError`]; no socket is left open.
+    pub fn bind(config: &UdpConfig) -> Result<Self, UdpError> {
+        let mut attempts = if config.port == 0 {
+            PORT_ATTEMPTS_MAX
+        } else {
+            1
+        };
+        loop {
+            attempts -= 1;
+            let v4 = open(Family::V4, config)?;
+            bind_to(&v4, Family::V4, config.port)?;
+            let port = local_port(&v4)?;
+            let v6 = match open(Family::V6, config) {
+                Err(UdpError::Io { source, .. }) if is_family_unknown(&source) => None,
+                v6 => Some(v6?),
+            };
+            let v6 = match v6.as_ref().map(|v6| bind_to(v6, Family::V6, port)) {
+                Some(Err(UdpError::PortInUse { .. })) if attempts > 0 => continue,
+                Some(Err(UdpError::Io { source, .. })) if is_family_unknown(&source) => None,
+                Some(Err(error)) => return Err(error),
+                None | Some(Ok(())) => v6,
+            };
+            let both = || v6.iter().chain([&v4]);
+            let gso = config.gso && both().all(can_segment);
+            let gro = config.gro && both().all(joins_arrivals);
+            return Ok(Self {
+                v4,
+                v6,
+                port,
+                gso,
+                gro,
+            });
+        }
+    }
+
+    /// The port of both sockets.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Whether arrivals may be trains of more than one datagram.
+    pub fn gro(&self) -> bool {
+        self.gro
+    }
+
+    /// Marks all that is sent from now on; 0 for no mark.
+    ///
+    /// Sources learned under another mark may be wrong and should be forgotten (P94).
+    ///
+    /// # Errors
+    ///
+    /// [`UdpError::Permission`] without CAP_NET_ADMIN.
+    pub fn set_mark(&self, mark: u32) -> Result<(), UdpError> {
+        self.sockets().try_for_each(|socket| set_mark(socket, mark))
+    }
+
+    /// The sockets, to wait for arrivals: IPv4, and IPv6 if the host has it.
+    pub fn fds(&self) -> impl Iterator<Item = (Family, BorrowedFd<'_>)> {
+        let v4 = [(Family::V4, self.v4.as_fd())];
+        v4.into_iter()
+            .chain(self.v6.iter().map(|v6| (Family::V6, v6.as_fd())))
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = &socket2::Socket> {
+        [&self.v4].into_iter().chain(&self.v6)
+    }
+}
+
+impl Socket for Udp {
+    fn fd(&self, family: Family) -> Option<BorrowedFd<'_>> {
+        match family {
+            Family::V4 => Some(self.v4.as_fd()),
+            Family::V6 => self.v6.as_ref().map(AsFd::as_fd),
+        }
+    }
+
+    fn gso(&self) -> bool {
+        self.gso
+    }
+
+    fn send(&self, buffer: &[u8], trains: &[Train]) -> io::Result<usize> {
+        let Some(first) = trains.first() else {
+            return Ok(0);
+        };
+        let Some(file) = self.fd(Family::of(&first.to.remote)) else {
+            return Err(io::Error::from_raw_os_error(libc::EAFNOSUPPORT));
+        };
+        syscall::send(file, buffer, trains)
+    }
+
+    fn wait_writable(&self, family: Family, timeout_ms: u32) -> bool {
+        let Some(file) = self.fd(family) else {
+            return false;
+        };
+        let timeout = Timespec {
+            tv_sec: i64::from(timeout_ms / 1000),
+            tv_nsec: i64::from(timeout_ms % 1000) * 1_000_000,
+        };
+        let mut files = [PollFd::from_borrowed_fd(file, PollFlags::OUT)];
+        matches!(poll(&mut files, Some(&timeout)), Ok(1))
+    }
+
+    fn receive(
+        &self,
+        family: Family,
+        buffer: &mut [u8],
+        arrivals: &mut [Arrival],
+    ) -> io::Result<usize> {
+        match self.fd(family) {
+            Some(file) => syscall::receive(file, buffer, arrivals),
+            None => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+fn open(family: Family, config: &UdpConfig) -> Result<socket2::Socket, UdpError> {
+    let domain = match family {
+        Family::V4 => Domain::IPV4,
+        Family::V6 => Domain::IPV6,
+    };
+    let socket = socket2::Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))
+        .map_err(|source| UdpError::Io {
+            what: "open a UDP socket",
+            source,
+        })?;
+    for &(level, name, value, what) in options(family) {
+        set(&socket, level, name, value).map_err(|source| UdpError::Io { what, source })?;
+    }
+    set_buffers(&socket, config.buffers_bytes);
+    if config.fwmark != 0 {
+        set_mark(&socket, config.fwmark)?;
+    }
+    Ok(socket)
+}
+
+type SocketOption = (c_int, c_int, c_int, &'static str);
+
+/// What every socket of a family must have: level, name, value, and words for an error.
+fn options(family: Family) -> &'static [SocketOption] {
+    const V4: &[SocketOption] = &[
+        (
+            libc::IPPROTO_IP,
+            libc::IP_PKTINFO,
+            1,
+            "learn the address a datagram came to",
+        ),
+        (
+            libc::IPPROTO_IP,
+            libc::IP_RECVTOS,
+            1,
+            "learn the TOS of a datagram",
+        ),
+        (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_DONT,
+            "allow fragments",
+        ),
+        (
+            libc::SOL_SOCKET,
+            libc::SO_NO_CHECK,
+            0,
+            "switch UDP checksums on",
+        ),
+    ];
+    const V6: &[SocketOption] = &[
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_V6ONLY,
+            1,
+            "keep IPv4 off an IPv6 socket",
+        ),
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_RECVPKTINFO,
+            1,
+            "learn the address a datagram came to",
+        ),
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_RECVTCLASS,
+            1,
+            "learn the traffic class of a datagram",
+        ),
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_DONT,
+            "allow fragments",
+        ),
+        (
+            libc::SOL_UDP,
+            libc::UDP_NO_CHECK6_TX,
+            0,
+            "switch UDP checksums on",
+        ),
+        (
+            libc::SOL_UDP,
+            libc::UDP_NO_CHECK6_RX,
+            0,
+            "demand UDP checksums",
+        ),
+    ];
+    match family {
+        Family::V4 => V4,
+        Family::V6 => V6,
+    }
+}
+
+fn set(socket: &socket2::Socket, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
+    syscall::set_option(socket.as_fd(), level, name, value)
+}
+
+/// As large as allowed: past net.core.rmem_max with CAP_NET_ADMIN, up to it without.
+fn set_buffers(socket: &socket2::Socket, bytes: usize) {
+    if bytes == 0 {
+        return;
+    }
+    let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
+    for (forced, limited) in [
+        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
+        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
+    ] {
+        let outcome = set(socket, libc::SOL_SOCKET, forced, bytes)
+            .or_else(|_| set(socket, libc::SOL_SOCKET, limited, bytes));
+        if let Err(error) = outcome {
+            tracing::debug!(%error, bytes, "the buffer of a UDP socket keeps its size");
+        }
+    }
+}
+
+fn set_mark(socket: &socket2::Socket, mark: u32) -> Result<(), UdpError> {
+    let what = "mark packets (fwmark)";
+    socket.set_mark(mark).map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => UdpError::Permission {
+            what,
+            capability: "CAP_NET_ADMIN",
+        },
+        _ => UdpError::Io { what, source },
+    })
+}
+
+fn bind_to(socket: &socket2::Socket, family: Family, port: u16) -> Result<(), UdpError> {
+    let address: SocketAddr = match family {
+        Family::V4 => (Ipv4Addr::UNSPECIFIED, port).into(),
+        Family::V6 => (Ipv6Addr::UNSPECIFIED, port).into(),
+    };
+    socket
+        .bind(&address.into())
+        .map_err(|source| match source.kind() {
+            io::ErrorKind::AddrInUse => UdpError::PortInUse { port },
+            io::ErrorKind::PermissionDenied => UdpError::Permission {
+                what: "bind a UDP port below 1024",
+                capability: "CAP_NET_BIND_SERVICE",
+            },
+            _ => UdpError::Io {
+                what: "bind a UDP port",
+                source,
+            },
+        })
+}
+
+fn local_port(socket: &socket2::Socket) -> Result<u16, UdpError> {
+    let what = "read the port of a UDP socket";
+    let address = socket
+        .local_addr()
+        .map_err(|source| UdpError::Io { what, source })?;
+    Ok(address.as_socket().map_or(0, |address| address.port()))
+}
+
+/// IPv6 is not built in, or was switched off with `ipv6.disable=1`.
+fn is_family_unknown(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EPROTONOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
+/// A segment length of 0 for the whole socket changes nothing, but old kernels refuse it.
+fn can_segment(socket: &socket2::Socket) -> bool {
+    set(socket, libc::SOL_UDP, libc::UDP_SEGMENT, 0).is_ok()
+}
+
+fn joins_arrivals(socket: &socket2::Socket) -> bool {
+    set(socket, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok()
+}
