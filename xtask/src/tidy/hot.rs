@@ -1,4 +1,4 @@
-//! HOT: a module marked `//! HOT` neither allocates, locks, logs above TRACE nor reads a clock.
+//! Modules marked `//! HOT`: what lies on a packet's way neither allocates, locks, logs above TRACE nor reads a clock.
 //!
 //! Functions that are off the path are free: `new`, `default`, and what is marked `#[cold]`.
 //! `Arc::clone(&x)` passes; `x.clone()` does not, because it may be a buffer.
@@ -100,7 +100,8 @@ fn check_file(file: &File) -> Vec<Finding> {
         for pattern in patterns {
             for (line, is_cold) in source.lines_with(pattern) {
                 if !is_cold {
-                    let text = format!("`{}` {complaint}", pattern.replace(' ', ""));
+                    let call = pattern.replace(' ', "");
+                    let text = format!("`{call}` {complaint}; off the path? then mark it #[cold]");
                     findings.push(Finding::new(rule, &file.path, line, text));
                 }
             }

@@ -192,7 +192,8 @@ impl DropReason { pub const ALL: [Self; 2] = [Self::NoRoute, Self::Replay]; }
     #[test]
     fn missing_short_and_stale_descriptions_are_found() {
         let texts = found(
-            "## Drop reasons\n| `replay` | short |\n| `gone` | long enough to say what it means |\n",
+            "## Drop reasons\n| `replay` | short |\n\
+             | `gone` | long enough to say what it means |\n",
         );
         let wanted = [
             "describe `no_route`",
