@@ -1,4 +1,4 @@
-//! HOT: the two clocks of the protocol, read through the vDSO.
+//! The two clocks of the protocol, read through the vDSO.
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 

@@ -16,7 +16,7 @@ pub fn entropy_ready() -> bool {
 ///
 /// # Errors
 ///
-/// [`io::ErrorKind::WouldBlock`] while the generator is not seeded; `out` is then to be thrown away.
+/// [`io::ErrorKind::WouldBlock`] while the generator is not seeded; `out` is to be thrown away.
 pub fn fill(out: &mut [u8]) -> io::Result<()> {
     let mut filled = 0;
     while let Some(rest) = out.get_mut(filled..).filter(|rest| !rest.is_empty()) {

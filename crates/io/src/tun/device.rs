@@ -3,91 +3,22 @@
 //! ```text
 //! | virtio_net_hdr, 10 bytes | IP packet, up to 64 KB |
 //! ```
-//!
-//! Opening is the exception to HOT: it happens once.
 
 use std::{
-    ffi::{c_int, c_ulong},
     io::{self, IoSlice},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, socket_with},
-};
-use weapon_wire::VnetHeader;
+use weapon_wire::{VnetHeader, split::Superpacket};
 
 use super::{Device, Offloads, PARTS_MAX};
 
-/// Where the kernel offers TUN devices.
-const CLONE_DEVICE: &str = "/dev/net/tun";
-
-/// What to open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TunConfig {
-    /// 1 to 15 bytes; `%d` in it is replaced by the first free number, see [`Tun::name`].
-    pub name: String,
-    /// Longest packet, in bytes of IP; 0 leaves the kernel's 1500.
-    pub mtu: u32,
-    /// What to ask for; [`Tun::offloads`] says what was granted.
-    pub offloads: Offloads,
-}
-
-/// Why a TUN device could not be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TunError {
-    /// The kernel has no TUN, or the container was not given the device file.
-    #[error(
-        "{CLONE_DEVICE} is missing: load the module (modprobe tun), or give the container the \
-         device (--device {CLONE_DEVICE})"
-    )]
-    NoDevice,
-    /// CAP_NET_ADMIN is missing in the user namespace that owns the network namespace.
-    #[error("no permission to create the interface {name}: CAP_NET_ADMIN is needed")]
-    Permission {
-        /// The interface.
-        name: String,
-    },
-    /// There is an interface of that name.
-    #[error(
-        "an interface named {name} exists: another gateway runs with this name, or one has left \
-         it behind (ip link delete {name})"
-    )]
-    NameInUse {
-        /// The interface.
-        name: String,
-    },
-    /// Linux allows no such name.
-    #[error(
-        "{name:?} cannot name an interface: 1 to 15 bytes are needed, without '/', ':', spaces, \
-         and neither '.' nor '..'"
-    )]
-    BadName {
-        /// What was asked for.
-        name: String,
-    },
-    /// The kernel refuses the MTU.
-    #[error("the interface {name} cannot have an MTU of {mtu}: 68 to 65535 is possible")]
-    BadMtu {
-        /// The interface.
-        name: String,
-        /// What was asked for, in bytes.
-        mtu: u32,
-    },
-    /// Anything else.
-    #[error("cannot {what} for the interface {name}")]
-    Io {
-        /// The interface.
-        name: String,
-        /// What was tried.
-        what: &'static str,
-        /// What the kernel answered.
-        source: io::Error,
-    },
-}
+/// How many superpackets in a row the kernel may refuse before it is offered none any more.
+///
+/// Linux 6.6.44 and 6.10.3 refuse some that are right; a few others may be a peer's doing, who
+/// must not be able to switch offloads off.
+const REFUSALS_MAX: u32 = 16;
 
 /// An open TUN device. The interface lives as long as this value.
 pub struct Tun {
@@ -95,57 +26,20 @@ pub struct Tun {
     name: String,
     ifindex: u32,
     offloads: Offloads,
+    /// Superpackets refused since the last that was taken.
+    refusals: AtomicU32,
 }
 
 impl Tun {
-    /// Creates the interface, down and without addresses, in the network namespace of this thread.
-    ///
-    /// IFF_TUN_EXCL keeps us off an interface that exists already (obligation U11).
-    ///
-    /// # Errors
-    ///
-    /// See [`TunError`]; no interface is left behind.
-    pub fn open(config: &TunConfig) -> Result<Self, TunError> {
-        let name = &config.name;
-        if !is_possible_name(name) {
-            return Err(TunError::BadName { name: name.clone() });
-        }
-        let file = open_clone_device(name)?;
-        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL;
-        let mut request = Request::new(name);
-        // The flags are 16 bits wide, IFF_TUN_EXCL the highest of them.
-        request.set_value(&(flags as u16).to_ne_bytes());
-        request
-            .submit(file.as_fd(), libc::TUNSETIFF)
-            .map_err(|error| match error {
-                Errno::BUSY => TunError::NameInUse { name: name.clone() },
-                Errno::PERM | Errno::ACCESS => TunError::Permission { name: name.clone() },
-                Errno::INVAL => TunError::BadName { name: name.clone() },
-                error => failed(name, "create the device", error),
-            })?;
-        let name = request.name();
-        set_vnet_header_len(file.as_fd()).map_err(|e| failed(&name, "set the header length", e))?;
-        let offloads = negotiate(file.as_fd(), config.offloads)
-            .map_err(|error| failed(&name, "negotiate offloads", error))?;
-
-        let control = socket_with(
-            AddressFamily::INET,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| failed(&name, "open a control socket", error))?;
-        let ifindex = rustix::net::netdevice::name_to_index(&control, &name)
-            .map_err(|error| failed(&name, "find the index", error))?;
-        if config.mtu != 0 {
-            set_mtu(control.as_fd(), &name, config.mtu)?;
-        }
-        Ok(Self {
+    pub(super) fn new(file: OwnedFd, name: String, ifindex: u32, offloads: Offloads) -> Self {
+        let refusals = AtomicU32::new(0);
+        Self {
             file,
             name,
             ifindex,
             offloads,
-        })
+            refusals,
+        }
     }
 
     /// The name the kernel gave the interface when it was created.
@@ -157,6 +51,55 @@ impl Tun {
     pub fn ifindex(&self) -> u32 {
         self.ifindex
     }
+
+    fn gather<const MAX: usize>(&self, header: &[u8], parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let mut all = [IoSlice::new(header); MAX];
+        let Some(behind) = all.get_mut(1..=parts.len()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        behind.copy_from_slice(parts);
+        rustix::io::writev(&self.file, &all[..=parts.len()])?;
+        Ok(())
+    }
+
+    fn note_taken(&self) {
+        // Another thread's cache keeps the line as long as there is nothing to write.
+        if self.refusals.load(Relaxed) != 0 && self.offers_superpackets() {
+            self.refusals.store(0, Relaxed);
+        }
+    }
+
+    fn offers_superpackets(&self) -> bool {
+        self.refusals.load(Relaxed) < REFUSALS_MAX
+    }
+
+    /// Writes the segments of a superpacket that the kernel has refused for `error`.
+    #[cold]
+    fn write_segments(
+        &self,
+        vnet: &VnetHeader,
+        parts: &[IoSlice<'_>],
+        error: io::Error,
+    ) -> io::Result<()> {
+        let mut packet: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        // What we cannot cut either, nobody could.
+        let Ok(mut superpacket) = Superpacket::parse(vnet, &mut packet) else {
+            return Err(error);
+        };
+        let header = VnetHeader::default().to_bytes();
+        while let Some(segment) = superpacket.next() {
+            self.gather::<2>(&header, &[IoSlice::new(segment)])?;
+        }
+        let refusals = self.refusals.load(Relaxed).saturating_add(1);
+        self.refusals.store(refusals, Relaxed);
+        if refusals == REFUSALS_MAX {
+            tracing::warn!(
+                interface = self.name,
+                "the kernel refuses superpackets: the TUN device gets single packets from now on"
+            );
+        }
+        Ok(())
+    }
 }
 
 impl Device for Tun {
@@ -167,27 +110,34 @@ impl Device for Tun {
     fn write(&self, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let header = vnet.to_bytes();
         // Most packets are a few parts: filling a long array would cost more than the rest.
-        if parts.len() < 4 {
+        let outcome = if parts.len() < 4 {
             self.gather::<4>(&header, parts)
         } else {
             self.gather::<{ PARTS_MAX + 1 }>(&header, parts)
+        };
+        if vnet.gso_type == VnetHeader::GSO_NONE {
+            return outcome;
+        }
+        match outcome {
+            Ok(()) => {
+                self.note_taken();
+                Ok(())
+            }
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                self.write_segments(vnet, parts, error)
+            }
+            Err(error) => Err(error),
         }
     }
 
+    /// What was granted when the device was opened, or nothing any more after the kernel has
+    /// refused many superpackets in a row.
     fn offloads(&self) -> Offloads {
-        self.offloads
-    }
-}
-
-impl Tun {
-    fn gather<const MAX: usize>(&self, header: &[u8], parts: &[IoSlice<'_>]) -> io::Result<()> {
-        let mut all = [IoSlice::new(header); MAX];
-        let Some(behind) = all.get_mut(1..=parts.len()) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        behind.copy_from_slice(parts);
-        rustix::io::writev(&self.file, &all[..=parts.len()])?;
-        Ok(())
+        if self.offers_superpackets() {
+            self.offloads
+        } else {
+            Offloads::default()
+        }
     }
 }
 
@@ -195,139 +145,4 @@ impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
-}
-
-fn open_clone_device(name: &str) -> Result<OwnedFd, TunError> {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    rustix::fs::open(CLONE_DEVICE, flags, Mode::empty()).map_err(|error| match error {
-        Errno::NOENT | Errno::NODEV | Errno::NXIO => TunError::NoDevice,
-        Errno::PERM | Errno::ACCESS => TunError::Permission {
-            name: name.to_owned(),
-        },
-        error => failed(name, "open /dev/net/tun", error),
-    })
-}
-
-fn failed(name: &str, what: &'static str, error: Errno) -> TunError {
-    TunError::Io {
-        name: name.to_owned(),
-        what,
-        source: error.into(),
-    }
-}
-
-/// The kernel's `dev_valid_name`, and no NUL, at which the kernel would stop reading.
-fn is_possible_name(name: &str) -> bool {
-    (1..libc::IFNAMSIZ).contains(&name.len())
-        && name != "."
-        && name != ".."
-        && !name
-            .bytes()
-            .any(|byte| matches!(byte, b'/' | b':' | 0) || byte.is_ascii_whitespace())
-        && !name.contains('\x0b') // a space to C, not to Rust
-}
-
-/// A persistent device may have been left with another length.
-fn set_vnet_header_len(file: BorrowedFd<'_>) -> Result<(), Errno> {
-    let len = VnetHeader::LEN as c_int;
-    // SAFETY: TUNSETVNETHDRSZ reads one int, and `len` is one that lives through the call.
-    check(unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const len) })
-}
-
-/// Asks for as much of `wanted` as this kernel knows.
-///
-/// TUN_F_TSO_ECN is left out: the rare superpacket with CWR is cut by the kernel.
-fn negotiate(file: BorrowedFd<'_>, wanted: Offloads) -> Result<Offloads, Errno> {
-    const TCP: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
-    const UDP: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
-    let ladder = [
-        (
-            TCP | UDP,
-            Offloads {
-                tcp: true,
-                udp: true,
-            },
-        ),
-        (
-            TCP,
-            Offloads {
-                tcp: true,
-                udp: false,
-            },
-        ),
-        (0, Offloads::default()),
-    ];
-    let mut last = Errno::INVAL;
-    for (flags, granted) in ladder {
-        if (granted.tcp && !wanted.tcp) || (granted.udp && !wanted.udp) {
-            continue;
-        }
-        // SAFETY: TUNSETOFFLOAD takes its argument by value and touches no memory of ours.
-        match check(unsafe {
-            libc::ioctl(file.as_raw_fd(), libc::TUNSETOFFLOAD, c_ulong::from(flags))
-        }) {
-            Ok(()) => return Ok(granted),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}
-
-fn set_mtu(control: BorrowedFd<'_>, name: &str, mtu: u32) -> Result<(), TunError> {
-    let refused = || TunError::BadMtu {
-        name: name.to_owned(),
-        mtu,
-    };
-    let value = c_int::try_from(mtu).map_err(|_| refused())?;
-    let mut request = Request::new(name);
-    request.set_value(&value.to_ne_bytes());
-    request
-        .submit(control, libc::SIOCSIFMTU as libc::Ioctl)
-        .map_err(|error| match error {
-            Errno::INVAL => refused(),
-            error => failed(name, "set the MTU", error),
-        })
-}
-
-/// `struct ifreq`: a name of 16 bytes and a union of which the first bytes are used.
-#[repr(C, align(8))]
-struct Request([u8; 40]);
-
-impl Request {
-    /// `name` has been checked to leave room for its NUL.
-    fn new(name: &str) -> Self {
-        let mut bytes = [0; 40];
-        let len = name.len().min(libc::IFNAMSIZ - 1);
-        bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
-        Self(bytes)
-    }
-
-    fn set_value(&mut self, value: &[u8]) {
-        self.0[libc::IFNAMSIZ..][..value.len()].copy_from_slice(value);
-    }
-
-    fn name(&self) -> String {
-        let name = &self.0[..libc::IFNAMSIZ];
-        let len = name
-            .iter()
-            .position(|&byte| byte == 0)
-            .unwrap_or(name.len());
-        String::from_utf8_lossy(&name[..len]).into_owned()
-    }
-
-    fn submit(&mut self, file: BorrowedFd<'_>, operation: libc::Ioctl) -> Result<(), Errno> {
-        const { assert!(size_of::<Self>() >= size_of::<libc::ifreq>()) };
-        const { assert!(align_of::<Self>() >= align_of::<libc::ifreq>()) };
-        // SAFETY: the operations submitted here read and write one `struct ifreq`, for which
-        // `self` is large and aligned enough, and borrowed mutably through the call.
-        check(unsafe { libc::ioctl(file.as_raw_fd(), operation, self.0.as_mut_ptr()) })
-    }
-}
-
-fn check(result: c_int) -> Result<(), Errno> {
-    if result < 0 {
-        let error = io::Error::last_os_error();
-        return Err(Errno::from_io_error(&error).unwrap_or(Errno::IO));
-    }
-    Ok(())
 }

@@ -7,9 +7,13 @@ use std::{
 
 use weapon_wire::VnetHeader;
 
+/// How the device of the kernel is opened.
+pub mod open;
+pub use open::{TunConfig, TunError};
+
 /// The device of the kernel.
 pub mod device;
-pub use device::{Tun, TunConfig, TunError};
+pub use device::Tun;
 
 /// A twin without a kernel, for tests of what runs above.
 pub mod memory;

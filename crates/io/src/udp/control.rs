@@ -233,7 +233,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_of_the_kernel_can_cause_a_panic(bytes: [u8; 32], len: usize, at in 0_usize..96) {
+        fn no_bytes_can_cause_a_panic(bytes: [u8; 32], len: usize, at in 0_usize..96) {
             let mut control = Control::EMPTY;
             control.0[at..at + 32].copy_from_slice(&bytes);
             control.decode(len);
