@@ -1,0 +1,1 @@
+//! The local API: JSON over a unix socket between the gateway and the command line.

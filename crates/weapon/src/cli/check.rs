@@ -1,0 +1,75 @@
+//! `weapon check`: what is wrong with configuration files.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{EXIT_BAD_CONFIG, terminal};
+use crate::config::{self, BadConfig, Loaded, Problem};
+
+/// Arguments of `weapon check`.
+#[derive(clap::Args, Debug)]
+pub struct CheckArgs {
+    /// Configuration files, or names of gateways
+    #[arg(required = true, value_name = "FILE")]
+    pub targets: Vec<String>,
+    /// Print one JSON object: ok, problems
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    ok: bool,
+    problems: Vec<Problem>,
+}
+
+/// Runs `weapon check`.
+pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
+    let colour = terminal::stderr_colour();
+    let mut report = Report {
+        ok: true,
+        problems: Vec::new(),
+    };
+    for target in &args.targets {
+        let (problems, summary) = match check(target) {
+            Ok(Loaded { config, warnings }) => {
+                let peers = config.peers.len();
+                let summary = format!(
+                    "{}: good: gateway {}, interface {}, {peers} peer{}, public key {}",
+                    config.source.path.display(),
+                    config.name,
+                    config.interface,
+                    if peers == 1 { "" } else { "s" },
+                    config.private_key.public()
+                );
+                (warnings, Some(summary))
+            }
+            Err(BadConfig(problems)) => (problems, None),
+        };
+        report.ok &= summary.is_some();
+        if !args.json {
+            for problem in &problems {
+                terminal::print_error(&problem.line(colour));
+            }
+            if let Some(summary) = summary {
+                terminal::print(&summary)?;
+            }
+        }
+        report.problems.extend(problems);
+    }
+    if args.json {
+        terminal::print(&serde_json::to_string(&report)?)?;
+    }
+    Ok(if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(EXIT_BAD_CONFIG)
+    })
+}
+
+fn check(target: &str) -> Result<Loaded, BadConfig> {
+    let path: PathBuf = config::locate(target)?;
+    config::load(&path)
+}

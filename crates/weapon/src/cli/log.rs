@@ -1,0 +1,70 @@
+//! How much is logged, and where to.
+
+use std::io;
+
+use clap::ValueEnum;
+use tracing::level_filters::LevelFilter;
+
+use super::terminal;
+
+/// How much is logged.
+#[derive(clap::Args, Debug, Clone, Copy)]
+pub struct LogArgs {
+    /// How much is logged
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "WEAPON_LOG_LEVEL"
+    )]
+    pub log_level: LogLevel,
+    /// Log more; twice for everything
+    #[arg(long, short, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// A level of the log.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Nothing
+    Off,
+    /// What failed
+    Error,
+    /// What an operator might be woken for
+    Warn,
+    /// Sessions and configuration that change
+    Info,
+    /// Handshakes and timers
+    Debug,
+    /// Every packet
+    Trace,
+}
+
+impl LogArgs {
+    /// The level: `--log-level`, or what `-v` and `-vv` ask for if that is more.
+    pub fn level(self) -> LevelFilter {
+        let verbose = match self.verbose {
+            0 => LogLevel::Off,
+            1 => LogLevel::Debug,
+            _ => LogLevel::Trace,
+        };
+        match self.log_level.max(verbose) {
+            LogLevel::Off => LevelFilter::OFF,
+            LogLevel::Error => LevelFilter::ERROR,
+            LogLevel::Warn => LevelFilter::WARN,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Trace => LevelFilter::TRACE,
+        }
+    }
+
+    /// Sends the log of this process to standard error from here on. A second call does nothing.
+    pub fn start(self) {
+        let _ = tracing_subscriber::fmt()
+            .with_max_level(self.level())
+            .with_writer(io::stderr)
+            .with_ansi(terminal::stderr_colour())
+            .with_target(false)
+            .try_init();
+    }
+}

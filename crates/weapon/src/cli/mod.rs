@@ -1,0 +1,94 @@
+//! The command line: one file per group of subcommands.
+
+mod check;
+mod down;
+mod keys;
+mod log;
+mod status;
+mod terminal;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::BadConfig;
+use crate::demo;
+
+pub use down::DownArgs;
+pub use log::LogArgs;
+pub use status::StatusArgs;
+pub use up::UpArgs;
+
+/// Exit code when what was asked for could not be done.
+pub const EXIT_FAILED: u8 = 1;
+/// Exit code of bad usage and bad configuration; clap's own too.
+pub const EXIT_BAD_CONFIG: u8 = 2;
+
+/// A userspace WireGuard gateway: links private networks over networks that nobody trusts
+#[derive(Parser, Debug)]
+#[command(
+    name = "weapon",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 bad usage or bad configuration.\n\
+    A gateway is a NAME, whose file is /etc/weapon/NAME.toml or NAME.conf, or the path of a FILE."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Print a new private key
+    Genkey,
+    /// Print the public key of the private key on standard input
+    Pubkey,
+    /// Print a new preshared key, or a secret shared by all gateways
+    Genpsk,
+    /// Say what is wrong with configuration files, and change nothing
+    Check(check::CheckArgs),
+    /// Start a gateway
+    Up(UpArgs),
+    /// Stop a gateway
+    Down(DownArgs),
+    /// Show the gateways that run
+    Status(StatusArgs),
+    /// Link two private networks in namespaces of their own, and show that it works
+    Demo(demo::DemoArgs),
+}
+
+/// Runs what the command line asks for.
+pub fn run() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Genkey => keys::genkey(),
+        Command::Pubkey => keys::pubkey(),
+        Command::Genpsk => keys::genpsk(),
+        Command::Check(args) => check::run(&args),
+        Command::Up(args) => crate::up::run(args),
+        Command::Down(args) => crate::down::run(args),
+        Command::Status(args) => crate::status::run(args),
+        Command::Demo(args) => demo::run(args),
+    };
+    result.unwrap_or_else(|error| report(&error))
+}
+
+/// Prints the error to standard error; its exit code.
+fn report(error: &anyhow::Error) -> ExitCode {
+    let bad_config = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<BadConfig>());
+    if let Some(BadConfig(problems)) = bad_config {
+        let colour = terminal::stderr_colour();
+        for problem in problems {
+            terminal::print_error(&problem.line(colour));
+        }
+        return ExitCode::from(EXIT_BAD_CONFIG);
+    }
+    terminal::print_error(&format!("weapon: {error:#}"));
+    ExitCode::from(EXIT_FAILED)
+}

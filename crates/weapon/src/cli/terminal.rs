@@ -1,0 +1,27 @@
+//! Where output goes: colours for a terminal alone, and no panic when nobody reads.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+
+/// Whether standard error may be coloured: a terminal, and neither `NO_COLOR` nor `TERM=dumb`.
+pub fn stderr_colour() -> bool {
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
+/// Prints a line to standard error. That it is closed is no reason to fail.
+pub fn print_error(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Prints a line to standard output.
+///
+/// # Errors
+/// Standard output is closed or full, which is a failure: the line was what was asked for.
+pub fn print(line: &str) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(line.as_bytes())?;
+    out.write_all(b"\n")?;
+    out.flush()
+}

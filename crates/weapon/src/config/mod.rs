@@ -1,0 +1,78 @@
+//! Configuration of a gateway: one file, TOML or wg-quick, read, checked as a whole, and either
+//! good or refused with every problem named.
+
+pub mod model; // what the rest of the program works with
+pub mod problem; // what is wrong, where, and what would be right
+
+mod draft; // what a file says, value by value, with places
+mod keyfile; // files that hold one key
+mod networks; // addresses and networks, and what may not overlap
+mod source; // from a name or path on the command line to a file and its text
+mod suggest; // did you mean
+mod toml; // TOML to draft
+mod validate; // draft to configuration
+mod value;
+mod wgquick; // wg-quick to draft // single values
+
+use std::path::Path;
+
+pub use model::{Config, ConfigSource, Format, HostPort, Offload, PeerConfig};
+pub use problem::{BadConfig, Problem, Severity};
+pub use source::{gateway_name, locate};
+
+use problem::Problems;
+
+/// A good configuration and what is to be said about it.
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// No error among them.
+    pub warnings: Vec<Problem>,
+}
+
+impl Loaded {
+    /// The configuration, if it asks for nothing that is not built yet.
+    ///
+    /// # Errors
+    /// What asks for it, such as a default route.
+    pub fn for_up(self) -> Result<(Config, Vec<Problem>), BadConfig> {
+        let Self {
+            config,
+            mut warnings,
+        } = self;
+        if !warnings.iter().any(|problem| problem.up_refuses) {
+            return Ok((config, warnings));
+        }
+        for problem in warnings.iter_mut().filter(|problem| problem.up_refuses) {
+            problem.severity = Severity::Error;
+        }
+        Err(BadConfig(warnings))
+    }
+}
+
+/// Reads and checks the file at `path`, and the key files that it names. Resolves no host name
+/// and changes nothing.
+///
+/// # Errors
+/// Every problem of the file.
+pub fn load(path: &Path) -> Result<Loaded, BadConfig> {
+    let format = source::format(path)?;
+    let text = source::read(path)?;
+    let mut problems = Problems::new(path);
+    let draft = match format {
+        Format::Toml => toml::parse(&text.text, &mut problems),
+        Format::WgQuick => wgquick::parse(&text.text, &mut problems),
+    };
+    source::warn_if_open(&text, &draft, &mut problems);
+    let source = ConfigSource {
+        path: path.to_owned(),
+        format,
+    };
+    match validate::validate(draft, source, &mut problems) {
+        Some(config) => Ok(Loaded {
+            config,
+            warnings: problems.into_list(),
+        }),
+        None => Err(BadConfig(problems.into_list())),
+    }
+}

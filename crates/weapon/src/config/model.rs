@@ -1,0 +1,117 @@
+//! The validated configuration of one gateway: what every other part of the program works with.
+//!
+//! A `Config` exists only when the whole file was found good: keys are read and parsed, networks
+//! are masked and do not collide, numbers are in range.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
+
+/// One gateway and its peers.
+pub struct Config {
+    /// The gateway's name: `name`, else the stem of the file's name. Safe as a file name.
+    pub name: String,
+    /// The TUN device's name, 1 to 15 bytes of `[a-zA-Z0-9_=+.-]`.
+    pub interface: String,
+    /// Our private key, read from its file, given inline or derived from the shared secret.
+    pub private_key: PrivateKey,
+    /// UDP port on IPv4 and IPv6; 0 lets the kernel pick one.
+    pub listen_port: u16,
+    /// Firewall mark of what we send; 0 is none.
+    pub fwmark: u32,
+    /// MTU of the TUN device in bytes; `None` leaves the choice to `up`.
+    pub mtu: Option<u32>,
+    /// Addresses of the TUN device, with their host bits.
+    pub addresses: Vec<IpNet>,
+    /// What lies behind us, masked.
+    pub networks: Vec<IpNet>,
+    /// Whether routes to the peers' networks are written (`table = "auto"`) or not (`"off"`).
+    pub routes: bool,
+    /// Which kernel facilities may be used.
+    pub offload: Offload,
+    /// The peers, in the order of the file.
+    pub peers: Vec<PeerConfig>,
+    /// Where all this was read.
+    pub source: ConfigSource,
+}
+
+/// One peer.
+pub struct PeerConfig {
+    /// The peer's name; in a wg-quick file, which has none, the first characters of its key.
+    pub name: String,
+    /// The peer's public key, given or derived from the shared secret.
+    pub public_key: PublicKey,
+    /// The preshared key of us and this peer, given or derived from the shared secret.
+    pub preshared_key: Option<PresharedKey>,
+    /// Where the peer is reached; `None` waits for the peer to come to us.
+    pub endpoint: Option<HostPort>,
+    /// Allowed IPs: what lies behind the peer, masked.
+    pub networks: Vec<IpNet>,
+    /// Seconds between keepalives; `None` is off.
+    pub persistent_keepalive: Option<u16>,
+    /// Whether the peer stays at `endpoint` even when authenticated packets come from elsewhere.
+    pub endpoint_pin: bool,
+}
+
+/// Which kernel facilities may be used; each is probed at start and given up when it fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offload {
+    /// TCP superpackets on the TUN device (TSO).
+    pub tcp: bool,
+    /// UDP superpackets on the TUN device (USO).
+    pub udp: bool,
+    /// Trains of datagrams in one send (`UDP_SEGMENT`).
+    pub gso: bool,
+    /// Trains of datagrams in one receive (`UDP_GRO`).
+    pub gro: bool,
+}
+
+impl Default for Offload {
+    fn default() -> Self {
+        Self {
+            tcp: true,
+            udp: true,
+            gso: true,
+            gro: true,
+        }
+    }
+}
+
+/// A host name or address, and a port; not resolved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPort {
+    /// A DNS name, an IPv4 address, or an IPv6 address without brackets (a `%zone` may follow).
+    pub host: String,
+    /// UDP port, never 0.
+    pub port: u16,
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// Where a configuration was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigSource {
+    /// The file, as it was named on the command line.
+    pub path: PathBuf,
+    /// The file's format.
+    pub format: Format,
+}
+
+/// The two formats of a configuration file, told apart by the file's extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// `.toml`
+    Toml,
+    /// `.conf`, as wg-quick reads it
+    WgQuick,
+}

@@ -1,0 +1,229 @@
+//! Addresses and networks, ours and the peers', and what may not overlap.
+//!
+//! A network belongs to one peer, and what lies behind a peer does not lie behind us. A peer's
+//! network may cover ours (10.0.0.0/8 around 10.1.0.0/16, or everything): the longer prefix wins.
+//! It may also cover our address in the tunnel, as in nearly every client's file.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use super::draft::{GatewayDraft, PeerDraft};
+use super::problem::{Located, Problems};
+use super::value;
+
+/// All addresses and networks of a file, in its order.
+pub struct Networks {
+    /// Of the TUN device, with host bits.
+    pub addresses: Vec<IpNet>,
+    /// Behind us, masked.
+    pub ours: Vec<IpNet>,
+    /// Behind each peer, masked.
+    pub of_peers: Vec<Vec<IpNet>>,
+}
+
+impl Networks {
+    /// Whether IPv6 runs through the tunnel.
+    pub fn has_ipv6(&self) -> bool {
+        let of_peers = self.of_peers.iter().flatten();
+        self.addresses
+            .iter()
+            .chain(&self.ours)
+            .chain(of_peers)
+            .any(|net| net.addr().is_ipv6())
+    }
+}
+
+/// Parses and checks all of them.
+pub fn check(gateway: &GatewayDraft, peers: &[PeerDraft], problems: &mut Problems) -> Networks {
+    let addresses = addresses(&gateway.address, problems);
+    let ours = our_networks(&gateway.networks, problems);
+    let mut taken = BTreeMap::new();
+    let mut of_peers = Vec::with_capacity(peers.len());
+    for (index, peer) in peers.iter().enumerate() {
+        let mut list = Vec::with_capacity(peer.networks.len());
+        for text in &peer.networks {
+            let Some(net) = masked(text, problems) else {
+                continue;
+            };
+            let at = Located {
+                value: net,
+                place: text.place.clone(),
+            };
+            if !is_first(&at, index, &mut taken, problems) {
+                continue;
+            }
+            not_ours(&at, &addresses, &ours, problems);
+            if net.prefix_len() == 0 && gateway.routes.unwrap_or(true) {
+                problems.up_refuses(
+                    &at.place,
+                    format!(
+                        "{net} would take the default route, which is not built yet; name the \
+                         peer's networks, or write no routes with {}",
+                        if at.place.key.starts_with("Peer") {
+                            "Table = off"
+                        } else {
+                            "table = \"off\""
+                        },
+                    ),
+                );
+            }
+            list.push(net);
+        }
+        of_peers.push(list);
+    }
+    let values = |list: Vec<Located<IpNet>>| list.into_iter().map(|net| net.value).collect();
+    Networks {
+        addresses: values(addresses),
+        ours: values(ours),
+        of_peers,
+    }
+}
+
+fn addresses(texts: &[Located<String>], problems: &mut Problems) -> Vec<Located<IpNet>> {
+    let mut list: Vec<Located<IpNet>> = Vec::with_capacity(texts.len());
+    for text in texts {
+        let Some(value) = parsed(text, problems) else {
+            continue;
+        };
+        let place = &text.place;
+        let address = value.addr();
+        if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
+            let message = format!("{address} cannot be the address of an interface");
+            problems.error(place, message);
+            continue;
+        }
+        if list.iter().any(|other| other.value.addr() == address) {
+            problems.error(place, format!("{address} is given twice"));
+            continue;
+        }
+        if value.max_prefix_len() - value.prefix_len() > 1 && address == value.network() {
+            let host = value.hosts().next().unwrap_or(address);
+            problems.warning(
+                place,
+                format!(
+                    "{value} is the address of the network itself; an address of a host, such as \
+                     {host}/{}, is usual",
+                    value.prefix_len()
+                ),
+            );
+        }
+        list.push(Located {
+            value,
+            place: place.clone(),
+        });
+    }
+    list
+}
+
+fn our_networks(texts: &[Located<String>], problems: &mut Problems) -> Vec<Located<IpNet>> {
+    let mut list: Vec<Located<IpNet>> = Vec::with_capacity(texts.len());
+    for text in texts {
+        if ["docker:", "lan:"]
+            .iter()
+            .any(|kind| text.value.starts_with(kind))
+        {
+            let message = format!(
+                "{} is not built yet; write the network's prefix, like 172.17.0.0/16",
+                value::quoted(&text.value)
+            );
+            problems.error(&text.place, message);
+            continue;
+        }
+        let Some(value) = masked(text, problems) else {
+            continue;
+        };
+        if list.iter().any(|other| other.value == value) {
+            problems.warning(&text.place, format!("{value} is given twice"));
+            continue;
+        }
+        list.push(Located {
+            value,
+            place: text.place.clone(),
+        });
+    }
+    list
+}
+
+fn parsed(text: &Located<String>, problems: &mut Problems) -> Option<IpNet> {
+    value::prefix(&text.value)
+        .map_err(|message| problems.error(&text.place, message))
+        .ok()
+}
+
+/// The network of `text`; host bits are cut off, as `wg` does, but not in silence.
+fn masked(text: &Located<String>, problems: &mut Problems) -> Option<IpNet> {
+    let given = parsed(text, problems)?;
+    let net = given.trunc();
+    if net != given {
+        problems.warning(
+            &text.place,
+            format!("{given} has host bits set; taken as {net}"),
+        );
+    }
+    Some(net)
+}
+
+/// Whether no peer has this network yet.
+fn is_first(
+    net: &Located<IpNet>,
+    peer: usize,
+    taken: &mut BTreeMap<IpNet, (usize, usize)>,
+    problems: &mut Problems,
+) -> bool {
+    let Located { value, place } = net;
+    let Some((owner, line)) = taken.get(value) else {
+        taken.insert(*value, (peer, place.line));
+        return true;
+    };
+    if *owner == peer {
+        problems.warning(place, format!("{value} is given twice"));
+    } else {
+        let message = format!(
+            "{value} belongs to the peer in line {line} already; a network belongs to one peer"
+        );
+        problems.error(place, message);
+    }
+    false
+}
+
+/// A peer's network is not ours, nor a part of ours.
+fn not_ours(
+    net: &Located<IpNet>,
+    addresses: &[Located<IpNet>],
+    ours: &[Located<IpNet>],
+    problems: &mut Problems,
+) {
+    let Located { value, place } = net;
+    for our in ours {
+        let line = our.place.line;
+        let our = our.value;
+        if our == *value {
+            let message = format!(
+                "{value} is our own network (line {line}); a peer's networks lie behind the peer"
+            );
+            problems.error(place, message);
+        } else if our.contains(value) {
+            let message = format!(
+                "{value} lies in our own network {our} (line {line}); a peer's networks lie \
+                 behind the peer"
+            );
+            problems.error(place, message);
+        } else if value.contains(&our) && value.prefix_len() > 0 {
+            let message =
+                format!("{value} covers our own network {our} (line {line}), which stays with us");
+            problems.warning(place, message);
+        }
+    }
+    let host = value.prefix_len() == value.max_prefix_len();
+    for address in addresses {
+        if host && address.value.addr() == value.addr() {
+            let message = format!(
+                "{} is our own address (line {}); a peer has another",
+                value.addr(),
+                address.place.line
+            );
+            problems.error(place, message);
+        }
+    }
+}

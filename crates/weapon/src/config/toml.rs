@@ -1,0 +1,405 @@
+//! The TOML file: text to draft.
+//!
+//! The tree of the `toml` crate is walked by hand and not by derived deserializers, because those
+//! stop at the first error; here every key of the wrong type and every unknown key is reported.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
+use super::problem::{Located, Place, Problems};
+use super::{suggest, value};
+
+/// How this format spells keys.
+pub static SPELLING: Spelling = Spelling {
+    private_key: "gateway.private_key_file",
+    name: "gateway.name",
+    interface: "gateway.interface",
+    peer_name: "peer.name",
+    public_key: "peer.public_key",
+    named_peers: true,
+};
+
+const SECTIONS: &[&str] = &["gateway", "peer", "offload"];
+const GATEWAY_KEYS: &[&str] = &[
+    "name",
+    "private_key_file",
+    "private_key",
+    "secret_file",
+    "address",
+    "listen",
+    "networks",
+    "interface",
+    "mtu",
+    "fwmark",
+    "table",
+];
+const OFFLOAD_KEYS: &[&str] = &["tcp", "udp", "gso", "gro"];
+const PEER_KEYS: &[&str] = &[
+    "name",
+    "public_key",
+    "preshared_key_file",
+    "preshared_key",
+    "endpoint",
+    "networks",
+    "persistent_keepalive",
+    "endpoint_pin",
+];
+
+/// Reads `text`. What cannot be read is a problem and missing from the draft.
+pub fn parse(text: &str, problems: &mut Problems) -> Draft {
+    let mut reader = Reader { text, problems };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        // The message alone: the error's full text would quote the line, and a key with it.
+        let place = reader.place(error.span().unwrap_or_default(), "");
+        reader
+            .problems
+            .error(&place, format!("not TOML: {}", error.message()));
+    }
+    if reader.problems.has_errors() {
+        return empty();
+    }
+    reader.document(document.get_ref())
+}
+
+fn empty() -> Draft {
+    Draft {
+        gateway: GatewayDraft::default(),
+        peers: Vec::new(),
+        spelling: &SPELLING,
+    }
+}
+
+/// A table with a name, its header and the keys it may have.
+struct Section<'a> {
+    label: &'static str,
+    table: &'a DeTable<'a>,
+    keys: &'static [&'static str],
+}
+
+impl Section<'_> {
+    fn value(&self, key: &str) -> Option<&Spanned<DeValue<'_>>> {
+        self.table
+            .iter()
+            .find(|(name, _)| name.get_ref() == key)
+            .map(|(_, value)| value)
+    }
+}
+
+struct Reader<'t, 'p> {
+    text: &'t str,
+    problems: &'p mut Problems,
+}
+
+impl Reader<'_, '_> {
+    fn document(&mut self, root: &DeTable<'_>) -> Draft {
+        let mut draft = empty();
+        let mut has_gateway = false;
+        for (key, value) in root {
+            match (&**key.get_ref(), value.get_ref()) {
+                ("gateway", DeValue::Table(table)) => {
+                    has_gateway = true;
+                    let offload = std::mem::take(&mut draft.gateway.offload);
+                    draft.gateway = self.gateway(table, self.place(value.span(), "gateway"));
+                    draft.gateway.offload = offload;
+                }
+                ("offload", DeValue::Table(table)) => draft.gateway.offload = self.offload(table),
+                ("peer", DeValue::Array(list)) => {
+                    draft.peers = list
+                        .iter()
+                        .filter_map(|peer| self.peer_item(peer))
+                        .collect();
+                }
+                ("peer", _) => self.error_at(
+                    key.span(),
+                    "peer",
+                    "peers are a list; write [[peer]], with two brackets".to_owned(),
+                ),
+                (section @ ("gateway" | "offload"), other) => self.error_at(
+                    value.span(),
+                    section,
+                    format!("{} where a section [{section}] belongs", kind(other)),
+                ),
+                (unknown, _) => self.unknown_section(unknown, key.span()),
+            }
+        }
+        if !has_gateway {
+            let place = Place {
+                line: 1,
+                column: 1,
+                key: "gateway".to_owned(),
+            };
+            self.problems.error(
+                &place,
+                "the section is missing; a file begins with [gateway]",
+            );
+        }
+        draft
+    }
+
+    fn gateway(&mut self, table: &DeTable<'_>, place: Place) -> GatewayDraft {
+        let section = Section {
+            label: "gateway",
+            table,
+            keys: GATEWAY_KEYS,
+        };
+        self.unknown_keys(&section);
+        GatewayDraft {
+            place,
+            name: self.string(&section, "name"),
+            private_key: self.secret(&section, "private_key"),
+            private_key_file: self.string(&section, "private_key_file"),
+            secret_file: self.string(&section, "secret_file"),
+            address: self.strings(&section, "address", "\"10.99.0.1/24\""),
+            listen: self.integer(&section, "listen", "listen = 51820"),
+            networks: self.strings(&section, "networks", "\"172.17.0.0/16\""),
+            interface: self.string(&section, "interface"),
+            mtu: self.integer(&section, "mtu", "mtu = 1420"),
+            fwmark: self.integer_or_off(&section, "fwmark", "fwmark = 0x1234"),
+            routes: self.routes(&section),
+            offload: OffloadDraft::default(),
+        }
+    }
+
+    fn offload(&mut self, table: &DeTable<'_>) -> OffloadDraft {
+        let section = Section {
+            label: "offload",
+            table,
+            keys: OFFLOAD_KEYS,
+        };
+        self.unknown_keys(&section);
+        OffloadDraft {
+            tcp: self.boolean(&section, "tcp"),
+            udp: self.boolean(&section, "udp"),
+            gso: self.boolean(&section, "gso"),
+            gro: self.boolean(&section, "gro"),
+        }
+    }
+
+    fn peer_item(&mut self, item: &Spanned<DeValue<'_>>) -> Option<PeerDraft> {
+        let DeValue::Table(table) = item.get_ref() else {
+            let message = format!("{} where a section [[peer]] belongs", kind(item.get_ref()));
+            self.error_at(item.span(), "peer", message);
+            return None;
+        };
+        let section = Section {
+            label: "peer",
+            table,
+            keys: PEER_KEYS,
+        };
+        self.unknown_keys(&section);
+        Some(PeerDraft {
+            place: self.place(item.span(), "peer"),
+            name: self.string(&section, "name"),
+            public_key: self.secret(&section, "public_key"),
+            preshared_key: self.secret(&section, "preshared_key"),
+            preshared_key_file: self.string(&section, "preshared_key_file"),
+            endpoint: self.string(&section, "endpoint"),
+            networks: self.strings(&section, "networks", "\"172.18.0.0/16\""),
+            persistent_keepalive: self.integer_or_off(
+                &section,
+                "persistent_keepalive",
+                "persistent_keepalive = 25",
+            ),
+            endpoint_pin: self.boolean(&section, "endpoint_pin"),
+        })
+    }
+
+    fn unknown_section(&mut self, name: &str, span: Range<usize>) {
+        let message = if GATEWAY_KEYS.contains(&name) {
+            format!("stands before any section; `{name}` belongs below [gateway]")
+        } else {
+            match suggest::nearest(name, SECTIONS) {
+                Some("peer") => "unknown section; did you mean [[peer]]?".to_owned(),
+                Some(meant) => format!("unknown section; did you mean [{meant}]?"),
+                None => "unknown section; there are [gateway], [[peer]] and [offload]".to_owned(),
+            }
+        };
+        self.error_at(span, &key_shown(name), message);
+    }
+
+    fn unknown_keys(&mut self, section: &Section<'_>) {
+        for key in section.table.keys() {
+            let name: &str = key.get_ref();
+            if section.keys.contains(&name) {
+                continue;
+            }
+            let elsewhere = [("[gateway]", GATEWAY_KEYS), ("[[peer]]", PEER_KEYS)]
+                .into_iter()
+                .chain([("[offload]", OFFLOAD_KEYS)])
+                .find(|(_, keys)| keys.contains(&name));
+            let message = if let Some(meant) = suggest::nearest(name, section.keys) {
+                format!("unknown key; did you mean `{meant}`?")
+            } else if let Some((header, _)) = elsewhere {
+                format!("unknown key; it belongs to {header}")
+            } else {
+                format!("unknown key; the keys here are {}", section.keys.join(", "))
+            };
+            self.error_at(
+                key.span(),
+                &format!("{}.{}", section.label, key_shown(name)),
+                message,
+            );
+        }
+    }
+
+    fn string(&mut self, section: &Section<'_>, key: &str) -> Option<Located<String>> {
+        let value = section.value(key)?;
+        let place = self.place_of(section, key, value.span());
+        match value.get_ref() {
+            DeValue::String(text) => Some(Located {
+                value: text.to_string(),
+                place,
+            }),
+            other => {
+                let message = format!("{} where text in quotes belongs", kind(other));
+                self.problems.error(&place, message);
+                None
+            }
+        }
+    }
+
+    fn secret(&mut self, section: &Section<'_>, key: &str) -> Option<Located<SecretText>> {
+        let Located { value, place } = self.string(section, key)?;
+        Some(Located {
+            value: SecretText(value.into()),
+            place,
+        })
+    }
+
+    fn strings(&mut self, section: &Section<'_>, key: &str, example: &str) -> Vec<Located<String>> {
+        let Some(value) = section.value(key) else {
+            return Vec::new();
+        };
+        let wrong = |other: &DeValue<'_>| {
+            format!("{} where a list belongs: {key} = [{example}]", kind(other))
+        };
+        let DeValue::Array(list) = value.get_ref() else {
+            let place = self.place_of(section, key, value.span());
+            self.problems.error(&place, wrong(value.get_ref()));
+            return Vec::new();
+        };
+        let mut texts = Vec::with_capacity(list.len());
+        for item in list.iter() {
+            let place = self.place_of(section, key, item.span());
+            match item.get_ref() {
+                DeValue::String(text) => texts.push(Located {
+                    value: text.to_string(),
+                    place,
+                }),
+                other => {
+                    let message = format!("{} where text like {example} belongs", kind(other));
+                    self.problems.error(&place, message);
+                }
+            }
+        }
+        texts
+    }
+
+    fn integer(&mut self, section: &Section<'_>, key: &str, example: &str) -> Option<Located<i64>> {
+        let value = section.value(key)?;
+        let place = self.place_of(section, key, value.span());
+        let DeValue::Integer(number) = value.get_ref() else {
+            let message = format!(
+                "{} where a number belongs: {example}",
+                kind(value.get_ref())
+            );
+            self.problems.error(&place, message);
+            return None;
+        };
+        match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(value) => Some(Located { value, place }),
+            Err(_) => {
+                self.problems.error(&place, "the number is too large");
+                None
+            }
+        }
+    }
+
+    /// A number, or the word "off", which is 0.
+    fn integer_or_off(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        example: &str,
+    ) -> Option<Located<i64>> {
+        let value = section.value(key)?;
+        match value.get_ref().as_str() {
+            Some("off") => Some(Located {
+                value: 0,
+                place: self.place_of(section, key, value.span()),
+            }),
+            _ => self.integer(section, key, &format!("{example}, or {key} = \"off\"")),
+        }
+    }
+
+    fn boolean(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
+        let value = section.value(key)?;
+        if let DeValue::Boolean(flag) = value.get_ref() {
+            return Some(*flag);
+        }
+        let place = self.place_of(section, key, value.span());
+        let message = format!("{} where true or false belongs", kind(value.get_ref()));
+        self.problems.error(&place, message);
+        None
+    }
+
+    fn routes(&mut self, section: &Section<'_>) -> Option<bool> {
+        let table = self.string(section, "table")?;
+        match table.value.as_str() {
+            "auto" => Some(true),
+            "off" => Some(false),
+            other => {
+                let message = format!("{} is not known; it is auto or off", value::quoted(other));
+                self.problems.error(&table.place, message);
+                None
+            }
+        }
+    }
+
+    fn error_at(&mut self, span: Range<usize>, key: &str, message: String) {
+        let place = self.place(span, key);
+        self.problems.error(&place, message);
+    }
+
+    fn place_of(&self, section: &Section<'_>, key: &str, span: Range<usize>) -> Place {
+        self.place(span, &format!("{}.{key}", section.label))
+    }
+
+    fn place(&self, span: Range<usize>, key: &str) -> Place {
+        let end = self.text.floor_char_boundary(span.start);
+        let before = &self.text[..end];
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        Place {
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+            key: key.to_owned(),
+        }
+    }
+}
+
+/// A key's name as a message may show it: a pasted secret can stand where a key belongs.
+fn key_shown(name: &str) -> String {
+    let is_plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte));
+    if is_plain && (1..=30).contains(&name.len()) {
+        return name.to_owned();
+    }
+    format!("(a name of {} characters)", name.chars().count())
+}
+
+fn kind(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "text",
+        DeValue::Integer(_) => "a number",
+        DeValue::Float(_) => "a number with a point",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a section",
+    }
+}

@@ -1,0 +1,1 @@
+//! The running gateway: what `weapon up` starts.
