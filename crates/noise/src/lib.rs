@@ -27,12 +27,27 @@ mod cookie;
 pub use cookie::{CookieChecker, CookieJar, LoadGauge, Verdict};
 mod crypto;
 pub use crypto::SecretKey32;
-mod symmetric;
-mod pattern;
 mod handshake;
+mod pattern;
+mod symmetric;
 pub use handshake::{
     AwaitingResponse, HandshakeError, Identity, OpenedInitiation, Remote, Role, SessionKeys,
     VerifiedInitiation, initiate, open_initiation,
 };
+
 mod gate;
 pub use gate::{InitiationGate, Refused};
+
+// Sessions: keys, what they carry, and when they end.
+mod replay;
+pub use replay::ReplayWindow;
+mod keypair;
+pub use keypair::{Keypair, OpenError, OpenRun, SealError};
+mod activity;
+pub use activity::{Activity, Wake};
+mod link;
+pub use link::{Link, Traffic};
+mod sessions;
+pub use sessions::Sessions;
+mod tunnel;
+pub use tunnel::{Rejected, Tunnel, TunnelConfig, TunnelHost};

@@ -1,0 +1,138 @@
+//! Handshake messages that lanes handed over.
+
+use weapon_noise::{HandshakeError, Refused, Rejected, Verdict, open_initiation};
+use weapon_wire::message::{CookieReply, Initiation, Kind, Response, kind};
+
+use super::{Env, Gateway};
+use crate::{DropReason, ports::HandshakeMessage};
+
+/// Handshake messages that wait for the control loop at most. An eighth of it is "under load"
+/// (paper 5.3; wireguard-go `QueueHandshakeSize`).
+pub const HANDSHAKE_QUEUE_MAX: usize = 1024;
+
+impl Gateway {
+    /// Notes how many handshake messages were waiting when the control loop came to look.
+    pub fn note_handshake_queue(&mut self, len: usize, env: &Env<'_>) {
+        self.load.note_queue(len, HANDSHAKE_QUEUE_MAX, env.now.tick);
+    }
+
+    /// Handles one handshake message. Only authentic ones, and those that must prove their address
+    /// first, are answered.
+    pub fn handle_handshake(&mut self, message: &HandshakeMessage, env: &mut Env<'_>) {
+        if let Err(reason) = self.try_handshake(message, env) {
+            self.shared.counters.count(reason);
+        }
+    }
+
+    fn try_handshake(
+        &mut self,
+        message: &HandshakeMessage,
+        env: &mut Env<'_>,
+    ) -> Result<(), DropReason> {
+        if !self.up {
+            return Err(DropReason::InterfaceDown);
+        }
+        let bytes = message.bytes();
+        match kind(bytes).map_err(|_| DropReason::NotWireGuard)? {
+            Kind::Initiation => {
+                self.check_macs(message, env)?;
+                let initiation = Initiation::parse(bytes).ok_or(DropReason::NotWireGuard)?;
+                self.initiation(initiation, message, env)
+            }
+            Kind::Response => {
+                self.check_macs(message, env)?;
+                let response = Response::parse(bytes).ok_or(DropReason::NotWireGuard)?;
+                self.response(response, message, env)
+            }
+            Kind::CookieReply => {
+                let reply = CookieReply::parse(bytes).ok_or(DropReason::NotWireGuard)?;
+                self.cookie_reply(reply, env)
+            }
+            Kind::Data => Err(DropReason::NotWireGuard),
+        }
+    }
+
+    /// mac1 always, mac2 and the rate under load (P04, P65, P66).
+    fn check_macs(
+        &mut self,
+        message: &HandshakeMessage,
+        env: &mut Env<'_>,
+    ) -> Result<(), DropReason> {
+        let now = env.now.tick;
+        let under_load = self.load.under_load(now);
+        let from = message.from.remote;
+        match self
+            .cookies
+            .check(message.bytes(), from, now, under_load, env.entropy)
+        {
+            Verdict::Proceed => Ok(()),
+            Verdict::InvalidMac1 => Err(DropReason::InvalidMac1),
+            Verdict::RateLimited => Err(DropReason::RateLimited),
+            Verdict::EntropyNotReady => Err(DropReason::EntropyNotReady),
+            Verdict::CookieReply(reply) => {
+                let reply = reply.as_bytes();
+                env.underlay
+                    .slot(&message.from, 0, reply.len())
+                    .copy_from_slice(reply);
+                env.underlay.commit();
+                Err(DropReason::CookieRequired)
+            }
+        }
+    }
+
+    fn initiation(
+        &mut self,
+        initiation: &Initiation,
+        message: &HandshakeMessage,
+        env: &mut Env<'_>,
+    ) -> Result<(), DropReason> {
+        let opened = open_initiation(&self.identity, initiation)
+            .map_err(|_| DropReason::HandshakeInvalid)?;
+        let id = self
+            .peer_by_key(opened.remote_public())
+            .ok_or(DropReason::UnknownPeer)?;
+        self.with_tunnel(id, env, |tunnel, _, host| {
+            tunnel.accept_initiation(opened, &message.from, host.now().tick, host)
+        })
+        .unwrap_or(Ok(()))
+        .map_err(reason)
+    }
+
+    fn response(
+        &mut self,
+        response: &Response,
+        message: &HandshakeMessage,
+        env: &mut Env<'_>,
+    ) -> Result<(), DropReason> {
+        let holder = self.shared.indices.holder(response.receiver.get());
+        let id = holder.ok_or(DropReason::ResponseUnasked)?;
+        self.with_tunnel(id, env, |tunnel, identity, host| {
+            tunnel.accept_response(identity, response, &message.from, host.now().tick, host)
+        })
+        .unwrap_or(Ok(()))
+        .map_err(reason)
+    }
+
+    fn cookie_reply(&mut self, reply: &CookieReply, env: &mut Env<'_>) -> Result<(), DropReason> {
+        let holder = self.shared.indices.holder(reply.receiver.get());
+        let id = holder.ok_or(DropReason::CookieInvalid)?;
+        self.with_tunnel(id, env, |tunnel, _, host| {
+            tunnel.accept_cookie(reply, host.now().tick)
+        })
+        .unwrap_or(Ok(()))
+        .map_err(reason)
+    }
+}
+
+fn reason(rejected: Rejected) -> DropReason {
+    match rejected {
+        Rejected::Handshake(HandshakeError::EntropyNotReady(_)) | Rejected::EntropyNotReady => {
+            DropReason::EntropyNotReady
+        }
+        Rejected::Handshake(_) => DropReason::HandshakeInvalid,
+        Rejected::Refused(Refused::Replay) => DropReason::InitiationReplayed,
+        Rejected::Refused(Refused::Flood) => DropReason::InitiationFlood,
+        Rejected::Unasked => DropReason::ResponseUnasked,
+        Rejected::Cookie => DropReason::CookieInvalid,
+    }
+}

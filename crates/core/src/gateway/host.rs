@@ -1,0 +1,170 @@
+//! What a tunnel gets from its gateway.
+
+use std::sync::Arc;
+
+use weapon_noise::{
+    Entropy, EntropyNotReady, Keypair, Link, Role, Tai64n, TunnelHost, protocol::HANDSHAKE_DS,
+};
+use weapon_wire::{
+    Endpoint,
+    message::{Kind, kind},
+};
+
+use super::{Env, Now, Shared, WallTime};
+use crate::{
+    DropReason, Peer, PeerId, Session, outbound,
+    parked::Parked,
+    ports::{HandshakeMessage, Upcalls},
+};
+
+/// The gateway, seen by the tunnel of one peer during one call.
+pub(super) struct Host<'a, 'env> {
+    shared: &'a mut Shared,
+    peer: &'a Arc<Peer>,
+    parked: &'a mut Parked,
+    last_handshake: &'a mut Option<WallTime>,
+    env: &'a mut Env<'env>,
+}
+
+impl<'a, 'env> Host<'a, 'env> {
+    pub(super) fn new(
+        shared: &'a mut Shared,
+        peer: &'a Arc<Peer>,
+        parked: &'a mut Parked,
+        last_handshake: &'a mut Option<WallTime>,
+        env: &'a mut Env<'env>,
+    ) -> Self {
+        Self {
+            shared,
+            peer,
+            parked,
+            last_handshake,
+            env,
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.env.now
+    }
+
+    pub(super) fn park(&mut self, read: Box<[u8]>) {
+        let dropped = self.parked.push(read);
+        self.shared
+            .counters
+            .count_many(DropReason::ParkOverflow, dropped);
+    }
+
+    /// Sends what was parked, the way every packet goes.
+    pub(super) fn release(&mut self, link: &Link) -> usize {
+        debug_assert!(
+            core::ptr::eq(link, &*self.peer.link),
+            "each peer has its own host"
+        );
+        let fib = self.shared.fib.load();
+        let mut sent = 0;
+        while let Some(mut read) = self.parked.pop() {
+            let outcome = outbound(
+                &fib,
+                &mut read,
+                self.env.now.tick,
+                &self.shared.counters,
+                &mut self.env.underlay,
+                &mut ControlIsHere,
+            );
+            match outcome {
+                Ok(()) => sent += 1,
+                // The network moved to a peer without a session while the packet waited.
+                Err(DropReason::ControlBusy) => self.shared.counters.count(DropReason::NoSession),
+                Err(reason) => self.shared.counters.count(reason),
+            }
+        }
+        sent
+    }
+}
+
+impl TunnelHost for Host<'_, '_> {
+    fn reserve_index(&mut self) -> Result<u32, EntropyNotReady> {
+        self.shared.indices.reserve(self.peer.id, self.env.entropy)
+    }
+
+    fn activate_index(&mut self, index: u32, keypair: &Arc<Keypair>) {
+        let session = Session {
+            keypair: Arc::clone(keypair),
+            peer: Arc::clone(self.peer),
+        };
+        self.shared.indices.activate(index, session);
+    }
+
+    fn release_index(&mut self, index: u32) {
+        self.shared.indices.release(index);
+    }
+
+    fn timestamp(&mut self) -> Option<Tai64n> {
+        let wall = self.env.now.wall;
+        let stamp = self
+            .shared
+            .timestamps
+            .next(Tai64n::from_unix(wall.seconds, wall.nanos));
+        if let Some(mark) = stamp.reserve {
+            if !self.env.store.persist(mark) {
+                return None;
+            }
+            self.shared.timestamps.persisted(mark);
+        }
+        Some(stamp.timestamp)
+    }
+
+    fn entropy(&mut self) -> &mut dyn Entropy {
+        self.env.entropy
+    }
+
+    fn send(&mut self, to: &Endpoint, message: &[u8]) {
+        let tos = if matches!(kind(message), Ok(Kind::Data)) {
+            0
+        } else {
+            HANDSHAKE_DS
+        };
+        self.env
+            .underlay
+            .slot(to, tos, message.len())
+            .copy_from_slice(message);
+        self.env.underlay.commit();
+    }
+
+    fn release_parked(&mut self, link: &Link) -> usize {
+        self.release(link)
+    }
+
+    fn drop_parked(&mut self) {
+        let dropped = self.parked.clear();
+        self.shared
+            .counters
+            .count_many(DropReason::NoSession, dropped);
+    }
+
+    fn has_parked(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    fn handshake_completed(&mut self, _role: Role) {
+        *self.last_handshake = Some(self.env.now.wall);
+    }
+}
+
+/// The control loop sends packets itself: what it would ask of itself, it looks at anyway after each
+/// call, and the bit that was set is found with the peer's next entry in the queue.
+struct ControlIsHere;
+
+impl Upcalls for ControlIsHere {
+    fn handshake(&mut self, _message: HandshakeMessage) -> bool {
+        false
+    }
+
+    fn park(&mut self, _peer: PeerId, _read: &[u8]) -> bool {
+        false
+    }
+
+    fn unreachable(&mut self, _packet: &[u8]) {}
+
+    fn attention(&mut self, _peer: PeerId) {}
+}

@@ -1,0 +1,510 @@
+//! A gateway: all its peers, as the control loop owns them.
+//!
+//! It is told what happened, with the time and the ways out in an [`Env`]; it publishes what lanes
+//! need as a [`Fib`]; it says when it wants to be called again.
+
+use core::{net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use ipnet::IpNet;
+use weapon_noise::{
+    CookieChecker, Entropy, Identity, LoadGauge, PresharedKey, PrivateKey, PublicKey, Tai64n, Tick,
+    TimestampGuard, Tunnel, TunnelConfig,
+};
+use weapon_wire::Endpoint;
+
+use crate::{
+    Attention, Counters, DropReason, Fib, Peer, PeerId, Routes, SharedFib,
+    index_table::Indices,
+    parked::Parked,
+    ports::{Overlay, TimestampStore, Underlay},
+};
+
+mod handshakes;
+pub use handshakes::HANDSHAKE_QUEUE_MAX;
+mod host;
+mod status;
+pub use status::{GatewayStatus, PeerStatus, SessionStatus};
+mod unreachable;
+use host::Host;
+use unreachable::Unreachable;
+
+/// Receiver indices that a peer holds at most: three keypairs and a handshake (P57).
+const INDICES_PER_PEER_MAX: usize = 4;
+
+/// The time, by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// CLOCK_BOOTTIME, for every age.
+    pub tick: Tick,
+    /// CLOCK_REALTIME, for timestamps and for people.
+    pub wall: WallTime,
+}
+
+/// A point on CLOCK_REALTIME.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallTime {
+    /// Seconds since 1970.
+    pub seconds: u64,
+    /// Nanoseconds of the second.
+    pub nanos: u32,
+}
+
+/// What a call into the gateway may use.
+pub struct Env<'a> {
+    /// The time of the call.
+    pub now: Now,
+    /// Where datagrams go.
+    pub underlay: &'a mut dyn Underlay,
+    /// Where ICMP errors go.
+    pub overlay: &'a mut dyn Overlay,
+    /// Randomness for keys.
+    pub entropy: &'a mut dyn Entropy,
+    /// Keeps the timestamp's high-water mark.
+    pub store: &'a mut dyn TimestampStore,
+}
+
+/// Settings of a gateway.
+#[derive(Debug)]
+pub struct GatewayConfig {
+    /// Our static private key.
+    pub private_key: PrivateKey,
+    /// Bytes of the largest inner packet.
+    pub mtu: usize,
+    /// Our addresses on the overlay: ICMP errors come from them.
+    pub addresses: Vec<IpAddr>,
+    /// What the [`TimestampStore`] persisted last.
+    pub timestamp_mark: Option<Tai64n>,
+}
+
+/// Settings of a peer.
+#[derive(Debug)]
+pub struct PeerConfig {
+    /// Its name for people.
+    pub name: String,
+    /// Its static public key.
+    pub public_key: PublicKey,
+    /// The pre-shared key.
+    pub preshared_key: Option<PresharedKey>,
+    /// Where it is, if that is known.
+    pub endpoint: Option<SocketAddr>,
+    /// Whether it stays there.
+    pub endpoint_pinned: bool,
+    /// The networks behind it.
+    pub networks: Vec<IpNet>,
+    /// An empty packet this long after the last one.
+    pub persistent_keepalive: Option<Duration>,
+}
+
+/// A gateway and its peers.
+#[derive(Debug)]
+pub struct Gateway {
+    identity: Identity,
+    members: BTreeMap<PeerId, Member>,
+    by_key: BTreeMap<PublicKey, PeerId>,
+    routes: Routes,
+    mtu: usize,
+    next_id: u32,
+    up: bool,
+    shared: Shared,
+    cookies: CookieChecker,
+    load: LoadGauge,
+    unreachable: Unreachable,
+    /// Each peer's next deadline. A peer that waits for nothing is not in it.
+    deadlines: BTreeSet<(Tick, PeerId)>,
+}
+
+/// What all tunnels of a gateway share.
+#[derive(Debug)]
+struct Shared {
+    indices: Indices,
+    timestamps: TimestampGuard,
+    fib: SharedFib,
+    counters: Arc<Counters>,
+}
+
+/// A peer, and what only the control loop knows of it.
+#[derive(Debug)]
+struct Member {
+    peer: Arc<Peer>,
+    tunnel: Tunnel,
+    parked: Parked,
+    persistent_keepalive: Option<Duration>,
+    last_handshake: Option<WallTime>,
+    deadline: Option<Tick>,
+}
+
+impl Gateway {
+    /// A gateway without peers, its interface down.
+    pub fn new(config: GatewayConfig) -> Self {
+        let identity = Identity::new(config.private_key);
+        let mut gateway = Self {
+            cookies: CookieChecker::new(&identity),
+            identity,
+            members: BTreeMap::new(),
+            by_key: BTreeMap::new(),
+            routes: Routes::default(),
+            mtu: config.mtu,
+            next_id: 0,
+            up: false,
+            shared: Shared {
+                indices: Indices::default(),
+                timestamps: TimestampGuard::new(config.timestamp_mark),
+                fib: Arc::new(ArcSwap::from_pointee(Fib::default())),
+                counters: Arc::default(),
+            },
+            load: LoadGauge::new(),
+            unreachable: Unreachable::new(config.addresses),
+            deadlines: BTreeSet::new(),
+        };
+        gateway.publish();
+        gateway
+    }
+
+    /// What lanes read.
+    pub fn fib(&self) -> &SharedFib {
+        &self.shared.fib
+    }
+
+    /// The control loop's counters.
+    pub fn counters(&self) -> &Arc<Counters> {
+        &self.shared.counters
+    }
+
+    /// Our static public key.
+    pub fn public_key(&self) -> PublicKey {
+        *self.identity.public()
+    }
+
+    /// The peer with the static key `key`.
+    pub fn peer_by_key(&self, key: &PublicKey) -> Option<PeerId> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The peer with the name `name`.
+    pub fn peer_by_name(&self, name: &str) -> Option<PeerId> {
+        self.members
+            .values()
+            .map(|member| &member.peer)
+            .find(|peer| &*peer.name == name)
+            .map(|p| p.id)
+    }
+
+    /// Adds a peer. One with our own key is ignored (P22), as is one whose key is there already.
+    pub fn add_peer(&mut self, config: PeerConfig, env: &mut Env<'_>) -> Option<PeerId> {
+        let id = self.insert(config)?;
+        self.publish();
+        if self.up {
+            self.with_tunnel(id, env, |tunnel, identity, host| {
+                tunnel.up(identity, host.now().tick, host);
+            });
+        }
+        Some(id)
+    }
+
+    /// Adds many peers to a gateway that is down, and publishes once.
+    pub fn add_peers(&mut self, configs: impl IntoIterator<Item = PeerConfig>) {
+        for config in configs {
+            self.insert(config);
+        }
+        self.publish();
+    }
+
+    fn insert(&mut self, config: PeerConfig) -> Option<PeerId> {
+        if config.public_key == self.public_key() || self.by_key.contains_key(&config.public_key) {
+            return None;
+        }
+        let id = PeerId(self.next_id);
+        self.next_id += 1;
+        let tunnel = Tunnel::new(
+            &self.identity,
+            TunnelConfig {
+                public_key: config.public_key,
+                preshared_key: config.preshared_key,
+                persistent_keepalive: config.persistent_keepalive,
+            },
+        );
+        let link = tunnel.link();
+        link.set_endpoint(config.endpoint.map(Endpoint::new));
+        link.set_endpoint_pinned(config.endpoint_pinned);
+        let member = Member {
+            peer: Arc::new(Peer::new(id, &config.name, Arc::clone(link))),
+            tunnel,
+            parked: Parked::default(),
+            persistent_keepalive: config.persistent_keepalive,
+            last_handshake: None,
+            deadline: None,
+        };
+        self.members.insert(id, member);
+        self.by_key.insert(config.public_key, id);
+        for network in config.networks {
+            self.routes.insert(network, id);
+        }
+        self.shared
+            .indices
+            .make_room(self.members.len() * INDICES_PER_PEER_MAX);
+        Some(id)
+    }
+
+    /// Removes a peer: its sessions, timers, parked packets and networks are gone (P52, P102).
+    pub fn remove_peer(&mut self, id: PeerId, env: &mut Env<'_>) {
+        self.with_tunnel(id, env, |tunnel, _, host| tunnel.down(host));
+        let Some(member) = self.members.remove(&id) else {
+            return;
+        };
+        if let Some(at) = member.deadline {
+            self.deadlines.remove(&(at, id));
+        }
+        self.by_key.remove(&member.tunnel.public_key());
+        self.routes.remove_peer(id);
+        self.publish();
+    }
+
+    /// Gives `network` to the peer, and takes it from whoever had it.
+    pub fn add_network(&mut self, id: PeerId, network: IpNet) {
+        if self.members.contains_key(&id) {
+            self.routes.insert(network, id);
+            self.publish();
+        }
+    }
+
+    /// Takes `network` from the peer, if it has it.
+    pub fn remove_network(&mut self, id: PeerId, network: IpNet) {
+        if self.routes.remove(network, id) {
+            self.publish();
+        }
+    }
+
+    /// Changes our static key (P21). The same key again changes nothing. A peer that has the new
+    /// key as its own is removed.
+    pub fn set_private_key(&mut self, key: PrivateKey, env: &mut Env<'_>) {
+        let identity = Identity::new(key);
+        if identity.public() == self.identity.public() {
+            return;
+        }
+        if let Some(ourselves) = self.peer_by_key(identity.public()) {
+            self.remove_peer(ourselves, env);
+        }
+        self.cookies = CookieChecker::new(&identity);
+        self.identity = identity;
+        for id in self.ids() {
+            self.with_tunnel(id, env, |tunnel, identity, host| {
+                tunnel.set_identity(identity, host)
+            });
+        }
+    }
+
+    /// Changes a peer's pre-shared key, from its next handshake on (P23).
+    pub fn set_preshared_key(&mut self, id: PeerId, key: Option<PresharedKey>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.tunnel.set_preshared_key(key);
+        }
+    }
+
+    /// Changes the interval of a peer's persistent keepalive.
+    pub fn set_persistent_keepalive(
+        &mut self,
+        id: PeerId,
+        interval: Option<Duration>,
+        env: &mut Env<'_>,
+    ) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.persistent_keepalive = interval;
+        }
+        self.with_tunnel(id, env, |tunnel, identity, host| {
+            tunnel.set_persistent_keepalive(interval, identity, host.now().tick, host);
+        });
+    }
+
+    /// Sets where a peer is, by configuration or name service. Its source is chosen anew (P80). A
+    /// peer that is to be kept alive is greeted at once, if it had no address before.
+    pub fn set_endpoint(&mut self, id: PeerId, remote: SocketAddr, env: &mut Env<'_>) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        let link = Arc::clone(member.tunnel.link());
+        let was_unknown = link.endpoint().is_none();
+        link.set_endpoint(Some(Endpoint::new(remote)));
+        if was_unknown && self.up && member.persistent_keepalive.is_some() {
+            self.with_tunnel(id, env, |tunnel, identity, host| {
+                tunnel.want_session(identity, host.now().tick, host);
+            });
+        }
+    }
+
+    /// The interface's MTU changed.
+    pub fn set_mtu(&mut self, mtu: usize) {
+        if self.mtu != mtu {
+            self.mtu = mtu;
+            self.publish();
+        }
+    }
+
+    /// Forgets through which address each peer is reached: the port or the mark changed (P80).
+    pub fn clear_sources(&self) {
+        for member in self.members.values() {
+            member.tunnel.link().clear_source();
+        }
+    }
+
+    /// Whether the interface is up.
+    pub fn is_up(&self) -> bool {
+        self.up
+    }
+
+    /// The interface came up.
+    pub fn up(&mut self, env: &mut Env<'_>) {
+        if self.up {
+            return;
+        }
+        self.up = true;
+        for id in self.ids() {
+            self.with_tunnel(id, env, |tunnel, identity, host| {
+                tunnel.up(identity, host.now().tick, host);
+            });
+        }
+    }
+
+    /// The interface went down: timers stopped, handshakes and sessions erased, parked packets
+    /// dropped (P11, P99).
+    pub fn down(&mut self, env: &mut Env<'_>) {
+        self.up = false;
+        for id in self.ids() {
+            self.with_tunnel(id, env, |tunnel, _, host| tunnel.down(host));
+        }
+    }
+
+    fn ids(&self) -> Vec<PeerId> {
+        self.members.keys().copied().collect()
+    }
+
+    /// A lane parked `read` for the peer, as read from the overlay.
+    pub fn park(&mut self, id: PeerId, read: Box<[u8]>, env: &mut Env<'_>) {
+        if !self.up {
+            self.shared.counters.count(DropReason::InterfaceDown);
+            return;
+        }
+        self.with_tunnel(id, env, |tunnel, identity, host| {
+            host.park(read);
+            let now = host.now().tick;
+            // The session may have come while the packet was in the queue.
+            if tunnel.link().sending(now).is_some() {
+                host.release(tunnel.link());
+            } else {
+                tunnel.want_session(identity, now, host);
+            }
+        });
+    }
+
+    /// A lane dropped a packet that starts with `packet`: tells its sender (P84).
+    pub fn return_unreachable(&mut self, packet: &[u8], env: &mut Env<'_>) {
+        self.unreachable.answer(packet, env.now.tick, env.overlay);
+    }
+
+    /// A lane asked for attention to a peer.
+    pub fn attend(&mut self, id: PeerId, env: &mut Env<'_>) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        let wants = member.peer.take_attention();
+        self.with_tunnel(id, env, |tunnel, identity, host| {
+            if wants.contains(Attention::Confirmed) {
+                tunnel.confirmed(host);
+            }
+            if wants.contains(Attention::WantSession) {
+                tunnel.want_session(identity, host.now().tick, host);
+            }
+        });
+    }
+
+    /// When the gateway wants to be called next, and why.
+    pub fn poll_timeout(&self) -> Option<(Tick, &'static str)> {
+        let &(at, id) = self.deadlines.first()?;
+        let reason = self
+            .members
+            .get(&id)?
+            .tunnel
+            .poll_timeout()
+            .map_or("look", |(_, reason)| reason);
+        Some((at, reason))
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, env: &mut Env<'_>) {
+        let now = env.now.tick;
+        while let Some(&(at, id)) = self.deadlines.first() {
+            if at > now {
+                return;
+            }
+            self.deadlines.remove(&(at, id));
+            if let Some(member) = self.members.get_mut(&id) {
+                member.deadline = None;
+            }
+            self.with_tunnel(id, env, |tunnel, identity, host| {
+                tunnel.handle_timeout(identity, now, host);
+            });
+            debug_assert!(
+                self.deadlines
+                    .first()
+                    .is_none_or(|&(next, _)| next > now || next > at),
+                "a deadline that was handled moves on"
+            );
+        }
+    }
+
+    /// Runs `act` on a peer's tunnel and notes its next deadline.
+    fn with_tunnel<R>(
+        &mut self,
+        id: PeerId,
+        env: &mut Env<'_>,
+        act: impl FnOnce(&mut Tunnel, &Identity, &mut Host<'_, '_>) -> R,
+    ) -> Option<R> {
+        let Self {
+            members,
+            shared,
+            identity,
+            deadlines,
+            ..
+        } = self;
+        let Member {
+            peer,
+            tunnel,
+            parked,
+            last_handshake,
+            deadline,
+            ..
+        } = members.get_mut(&id)?;
+        let mut host = Host::new(shared, peer, parked, last_handshake, env);
+        let result = act(tunnel, identity, &mut host);
+        let next = tunnel.poll_timeout().map(|(at, _)| at);
+        if *deadline != next {
+            if let Some(at) = *deadline {
+                deadlines.remove(&(at, id));
+            }
+            if let Some(at) = next {
+                deadlines.insert((at, id));
+            }
+            *deadline = next;
+        }
+        Some(result)
+    }
+
+    fn publish(&mut self) {
+        let fib = Fib {
+            routes: self.routes.clone(),
+            peers: self
+                .members
+                .values()
+                .map(|member| Arc::clone(&member.peer))
+                .collect(),
+            sessions: Some(Arc::clone(self.shared.indices.table())),
+            mtu: self.mtu,
+        };
+        self.shared.fib.store(Arc::new(fib));
+    }
+}

@@ -1,0 +1,100 @@
+//! What a gateway tells about itself.
+
+use core::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+
+use ipnet::IpNet;
+use weapon_noise::{PublicKey, Role, Tick};
+
+use super::{Gateway, WallTime};
+
+/// A gateway at one moment.
+#[derive(Clone, Debug)]
+pub struct GatewayStatus {
+    /// Our static public key.
+    pub public_key: PublicKey,
+    /// Whether the interface is up.
+    pub up: bool,
+    /// Bytes of the largest inner packet.
+    pub mtu: usize,
+    /// The peers, in the order of their addition.
+    pub peers: Vec<PeerStatus>,
+}
+
+/// A peer at one moment.
+#[derive(Clone, Debug)]
+pub struct PeerStatus {
+    /// Its name.
+    pub name: String,
+    /// Its static public key.
+    pub public_key: PublicKey,
+    /// Where it is.
+    pub endpoint: Option<SocketAddr>,
+    /// The networks behind it.
+    pub networks: Vec<IpNet>,
+    /// The interval of the persistent keepalive.
+    pub persistent_keepalive: Option<Duration>,
+    /// When a handshake last completed.
+    pub last_handshake: Option<WallTime>,
+    /// The session that is sent with.
+    pub session: Option<SessionStatus>,
+    /// Time since an authenticated packet came.
+    pub last_received_age: Option<Duration>,
+    /// Bytes of authenticated messages.
+    pub received_bytes: u64,
+    /// Bytes of messages sent.
+    pub sent_bytes: u64,
+    /// Packets that wait for a session.
+    pub parked: usize,
+}
+
+/// A session at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionStatus {
+    /// Time since it was derived.
+    pub age: Duration,
+    /// Our side of its handshake.
+    pub role: Role,
+    /// Messages sealed with it.
+    pub sent_packets: u64,
+}
+
+impl Gateway {
+    /// The state at `now`.
+    pub fn status(&self, now: Tick) -> GatewayStatus {
+        let peers = self.members.values().map(|member| {
+            let link = &member.peer.link;
+            let session = member
+                .tunnel
+                .sessions()
+                .current()
+                .map(|keypair| SessionStatus {
+                    age: now.since(keypair.created()),
+                    role: keypair.role(),
+                    sent_packets: keypair.sent_count(),
+                });
+            let networks = self.routes.iter();
+            PeerStatus {
+                name: member.peer.name.to_string(),
+                public_key: member.tunnel.public_key(),
+                endpoint: link.endpoint().as_deref().map(|endpoint| endpoint.remote),
+                networks: networks
+                    .filter(|&(_, owner)| owner == member.peer.id)
+                    .map(|(network, _)| network)
+                    .collect(),
+                persistent_keepalive: member.persistent_keepalive,
+                last_handshake: member.last_handshake,
+                session,
+                last_received_age: link.activity.last_received().map(|at| now.since(at)),
+                received_bytes: link.traffic.received_bytes.load(Relaxed),
+                sent_bytes: link.traffic.sent_bytes.load(Relaxed),
+                parked: member.parked.len(),
+            }
+        });
+        GatewayStatus {
+            public_key: self.public_key(),
+            up: self.up,
+            mtu: self.mtu,
+            peers: peers.collect(),
+        }
+    }
+}

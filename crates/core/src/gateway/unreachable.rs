@@ -1,0 +1,54 @@
+//! ICMP errors for packets that cannot be delivered (P84).
+
+use core::{net::IpAddr, time::Duration};
+use std::io::IoSlice;
+
+use weapon_noise::Tick;
+use weapon_wire::{VnetHeader, icmp};
+
+use crate::ports::Overlay;
+
+/// Errors sent in a second at most, as Linux limits its own (`icmp_msgs_per_sec` is 1000).
+const ERRORS_PER_SECOND_MAX: u32 = 1000;
+
+/// Answers packets that died without a route or an endpoint.
+#[derive(Debug)]
+pub(super) struct Unreachable {
+    addresses: Vec<IpAddr>,
+    second: Tick,
+    sent: u32,
+}
+
+impl Unreachable {
+    pub(super) fn new(addresses: Vec<IpAddr>) -> Self {
+        Self {
+            addresses,
+            second: Tick::default(),
+            sent: 0,
+        }
+    }
+
+    /// Writes the error that answers `packet` into the overlay, unless RFC 1122 or RFC 4443 forbid
+    /// one, or there were too many.
+    pub(super) fn answer(&mut self, packet: &[u8], now: Tick, overlay: &mut dyn Overlay) {
+        if now.since(self.second) >= Duration::from_secs(1) {
+            self.second = now;
+            self.sent = 0;
+        }
+        if self.sent >= ERRORS_PER_SECOND_MAX {
+            return;
+        }
+        let is_v4 = packet.first().is_some_and(|byte| byte >> 4 == 4);
+        let from = self
+            .addresses
+            .iter()
+            .find(|address| address.is_ipv4() == is_v4)
+            .copied();
+        let mut error = [0; icmp::ERROR_LEN_MAX];
+        let Some(len) = icmp::unreachable(packet, from, &mut error) else {
+            return;
+        };
+        self.sent += 1;
+        overlay.write(&VnetHeader::default(), &[IoSlice::new(&error[..len])]);
+    }
+}

@@ -1,0 +1,235 @@
+//! Inbound: what enters the site.
+//! HOT
+//!
+//!   1 receive   a batch from the underlay                engine::lane_inbound
+//!   2 identify  message type, session by receiver index  wire::message, index_table
+//!   3 open      tag, replay window, roam                 noise::keypair, noise::link
+//!   4 check     source against the whole table           fib
+//!   5 merge     segments of a flow into superpackets     wire::merge
+//!   6 write     to the overlay                           engine::lane_inbound
+
+use core::{net::IpAddr, sync::atomic::Ordering::Relaxed};
+use std::io::IoSlice;
+
+use weapon_noise::{OpenError, Tick};
+use weapon_wire::{
+    Endpoint, Flow, MergeLimits, Merger, VnetHeader,
+    message::{DATA_HEADER_LEN, Kind, data_receiver, kind},
+};
+
+use crate::{
+    Attention, Counters, DropReason, Fib, PeerId, Session,
+    ports::{HandshakeMessage, Overlay, Upcalls, ask},
+};
+
+/// Datagrams of one sender that the kernel handed over together: `stride` bytes each, the last one
+/// perhaps shorter.
+#[derive(Debug)]
+pub struct Received<'a> {
+    /// All of them.
+    pub bytes: &'a mut [u8],
+    /// Bytes from one to the next.
+    pub stride: usize,
+    /// Who sent them, and to which of our addresses.
+    pub from: Endpoint,
+}
+
+/// What an inbound lane keeps between batches.
+#[derive(Debug)]
+pub struct Inbound {
+    merger: Merger,
+    /// The source address checked last and who has it: mostly the next one's too.
+    last_source: Option<(IpAddr, Option<PeerId>)>,
+}
+
+impl Inbound {
+    /// `limits` say what the overlay takes merged.
+    pub fn new(limits: MergeLimits) -> Self {
+        Self {
+            merger: Merger::new(limits),
+            last_source: None,
+        }
+    }
+
+    /// Takes the datagrams of one receive call from the underlay to the overlay. The order of a flow
+    /// is kept. Drops are counted, never returned: one bad datagram does not stop a batch.
+    pub fn receive(
+        &mut self,
+        fib: &Fib,
+        received: Received<'_>,
+        now: Tick,
+        counters: &Counters,
+        overlay: &mut impl Overlay,
+        upcalls: &mut impl Upcalls,
+    ) {
+        let Received {
+            bytes,
+            stride,
+            from,
+        } = received;
+        self.last_source = None;
+        let stride = stride.max(1);
+        let mut at = 0;
+        while at < bytes.len() {
+            let end = bytes.len().min(at + stride);
+            counters.inbound_datagrams.fetch_add(1, Relaxed);
+            let datagram = &bytes[at..end];
+            match kind(datagram) {
+                Ok(Kind::Data) => {
+                    let run = Run {
+                        at,
+                        stride,
+                        index: data_receiver(datagram),
+                        from,
+                        now,
+                    };
+                    at = self.open_run(fib, bytes, run, counters, upcalls);
+                    continue;
+                }
+                Ok(Kind::Initiation | Kind::Response | Kind::CookieReply) => {
+                    let message = HandshakeMessage::new(datagram, from);
+                    if !message.is_some_and(|message| upcalls.handshake(message)) {
+                        counters.count(DropReason::HandshakeQueueFull);
+                    }
+                }
+                Err(_) => counters.count(DropReason::NotWireGuard),
+            }
+            at = end;
+        }
+        self.merger
+            .finish(bytes, &mut |vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
+                counters.inbound_superpackets.fetch_add(1, Relaxed);
+                overlay.write(vnet, parts);
+            });
+    }
+
+    /// Opens consecutive datagrams of one session. Returns where the next other one begins.
+    fn open_run(
+        &mut self,
+        fib: &Fib,
+        bytes: &mut [u8],
+        run: Run,
+        counters: &Counters,
+        upcalls: &mut impl Upcalls,
+    ) -> usize {
+        let session = fib
+            .sessions
+            .as_ref()
+            .and_then(|table| table.session(run.index));
+        let Some(session) = session.as_deref().and_then(Option::as_deref) else {
+            return run.skip(bytes, DropReason::UnknownIndex, counters);
+        };
+        let Ok(mut keys) = session.keypair.open_run(run.now) else {
+            return run.skip(bytes, DropReason::SessionExpired, counters);
+        };
+        let mut opened = Opened::default();
+        let mut at = run.at;
+        while let Some(end) = run.datagram_end(bytes, at) {
+            let datagram = &mut bytes[at..end];
+            match keys.open(datagram) {
+                Ok(plaintext_len) => {
+                    opened.packets += 1;
+                    opened.bytes += (end - at) as u64;
+                    let start = at + DATA_HEADER_LEN;
+                    opened.data |= plaintext_len != 0;
+                    if plaintext_len != 0
+                        && let Err(reason) =
+                            self.accept(fib, session, bytes, start..start + plaintext_len)
+                    {
+                        counters.count(reason);
+                    }
+                }
+                Err(OpenError::Expired) => counters.count(DropReason::SessionExpired),
+                Err(OpenError::Replayed) => counters.count(DropReason::Replayed),
+                Err(OpenError::Forged) => counters.count(DropReason::Forged),
+            }
+            at = end;
+        }
+        drop(keys);
+        if opened.packets != 0 {
+            note_received(session, &run, &opened, upcalls);
+        }
+        at
+    }
+
+    /// Checks the inner packet (P85, P87) and gives it to the merger.
+    fn accept(
+        &mut self,
+        fib: &Fib,
+        session: &Session,
+        bytes: &[u8],
+        plaintext: core::ops::Range<usize>,
+    ) -> Result<(), DropReason> {
+        let start = plaintext.start;
+        let flow = Flow::parse(&bytes[plaintext]).map_err(|_| DropReason::InnerMalformed)?;
+        let owner = match self.last_source {
+            Some((address, owner)) if address == flow.source => owner,
+            Some(_) | None => {
+                let owner = fib.routes.lookup(flow.source);
+                self.last_source = Some((flow.source, owner));
+                owner
+            }
+        };
+        if owner != Some(session.peer.id) {
+            return Err(DropReason::WrongSource);
+        }
+        self.merger
+            .push(bytes, start..start + flow.total_len, &flow);
+        Ok(())
+    }
+}
+
+/// Consecutive datagrams with one receiver index.
+struct Run {
+    at: usize,
+    stride: usize,
+    index: u32,
+    from: Endpoint,
+    now: Tick,
+}
+
+/// What a run brought.
+#[derive(Default)]
+struct Opened {
+    packets: u64,
+    bytes: u64,
+    data: bool,
+}
+
+impl Run {
+    /// Where the datagram at `at` ends, if it belongs to this run.
+    fn datagram_end(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        let end = bytes.len().min(at + self.stride);
+        let datagram = bytes.get(at..end)?;
+        (matches!(kind(datagram), Ok(Kind::Data)) && data_receiver(datagram) == self.index)
+            .then_some(end)
+    }
+
+    /// Drops the whole run.
+    fn skip(&self, bytes: &[u8], reason: DropReason, counters: &Counters) -> usize {
+        let mut at = self.at;
+        while let Some(end) = self.datagram_end(bytes, at) {
+            counters.count(reason);
+            at = end;
+        }
+        at
+    }
+}
+
+/// Authenticated packets count for roaming and timers, whatever is inside (P50, P77).
+fn note_received(session: &Session, run: &Run, opened: &Opened, upcalls: &mut impl Upcalls) {
+    let peer = &session.peer;
+    peer.link.roam(&run.from);
+    peer.link
+        .traffic
+        .note_received(opened.packets, opened.bytes);
+    if session.keypair.confirm() {
+        ask(upcalls, peer, Attention::Confirmed);
+    }
+    if peer.link.activity.note_received(run.now, opened.data) {
+        ask(upcalls, peer, Attention::Deadlines);
+    }
+    if session.keypair.wants_rekey_on_receive(run.now) {
+        ask(upcalls, peer, Attention::WantSession);
+    }
+}

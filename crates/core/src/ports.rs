@@ -1,0 +1,91 @@
+//! What the gateway needs from outside: two ways out, a queue to the control loop, a disk for one
+//! timestamp.
+
+use std::io::IoSlice;
+
+use weapon_noise::Tai64n;
+use weapon_wire::{Endpoint, VnetHeader, message::Initiation};
+
+use crate::{Attention, Peer, PeerId};
+
+/// Where datagrams go.
+pub trait Underlay {
+    /// Room for one datagram of `len` bytes to `to`. It is sent only after [`Underlay::commit`];
+    /// asking again without that takes the room back.
+    fn slot(&mut self, to: &Endpoint, tos: u8, len: usize) -> &mut [u8];
+
+    /// The slot is filled: send it, now or with the batch.
+    fn commit(&mut self);
+}
+
+impl<T: Underlay + ?Sized> Underlay for &mut T {
+    fn slot(&mut self, to: &Endpoint, tos: u8, len: usize) -> &mut [u8] {
+        (**self).slot(to, tos, len)
+    }
+
+    fn commit(&mut self) {
+        (**self).commit();
+    }
+}
+
+/// Where inner packets go.
+pub trait Overlay {
+    /// Writes one packet or superpacket, given in parts.
+    fn write(&mut self, vnet: &VnetHeader, parts: &[IoSlice<'_>]);
+}
+
+/// Bounded queues from lanes to the control loop.
+pub trait Upcalls {
+    /// A message of the handshake, with its sender. False if the queue is full.
+    fn handshake(&mut self, message: HandshakeMessage) -> bool;
+
+    /// A packet, as it was read from the overlay with its header in front, that waits for a session.
+    /// False if the queue is full.
+    fn park(&mut self, peer: PeerId, read: &[u8]) -> bool;
+
+    /// The start of a packet whose sender must learn that it can't be delivered. May be ignored.
+    fn unreachable(&mut self, packet: &[u8]);
+
+    /// `peer` has just begun to want something. Never lost: a peer is in the queue at most once.
+    fn attention(&mut self, peer: PeerId);
+}
+
+/// Asks for `wants` and queues the peer if it is not queued yet.
+pub(crate) fn ask(upcalls: &mut impl Upcalls, peer: &Peer, wants: Attention) {
+    if peer.ask(wants) {
+        upcalls.attention(peer.id);
+    }
+}
+
+/// An initiation, a response or a cookie reply, and who sent it.
+#[derive(Clone, Debug)]
+pub struct HandshakeMessage {
+    bytes: [u8; Initiation::LEN],
+    len: usize,
+    /// The sender, and the address of ours that it was sent to.
+    pub from: Endpoint,
+}
+
+impl HandshakeMessage {
+    /// Copies `datagram`; nothing if it is longer than the longest handshake message.
+    pub fn new(datagram: &[u8], from: Endpoint) -> Option<Self> {
+        let mut bytes = [0; Initiation::LEN];
+        bytes.get_mut(..datagram.len())?.copy_from_slice(datagram);
+        Some(Self {
+            bytes,
+            len: datagram.len(),
+            from,
+        })
+    }
+
+    /// The datagram.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+/// Keeps the timestamp that we must never go below again (P29).
+pub trait TimestampStore {
+    /// Writes `mark` so that it survives a crash. False if that failed: then no initiation is sent.
+    fn persist(&mut self, mark: Tai64n) -> bool;
+}

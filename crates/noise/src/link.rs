@@ -1,0 +1,116 @@
+//! A link: the half of a tunnel that lanes use.
+//! HOT
+//!
+//! The control loop owns the [`crate::Tunnel`] and publishes into the link: the keypair to send
+//! with and the endpoint. Lanes read those without a lock, leave stamps, and roam.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use weapon_wire::Endpoint;
+
+use crate::{Activity, Keypair, Tick};
+
+/// What lanes and control loop share of one tunnel.
+#[derive(Debug, Default)]
+pub struct Link {
+    sending: ArcSwapOption<Keypair>,
+    endpoint: ArcSwapOption<Endpoint>,
+    endpoint_pinned: AtomicBool,
+    /// Stamps for the timers.
+    pub activity: Activity,
+    /// Bytes and packets, for `status`.
+    pub traffic: Traffic,
+}
+
+/// Totals of one tunnel. Bytes are those of whole WireGuard messages, as `wg` counts them.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes sent.
+    pub sent_bytes: AtomicU64,
+    /// Bytes received and authenticated.
+    pub received_bytes: AtomicU64,
+    /// Messages sent.
+    pub sent_packets: AtomicU64,
+    /// Messages received and authenticated.
+    pub received_packets: AtomicU64,
+}
+
+impl Traffic {
+    /// Counts messages sent.
+    pub fn note_sent(&self, packets: u64, bytes: u64) {
+        self.sent_packets.fetch_add(packets, Ordering::Relaxed);
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Counts messages received.
+    pub fn note_received(&self, packets: u64, bytes: u64) {
+        self.received_packets.fetch_add(packets, Ordering::Relaxed);
+        self.received_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Link {
+    /// The keypair to send with at `now`, or nothing: then a handshake is needed (P42).
+    pub fn sending(&self, now: Tick) -> Option<arc_swap::Guard<Option<Arc<Keypair>>>> {
+        let keypair = self.sending.load();
+        keypair
+            .as_ref()
+            .is_some_and(|keypair| keypair.may_send(now))
+            .then_some(keypair)
+    }
+
+    /// Where the peer is, as far as we know.
+    pub fn endpoint(&self) -> arc_swap::Guard<Option<Arc<Endpoint>>> {
+        self.endpoint.load()
+    }
+
+    /// An authenticated packet came from `from`: later packets go there (paper 2.1; P77). Senders see
+    /// the old endpoint or the new one, never a mix (P78). Allocates only when the peer moved.
+    /// Returns true if it did.
+    pub fn roam(&self, from: &Endpoint) -> bool {
+        let known = self.endpoint.load();
+        match known.as_deref() {
+            Some(endpoint) if endpoint == from => return false,
+            Some(endpoint)
+                if self.endpoint_pinned.load(Ordering::Relaxed)
+                    && endpoint.remote != from.remote =>
+            {
+                return false;
+            }
+            Some(_) | None => {}
+        }
+        let moved = known
+            .as_deref()
+            .is_none_or(|endpoint| endpoint.remote != from.remote);
+        self.set_endpoint(Some(*from));
+        moved
+    }
+
+    /// Sets or forgets the endpoint.
+    pub fn set_endpoint(&self, endpoint: Option<Endpoint>) {
+        self.endpoint.store(endpoint.map(Arc::new));
+    }
+
+    /// A pinned endpoint does not roam (P83): for peers whose address is known to be fixed.
+    pub fn set_endpoint_pinned(&self, pinned: bool) {
+        self.endpoint_pinned.store(pinned, Ordering::Relaxed);
+    }
+
+    /// Forgets through which of our addresses the peer is reached; routing decides again (P38, P80).
+    pub fn clear_source(&self) {
+        if let Some(endpoint) = self.endpoint.load().as_deref()
+            && endpoint.source.is_some()
+        {
+            self.set_endpoint(Some(Endpoint {
+                source: None,
+                ..*endpoint
+            }));
+        }
+    }
+
+    pub(crate) fn publish(&self, keypair: Option<Arc<Keypair>>) {
+        self.sending.store(keypair);
+    }
+}

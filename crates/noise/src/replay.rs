@@ -1,0 +1,229 @@
+//! The replay window: which counters of a receiving key have been seen (RFC 6479).
+//! HOT
+//!
+//! A ring of 128 words holds 8192 bits. One word is always partly in the past while the newest
+//! counter moves through it, so 8128 counters below the newest are usable (kernel
+//! `receive.c:counter_validate`).
+
+use crate::protocol::{REJECT_AFTER_MESSAGES, REPLAY_BITS, REPLAY_WINDOW};
+
+const WORD_BITS: u64 = 64;
+const WORDS: usize = REPLAY_BITS / WORD_BITS as usize;
+
+const _: () = assert!(REPLAY_WINDOW == (WORDS as u64 - 1) * WORD_BITS);
+
+/// The counters of one receiving key that were accepted.
+///
+/// Two steps, so that only authenticated packets move it: [`ReplayWindow::would_accept`] before the
+/// tag is verified, [`ReplayWindow::commit`] after (RUSTSEC-2024-0011 is what the other order does).
+#[derive(Clone, Debug)]
+pub struct ReplayWindow {
+    /// One more than the greatest counter accepted; 0 before the first.
+    next: u64,
+    words: [u64; WORDS],
+}
+
+impl Default for ReplayWindow {
+    fn default() -> Self {
+        Self {
+            next: 0,
+            words: [0; WORDS],
+        }
+    }
+}
+
+impl ReplayWindow {
+    /// Whether `counter` is new and not too old. Changes nothing.
+    pub fn would_accept(&self, counter: u64) -> bool {
+        if counter >= REJECT_AFTER_MESSAGES {
+            return false;
+        }
+        if counter >= self.next {
+            return true;
+        }
+        if self.next - 1 - counter > REPLAY_WINDOW {
+            return false;
+        }
+        self.words[word(counter)] & bit(counter) == 0
+    }
+
+    /// Records `counter` as seen. Call only for a packet whose tag was verified. Returns false, and
+    /// changes nothing, if it must not be delivered.
+    #[must_use]
+    pub fn commit(&mut self, counter: u64) -> bool {
+        if !self.would_accept(counter) {
+            return false;
+        }
+        if counter >= self.next {
+            self.clear_up_to(counter);
+            self.next = counter + 1;
+        }
+        self.words[word(counter)] |= bit(counter);
+        true
+    }
+
+    /// Clears the words between the newest counter and `counter`, which belong to the past lap.
+    fn clear_up_to(&mut self, counter: u64) {
+        let fresh = if self.next == 0 {
+            0
+        } else {
+            (self.next - 1) / WORD_BITS + 1
+        };
+        let last = counter / WORD_BITS;
+        if self.next != 0 && last < fresh {
+            return;
+        }
+        let count = (last - fresh + 1).min(WORDS as u64);
+        for position in last + 1 - count..=last {
+            self.words[position as usize % WORDS] = 0;
+        }
+    }
+}
+
+fn word(counter: u64) -> usize {
+    (counter / WORD_BITS) as usize % WORDS
+}
+
+fn bit(counter: u64) -> u64 {
+    1 << (counter % WORD_BITS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMIT: u64 = REPLAY_WINDOW + 1;
+    const REJECT: u64 = REJECT_AFTER_MESSAGES;
+
+    fn check(window: &mut ReplayWindow, steps: &[(u64, bool)]) {
+        for (number, &(counter, expected)) in steps.iter().enumerate() {
+            assert_eq!(
+                window.commit(counter),
+                expected,
+                "step {number}: counter {counter}"
+            );
+        }
+    }
+
+    /// The numbered vectors of the kernel's `selftest/counter.c`, for a window of 8128.
+    #[test]
+    fn p61_numbered_vectors() {
+        let mut window = ReplayWindow::default();
+        check(
+            &mut window,
+            &[
+                (0, true),
+                (0, false),
+                (1, true),
+                (1, false),
+                (9, true),
+                (8, true),
+                (7, true),
+                (7, false),
+                (LIMIT, true),
+                (LIMIT - 1, true),
+                (LIMIT - 1, false),
+                (LIMIT - 2, true),
+                (2, true),
+                (2, false),
+                (LIMIT + 16, true),
+                (3, false),
+                (LIMIT + 16, false),
+                (LIMIT * 4, true),
+                (LIMIT * 4 - (LIMIT - 1), true),
+                (10, false),
+                (LIMIT * 4 - LIMIT, false),
+                (LIMIT * 4 - (LIMIT + 1), false),
+                (LIMIT * 4 - (LIMIT - 2), true),
+                (LIMIT * 4 + 1 - LIMIT, false),
+                (0, false),
+                (REJECT, false),
+                (REJECT - 1, true),
+                (REJECT, false),
+                (REJECT - 1, false),
+                (REJECT - 2, true),
+                (REJECT + 1, false),
+                (REJECT + 2, false),
+                (REJECT - 2, false),
+                (REJECT - 3, true),
+                (0, false),
+            ],
+        );
+    }
+
+    #[test]
+    fn p61_loops() {
+        let all = |range: Vec<u64>, tail: &[(u64, bool)]| {
+            let mut window = ReplayWindow::default();
+            for counter in range {
+                assert!(window.commit(counter), "counter {counter}");
+            }
+            check(&mut window, tail);
+        };
+        all((1..=REPLAY_WINDOW).collect(), &[(0, true), (0, false)]);
+        all((2..=REPLAY_WINDOW + 1).collect(), &[(1, true), (0, false)]);
+        all((0..=REPLAY_WINDOW).rev().collect(), &[]);
+        all((1..=REPLAY_WINDOW + 1).rev().collect(), &[(0, false)]);
+        all(
+            (1..=REPLAY_WINDOW).rev().collect(),
+            &[(REPLAY_WINDOW + 1, true), (0, false)],
+        );
+        all(
+            (1..=REPLAY_WINDOW).rev().collect(),
+            &[(0, true), (REPLAY_WINDOW + 1, true)],
+        );
+        all(
+            (0..=3 * REPLAY_WINDOW).collect(),
+            &[(2 * REPLAY_WINDOW, false)],
+        );
+    }
+
+    #[test]
+    fn p61_usable_window_is_8128() {
+        const { assert!(REPLAY_WINDOW >= 8128) };
+        let mut window = ReplayWindow::default();
+        assert!(window.commit(100_000));
+        assert!(window.would_accept(100_000 - REPLAY_WINDOW));
+        assert!(!window.would_accept(99_999 - REPLAY_WINDOW));
+    }
+
+    #[test]
+    fn p62_looking_does_not_move_the_window() {
+        let mut window = ReplayWindow::default();
+        assert!(window.commit(5));
+        assert!(window.would_accept(1 << 40));
+        assert!(
+            window.commit(6),
+            "a counter far ahead that was never committed moves nothing"
+        );
+    }
+
+    /// The same rules over a plain set of everything ever accepted.
+    fn model_accepts(seen: &BTreeSet<u64>, counter: u64) -> bool {
+        let newest = seen.last().copied();
+        counter < REJECT
+            && !seen.contains(&counter)
+            && newest.is_none_or(|newest| counter + REPLAY_WINDOW >= newest)
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_a_set(steps in prop::collection::vec(
+            prop_oneof![0u64..20_000, 0u64..200, any::<u64>(), 1_000_000u64..1_010_000], 1..600))
+        {
+            let (mut window, mut seen) = (ReplayWindow::default(), BTreeSet::new());
+            for counter in steps {
+                let expected = model_accepts(&seen, counter);
+                prop_assert_eq!(window.would_accept(counter), expected);
+                prop_assert_eq!(window.commit(counter), expected);
+                if expected {
+                    seen.insert(counter);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! A tunnel: one peer's handshakes, sessions and timers, as the control loop owns them.
+//!
+//! What happens comes in as a method call with the time; what is to be done goes out through
+//! [`TunnelHost`]. The deadlines are asked for with [`Tunnel::poll_timeout`]. Paper section 6;
+//! kernel `timers.c`, `send.c`, `receive.c`, `noise.c`.
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use weapon_wire::{
+    Endpoint,
+    message::{CookieReply, DATA_OVERHEAD, Initiation, Response},
+};
+
+use crate::{
+    Keypair, Link, Tick,
+    cookie::CookieJar,
+    entropy::{Entropy, EntropyNotReady},
+    gate::{InitiationGate, Refused},
+    handshake::{
+        AwaitingResponse, HandshakeError, Identity, OpenedInitiation, Remote, Role, initiate,
+    },
+    keys::{PresharedKey, PublicKey},
+    protocol::{
+        KEEPALIVE_TIMEOUT, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, REKEY_TIMEOUT_JITTER_MAX,
+        ZERO_KEYS_AFTER_TIME,
+    },
+    sessions::Sessions,
+    tai64n::Tai64n,
+};
+
+/// What a tunnel asks of the gateway that it belongs to.
+pub trait TunnelHost {
+    /// Takes a free receiver index, uniformly random (P18).
+    ///
+    /// # Errors
+    /// If there is no randomness yet.
+    fn reserve_index(&mut self) -> Result<u32, EntropyNotReady>;
+
+    /// Datagrams with this index are opened with `keypair` from here on.
+    fn activate_index(&mut self, index: u32, keypair: &Arc<Keypair>);
+
+    /// Gives an index back. Datagrams that carry it are dropped from here on.
+    fn release_index(&mut self, index: u32);
+
+    /// A timestamp greater than all before it (P29); nothing if that cannot be promised.
+    fn timestamp(&mut self) -> Option<Tai64n>;
+
+    /// Randomness for keys and jitter.
+    fn entropy(&mut self) -> &mut dyn Entropy;
+
+    /// Sends a handshake message, or an empty data message, to `to`.
+    fn send(&mut self, to: &Endpoint, message: &[u8]);
+
+    /// There is a session again. Sends what was parked and returns how many packets that were.
+    fn release_parked(&mut self, link: &Link) -> usize;
+
+    /// No session came to be: drops what was parked.
+    fn drop_parked(&mut self);
+
+    /// Whether packets wait for a session.
+    fn has_parked(&self) -> bool;
+
+    /// A session is usable; records the wall clock for `latest handshake` (P53).
+    fn handshake_completed(&mut self, role: Role);
+}
+
+/// Why a handshake message was dropped without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Rejected {
+    /// The message does not authenticate.
+    #[error(transparent)]
+    Handshake(#[from] HandshakeError),
+    /// A replay or a flood (P26, P27).
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// There is no pending initiation with this index (P19).
+    #[error("response to nothing")]
+    Unasked,
+    /// The kernel has no randomness yet (P104).
+    #[error("no randomness yet")]
+    EntropyNotReady,
+    /// The cookie reply does not belong to our last message (P69).
+    #[error("cookie reply not accepted")]
+    Cookie,
+}
+
+impl From<EntropyNotReady> for Rejected {
+    fn from(_: EntropyNotReady) -> Self {
+        Self::EntropyNotReady
+    }
+}
+
+/// Settings of a tunnel.
+#[derive(Debug)]
+pub struct TunnelConfig {
+    /// The peer's static public key.
+    pub public_key: PublicKey,
+    /// The pre-shared key, mixed into every handshake.
+    pub preshared_key: Option<PresharedKey>,
+    /// An empty packet this long after the last one in either direction; none if `None` (P48).
+    pub persistent_keepalive: Option<Duration>,
+}
+
+/// One peer's tunnel.
+#[derive(Debug)]
+pub struct Tunnel {
+    remote: Remote,
+    link: Arc<Link>,
+    sessions: Sessions,
+    pending: Option<AwaitingResponse>,
+    cookies: CookieJar,
+    gate: InitiationGate,
+    timers: Timers,
+    persistent_keepalive: Option<Duration>,
+}
+
+/// Deadlines that are not derived from activity, and what they need to know.
+#[derive(Debug, Default)]
+struct Timers {
+    up: bool,
+    retransmit_at: Option<Tick>,
+    zero_keys_at: Option<Tick>,
+    last_sent_handshake: Option<Tick>,
+    /// Retransmissions since data last asked for a session (P36, P37).
+    attempts: u32,
+    /// Added to the 15 s after which an unanswered packet starts a handshake.
+    no_answer_jitter: Duration,
+    /// Base of the persistent keepalive while no packet has passed yet.
+    keepalive_base: Option<Tick>,
+}
+
+impl Tunnel {
+    /// A tunnel without a session, its interface down.
+    pub fn new(identity: &Identity, config: TunnelConfig) -> Self {
+        Self {
+            remote: Remote::new(identity, config.public_key, config.preshared_key),
+            link: Arc::new(Link::default()),
+            sessions: Sessions::default(),
+            pending: None,
+            cookies: CookieJar::new(),
+            gate: InitiationGate::default(),
+            timers: Timers::default(),
+            persistent_keepalive: config.persistent_keepalive,
+        }
+    }
+
+    /// The half that lanes use.
+    pub fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
+    /// The peer's static public key.
+    pub fn public_key(&self) -> PublicKey {
+        *self.remote.public()
+    }
+
+    /// The three slots.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The index that a response to our pending initiation carries.
+    pub fn pending_index(&self) -> Option<u32> {
+        self.pending.as_ref().map(AwaitingResponse::local_index)
+    }
+
+    /// The interface came up: persistent keepalives start with one at once (P48, P99).
+    pub fn up(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
+        self.timers.up = true;
+        self.timers.keepalive_base = Some(now);
+        if self.persistent_keepalive.is_some() {
+            self.send_keepalive(identity, now, host);
+        }
+    }
+
+    /// The interface went down, or the peer is removed: timers stopped, handshake and sessions
+    /// erased, parked packets dropped (P52, P99).
+    pub fn down(&mut self, host: &mut dyn TunnelHost) {
+        self.erase(host);
+        self.timers = Timers::default();
+    }
+
+    /// Changes the pre-shared key. The live session goes on; the next handshake uses it (P23).
+    pub fn set_preshared_key(&mut self, key: Option<PresharedKey>) {
+        self.remote.set_psk(key);
+    }
+
+    /// Changes the interval of the persistent keepalive; from none to some sends one at once (P48).
+    pub fn set_persistent_keepalive(
+        &mut self,
+        interval: Option<Duration>,
+        identity: &Identity,
+        now: Tick,
+        host: &mut dyn TunnelHost,
+    ) {
+        let starts = self.persistent_keepalive.is_none() && interval.is_some();
+        self.persistent_keepalive = interval;
+        self.timers.keepalive_base = Some(now);
+        if starts && self.timers.up {
+            self.send_keepalive(identity, now, host);
+        }
+    }
+
+    /// Our static key changed: nothing is sent with old keypairs any more, and a new handshake may
+    /// start at once (P21). What the peer still sends with the old session is opened until it ends.
+    pub fn set_identity(&mut self, identity: &Identity, host: &mut dyn TunnelHost) {
+        self.remote.set_identity(identity);
+        self.drop_pending(host);
+        self.link.publish(None);
+        if let Some(keypair) = self.sessions.stop_sending() {
+            host.release_index(keypair.local_index());
+        }
+        self.timers.last_sent_handshake = None;
+    }
+
+    /// Something was parked, or a keypair is old: a session is wanted because of new data (P34, P37,
+    /// P39 to P41).
+    pub fn want_session(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
+        self.timers.attempts = 0;
+        self.start_handshake(identity, now, host);
+    }
+
+    /// Sends an initiation unless the last handshake message is less than 5 s old (P28).
+    fn start_handshake(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
+        if !self.timers.up || self.remote.is_low_order() {
+            return;
+        }
+        if let Some(last) = self.timers.last_sent_handshake
+            && now.since(last) < REKEY_TIMEOUT
+        {
+            // Nothing else may come that asks again, so the parked packets ask for themselves.
+            if self.timers.retransmit_at.is_none() && host.has_parked() {
+                self.timers.retransmit_at = Some(last + REKEY_TIMEOUT);
+            }
+            return;
+        }
+        let Some(endpoint) = self.link.endpoint().as_deref().copied() else {
+            return;
+        };
+        self.timers.last_sent_handshake = Some(now);
+        self.timers.retransmit_at = Some(now + REKEY_TIMEOUT + jitter(host));
+        self.send_initiation(identity, &endpoint, now, host);
+    }
+
+    /// A fresh ephemeral, index and timestamp each time, also for a retransmission (P17).
+    fn send_initiation(
+        &mut self,
+        identity: &Identity,
+        endpoint: &Endpoint,
+        now: Tick,
+        host: &mut dyn TunnelHost,
+    ) {
+        let Some(timestamp) = host.timestamp() else {
+            return;
+        };
+        let Ok(index) = host.reserve_index() else {
+            return;
+        };
+        let Ok((pending, mut message)) =
+            initiate(identity, &self.remote, index, timestamp, host.entropy())
+        else {
+            host.release_index(index);
+            return;
+        };
+        self.drop_pending(host);
+        self.pending = Some(pending);
+        self.cookies.sign(&self.remote, message.as_mut_bytes(), now);
+        host.send(endpoint, message.as_bytes());
+        self.note_sent(now, message.as_bytes().len());
+    }
+
+    /// An initiation that names this peer: answers it, if it is authentic and new.
+    ///
+    /// # Errors
+    /// [`Rejected`]; nothing was sent and nothing changed.
+    pub fn accept_initiation(
+        &mut self,
+        opened: OpenedInitiation,
+        from: &Endpoint,
+        now: Tick,
+        host: &mut dyn TunnelHost,
+    ) -> Result<(), Rejected> {
+        let verified = opened.verify(&self.remote)?;
+        // Until a first timestamp is known, an old recording looks like a new message: it gets an
+        // answer, but does not move the endpoint. The peer's first data packet does (P31).
+        let surely_new = self.gate.greatest().is_some();
+        self.gate.admit(verified.timestamp(), now)?;
+        let index = host.reserve_index()?;
+        let (mut response, keys) = match verified.respond(&self.remote, index, host.entropy()) {
+            Ok(answer) => answer,
+            Err(error) => {
+                host.release_index(index);
+                return Err(error.into());
+            }
+        };
+        if surely_new {
+            self.link.roam(from);
+        }
+        self.note_received(now, size_of::<Initiation>());
+        self.install(Arc::new(Keypair::new(&keys, now)), now, host);
+        self.timers.last_sent_handshake = Some(now);
+        self.cookies
+            .sign(&self.remote, response.as_mut_bytes(), now);
+        host.send(from, response.as_bytes());
+        self.note_sent(now, size_of::<Response>());
+        Ok(())
+    }
+
+    /// A response with [`Tunnel::pending_index`]: the session is there (P19, P49).
+    ///
+    /// # Errors
+    /// [`Rejected`]; the pending initiation waits on.
+    pub fn accept_response(
+        &mut self,
+        identity: &Identity,
+        response: &Response,
+        from: &Endpoint,
+        now: Tick,
+        host: &mut dyn TunnelHost,
+    ) -> Result<(), Rejected> {
+        let pending = self
+            .pending
+            .as_ref()
+            .filter(|pending| pending.local_index() == response.receiver.get())
+            .ok_or(Rejected::Unasked)?;
+        let keys = pending.finish(identity, &self.remote, response)?;
+        self.pending = None;
+        self.link.roam(from);
+        self.note_received(now, size_of::<Response>());
+        self.install(Arc::new(Keypair::new(&keys, now)), now, host);
+        self.complete(Role::Initiator, host);
+        if host.release_parked(&self.link) == 0 {
+            self.send_keepalive(identity, now, host);
+        }
+        Ok(())
+    }
+
+    /// A cookie reply for our last message: kept for the next one, nothing else (P69).
+    ///
+    /// # Errors
+    /// [`Rejected::Cookie`].
+    pub fn accept_cookie(&mut self, reply: &CookieReply, now: Tick) -> Result<(), Rejected> {
+        if self.cookies.accept(&self.remote, reply, now) {
+            Ok(())
+        } else {
+            Err(Rejected::Cookie)
+        }
+    }
+
+    /// A lane opened a first packet: if it was the responder's new keypair's, both sides have it
+    /// (P54).
+    pub fn confirmed(&mut self, host: &mut dyn TunnelHost) {
+        let Some(rotated) = self.sessions.confirm() else {
+            return;
+        };
+        if let Some(old) = rotated {
+            host.release_index(old.local_index());
+        }
+        self.link.publish(self.sessions.current().cloned());
+        self.complete(Role::Responder, host);
+        host.release_parked(&self.link);
+    }
+
+    fn install(&mut self, keypair: Arc<Keypair>, now: Tick, host: &mut dyn TunnelHost) {
+        host.activate_index(keypair.local_index(), &keypair);
+        for old in self.sessions.install(keypair).into_iter().flatten() {
+            host.release_index(old.local_index());
+        }
+        self.link.publish(self.sessions.current().cloned());
+        self.timers.zero_keys_at = Some(now + ZERO_KEYS_AFTER_TIME);
+    }
+
+    fn complete(&mut self, role: Role, host: &mut dyn TunnelHost) {
+        self.timers.retransmit_at = None;
+        self.timers.attempts = 0;
+        host.handshake_completed(role);
+    }
+
+    /// An empty data message; without a session, a handshake that will be followed by one.
+    fn send_keepalive(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
+        let Some(endpoint) = self.link.endpoint().as_deref().copied() else {
+            return;
+        };
+        let Some(keypair) = self.link.sending(now) else {
+            self.want_session(identity, now, host);
+            return;
+        };
+        let Some(keypair) = keypair.as_ref() else {
+            return;
+        };
+        let Some(counter) = keypair.reserve(1) else {
+            return;
+        };
+        let mut message = [0; DATA_OVERHEAD];
+        if keypair.seal(counter, &[], 0, &mut message).is_err() {
+            return;
+        }
+        host.send(&endpoint, &message);
+        self.note_sent(now, DATA_OVERHEAD);
+        if keypair.wants_rekey_on_send(now) {
+            self.want_session(identity, now, host);
+        }
+    }
+
+    /// Sends nobody's data, so the stamps wake nobody.
+    fn note_sent(&self, now: Tick, bytes: usize) {
+        let _wake = self.link.activity.note_sent(now, false);
+        self.link.traffic.note_sent(1, bytes as u64);
+    }
+
+    fn note_received(&self, now: Tick, bytes: usize) {
+        let _wake = self.link.activity.note_received(now, false);
+        self.link.traffic.note_received(1, bytes as u64);
+    }
+
+    /// The next deadline and what it is for. By asking, the caller promises to call
+    /// [`Tunnel::handle_timeout`] then.
+    pub fn poll_timeout(&self) -> Option<(Tick, &'static str)> {
+        let timers = &self.timers;
+        if !timers.up {
+            return None;
+        }
+        let deadlines = [
+            (timers.retransmit_at, "handshake retransmission"),
+            (self.passive_keepalive_at(), "passive keepalive"),
+            (self.no_answer_at(), "no answer"),
+            (timers.zero_keys_at, "key erasure"),
+            (self.persistent_keepalive_at(), "persistent keepalive"),
+        ];
+        deadlines
+            .into_iter()
+            .filter_map(|(at, reason)| Some((at?, reason)))
+            .min_by_key(|&(at, _)| at)
+    }
+
+    fn passive_keepalive_at(&self) -> Option<Tick> {
+        Some(self.link.activity.peer_waits.look()? + KEEPALIVE_TIMEOUT)
+    }
+
+    fn no_answer_at(&self) -> Option<Tick> {
+        let since = self.link.activity.we_wait.look()?;
+        Some(since + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + self.timers.no_answer_jitter)
+    }
+
+    fn persistent_keepalive_at(&self) -> Option<Tick> {
+        let base = self
+            .link
+            .activity
+            .last_traversal()
+            .max(self.timers.keepalive_base)?;
+        Some(base + self.persistent_keepalive?)
+    }
+
+    /// Does whatever is due at `now`.
+    pub fn handle_timeout(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
+        if !self.timers.up {
+            return;
+        }
+        let due = |at: Option<Tick>| at.is_some_and(|at| at <= now);
+        if due(self.timers.retransmit_at) {
+            self.retransmit(identity, now, host);
+        }
+        if due(self.passive_keepalive_at()) {
+            self.link.activity.peer_waits.end();
+            let another = self.link.activity.take_more_received();
+            self.send_keepalive(identity, now, host);
+            if another {
+                self.link.activity.peer_waits.restart(now);
+            }
+        }
+        if due(self.no_answer_at()) {
+            self.link.activity.we_wait.end();
+            self.timers.no_answer_jitter = jitter(host);
+            self.link.clear_source();
+            self.want_session(identity, now, host);
+        }
+        if due(self.timers.zero_keys_at) {
+            self.erase(host);
+        }
+        if due(self.persistent_keepalive_at()) {
+            self.timers.keepalive_base = Some(now);
+            self.send_keepalive(identity, now, host);
+        }
+    }
+
+    /// 5 s without a response: once more, or give up (P35, P36, P38).
+    fn retransmit(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
+        self.timers.retransmit_at = None;
+        if self.timers.attempts > MAX_TIMER_HANDSHAKES {
+            self.link.activity.peer_waits.end();
+            host.drop_parked();
+            self.timers
+                .zero_keys_at
+                .get_or_insert(now + ZERO_KEYS_AFTER_TIME);
+            return;
+        }
+        self.timers.attempts += 1;
+        self.link.clear_source();
+        self.start_handshake(identity, now, host);
+    }
+
+    /// Erases handshake, sessions and parked packets (P47).
+    fn erase(&mut self, host: &mut dyn TunnelHost) {
+        self.drop_pending(host);
+        self.link.publish(None);
+        for keypair in self.sessions.erase().into_iter().flatten() {
+            host.release_index(keypair.local_index());
+        }
+        self.link.activity.reset();
+        host.drop_parked();
+        self.timers.zero_keys_at = None;
+        self.timers.retransmit_at = None;
+    }
+
+    fn drop_pending(&mut self, host: &mut dyn TunnelHost) {
+        if let Some(pending) = self.pending.take() {
+            host.release_index(pending.local_index());
+        }
+    }
+}
+
+/// U[0, 333] ms, so that two peers do not initiate in step for ever (paper 6.1; P35).
+fn jitter(host: &mut dyn TunnelHost) -> Duration {
+    let mut random = [0; 4];
+    if host.entropy().fill(&mut random).is_err() {
+        return Duration::ZERO;
+    }
+    REKEY_TIMEOUT_JITTER_MAX.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
+}
