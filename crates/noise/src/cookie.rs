@@ -235,3 +235,393 @@ impl LoadGauge {
             .is_some_and(|loaded| now.since(loaded) < UNDER_LOAD_TIME)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        PrivateKey, Seeded, Tai64n, crypto::count::x25519_operations, initiate, open_initiation,
+    };
+    use core::time::Duration;
+    use weapon_wire::message::{Initiation, Response};
+
+    /// A gateway under test, and a peer of it that signs messages.
+    struct Fixture {
+        checker: CookieChecker,
+        gateway: Identity,
+        peer: Identity,
+        remote: Remote,
+        jar: CookieJar,
+        entropy: Seeded,
+    }
+
+    struct NoEntropy;
+
+    impl Entropy for NoEntropy {
+        fn fill(&mut self, _: &mut [u8]) -> Result<(), EntropyNotReady> {
+            Err(EntropyNotReady)
+        }
+    }
+
+    fn at(seconds: u64) -> Tick {
+        Tick::from_nanos(0) + Duration::from_secs(seconds)
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    const PEER: &str = "192.0.2.1:51820";
+
+    impl Fixture {
+        fn new() -> Self {
+            let gateway = Identity::new(PrivateKey::from_bytes(&[1; 32]));
+            let peer = Identity::new(PrivateKey::from_bytes(&[2; 32]));
+            let remote = Remote::new(&peer, *gateway.public(), None);
+            Self {
+                checker: CookieChecker::new(&gateway),
+                gateway,
+                peer,
+                remote,
+                jar: CookieJar::new(),
+                entropy: Seeded::danger_new(1),
+            }
+        }
+
+        fn initiation(&mut self, now: Tick) -> Initiation {
+            let stamp = Tai64n::from_unix(now.as_nanos(), 0);
+            let (_, mut message) = initiate(
+                &self.peer,
+                &self.remote,
+                0x0403_0201,
+                stamp,
+                &mut self.entropy,
+            )
+            .unwrap();
+            self.jar.sign(&self.remote, message.as_mut_bytes(), now);
+            message
+        }
+
+        fn check(&mut self, message: &[u8], from: &str, now: Tick, under_load: bool) -> Verdict {
+            self.checker
+                .check(message, address(from), now, under_load, &mut self.entropy)
+        }
+
+        fn cookie_reply(&mut self, message: &[u8], from: &str, now: Tick) -> CookieReply {
+            match self.check(message, from, now, true) {
+                Verdict::CookieReply(reply) => reply,
+                verdict => panic!("{verdict:?} where a cookie was due"),
+            }
+        }
+
+        /// Fetches a cookie for `from` at `now`, having none.
+        fn fetch(&mut self, from: &str, now: Tick) {
+            self.jar = CookieJar::new();
+            let message = self.initiation(now);
+            let reply = self.cookie_reply(message.as_bytes(), from, now);
+            assert!(self.jar.accept(&self.remote, &reply, now));
+        }
+
+        /// The verdict under load on a new message of `from`.
+        fn knock(&mut self, from: &str, now: Tick) -> Verdict {
+            let message = self.initiation(now);
+            self.check(message.as_bytes(), from, now, true)
+        }
+    }
+
+    #[test]
+    fn p04_wrong_mac1_costs_no_diffie_hellman() {
+        let mut fixture = Fixture::new();
+        let message = fixture.initiation(at(1));
+        let before = x25519_operations();
+        for under_load in [false, true] {
+            for place in 0..132 {
+                for bit in 0..8 {
+                    let mut damaged = message;
+                    damaged.as_mut_bytes()[place] ^= 1 << bit;
+                    let verdict = fixture.check(damaged.as_bytes(), PEER, at(1), under_load);
+                    assert_eq!(verdict, Verdict::InvalidMac1, "bit {bit} of byte {place}");
+                }
+            }
+        }
+        assert_eq!(x25519_operations(), before);
+        // The counter does count.
+        open_initiation(&fixture.gateway, &message).unwrap();
+        assert_eq!(x25519_operations(), before + 1);
+    }
+
+    #[test]
+    fn p04_a_message_to_another_gateway_has_a_wrong_mac1() {
+        let mut fixture = Fixture::new();
+        let other = Identity::new(PrivateKey::from_bytes(&[3; 32]));
+        fixture.remote = Remote::new(&fixture.peer, *other.public(), None);
+        let message = fixture.initiation(at(1));
+        assert_eq!(
+            fixture.check(message.as_bytes(), PEER, at(1), false),
+            Verdict::InvalidMac1
+        );
+    }
+
+    #[test]
+    fn p01_a_message_too_short_for_macs_is_dropped() {
+        let mut fixture = Fixture::new();
+        for len in 0..40 {
+            let message = vec![0; len];
+            assert_eq!(
+                fixture.check(&message, PEER, at(1), true),
+                Verdict::InvalidMac1
+            );
+        }
+    }
+
+    #[test]
+    fn p65_mac2_is_ignored_without_load() {
+        let mut fixture = Fixture::new();
+        let mut message = fixture.initiation(at(1));
+        message.mac2 = [0xff; 16];
+        assert_eq!(
+            fixture.check(message.as_bytes(), PEER, at(1), false),
+            Verdict::Proceed
+        );
+        message.mac2 = [0; 16];
+        assert_eq!(
+            fixture.check(message.as_bytes(), PEER, at(1), false),
+            Verdict::Proceed
+        );
+    }
+
+    #[test]
+    fn p66_under_load_mac2_is_asked_for() {
+        let mut fixture = Fixture::new();
+        let mut message = fixture.initiation(at(1));
+        assert_eq!(message.mac2, [0; 16]);
+        let before = x25519_operations();
+        let reply = fixture.cookie_reply(message.as_bytes(), PEER, at(1));
+        assert_eq!(reply.as_bytes().len(), 64);
+        assert_eq!(reply.receiver.get(), 0x0403_0201);
+        message.mac2 = [7; 16];
+        fixture.cookie_reply(message.as_bytes(), PEER, at(1));
+        assert_eq!(x25519_operations(), before);
+    }
+
+    #[test]
+    fn p66_responses_are_asked_for_mac2_as_well() {
+        let mut fixture = Fixture::new();
+        let mut response = Response::zeroed();
+        response.sender.set(0x0a0b_0c0d);
+        fixture
+            .jar
+            .sign(&fixture.remote, response.as_mut_bytes(), at(1));
+        let reply = fixture.cookie_reply(response.as_bytes(), PEER, at(1));
+        assert_eq!(reply.receiver.get(), 0x0a0b_0c0d);
+        assert!(fixture.jar.accept(&fixture.remote, &reply, at(1)));
+        fixture
+            .jar
+            .sign(&fixture.remote, response.as_mut_bytes(), at(2));
+        assert_eq!(
+            fixture.check(response.as_bytes(), PEER, at(2), true),
+            Verdict::Proceed
+        );
+    }
+
+    #[test]
+    fn p67_a_cookie_is_bound_to_address_and_port() {
+        let mut fixture = Fixture::new();
+        fixture.fetch(PEER, at(1));
+        assert_eq!(fixture.knock(PEER, at(2)), Verdict::Proceed);
+        for other in ["192.0.2.1:51821", "192.0.2.2:51820", "[2001:db8::1]:51820"] {
+            let verdict = fixture.knock(other, at(2));
+            assert!(
+                matches!(verdict, Verdict::CookieReply(_)),
+                "{other}: {verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn p67_a_cookie_of_the_secret_before_is_refused() {
+        let mut fixture = Fixture::new();
+        // The secret is made with the first cookie, at second 1.
+        fixture.fetch(PEER, at(1));
+        fixture.fetch(PEER, at(100));
+        assert_eq!(fixture.knock(PEER, at(120)), Verdict::Proceed);
+        let verdict = fixture.knock(PEER, at(121));
+        assert!(matches!(verdict, Verdict::CookieReply(_)), "{verdict:?}");
+    }
+
+    #[test]
+    fn p82_a_mapped_address_has_the_cookie_of_its_v4_address() {
+        let mut fixture = Fixture::new();
+        fixture.fetch(PEER, at(1));
+        assert_eq!(
+            fixture.knock("[::ffff:192.0.2.1]:51820", at(1)),
+            Verdict::Proceed
+        );
+    }
+
+    #[test]
+    fn p68_the_reply_is_sealed_for_the_mac1_it_answers() {
+        let mut fixture = Fixture::new();
+        let message = fixture.initiation(at(1));
+        let one = fixture.cookie_reply(message.as_bytes(), PEER, at(1));
+        let two = fixture.cookie_reply(message.as_bytes(), PEER, at(1));
+        assert_ne!(one.nonce, two.nonce);
+
+        let key = crypto::hash(&[b"cookie--", fixture.gateway.public().as_bytes()]);
+        let mut cookies = [one.encrypted_cookie, two.encrypted_cookie];
+        crypto::open_cookie(&key, &one.nonce, &message.mac1, &mut cookies[0]).unwrap();
+        crypto::open_cookie(&key, &two.nonce, &message.mac1, &mut cookies[1]).unwrap();
+        assert_eq!(cookies[0][..16], cookies[1][..16]);
+
+        let mut sealed = one.encrypted_cookie;
+        assert!(crypto::open_cookie(&key, &one.nonce, &message.mac2, &mut sealed).is_err());
+    }
+
+    #[test]
+    fn p69_a_reply_counts_once_and_only_for_our_last_message() {
+        let mut fixture = Fixture::new();
+        let first = fixture.initiation(at(1));
+        let to_first = fixture.cookie_reply(first.as_bytes(), PEER, at(1));
+        let second = fixture.initiation(at(6));
+        let to_second = fixture.cookie_reply(second.as_bytes(), PEER, at(6));
+
+        let Fixture { jar, remote, .. } = &mut fixture;
+        assert!(!jar.accept(remote, &to_first, at(6)));
+        for place in 8..64 {
+            let mut damaged = to_second;
+            damaged.as_mut_bytes()[place] ^= 1;
+            assert!(!jar.accept(remote, &damaged, at(6)), "byte {place}");
+        }
+        assert!(jar.accept(remote, &to_second, at(6)));
+        assert!(!jar.accept(remote, &to_second, at(6)));
+        // Who sent nothing awaits no cookie.
+        assert!(!CookieJar::new().accept(remote, &to_second, at(6)));
+    }
+
+    #[test]
+    fn p69_a_refused_reply_leaves_the_cookie() {
+        let mut fixture = Fixture::new();
+        fixture.fetch(PEER, at(1));
+        let forged = CookieReply::zeroed();
+        assert!(!fixture.jar.accept(&fixture.remote, &forged, at(2)));
+        assert_eq!(fixture.knock(PEER, at(3)), Verdict::Proceed);
+        assert!(!fixture.jar.accept(&fixture.remote, &forged, at(3)));
+        assert_eq!(fixture.knock(PEER, at(4)), Verdict::Proceed);
+    }
+
+    #[test]
+    fn p70_a_cookie_is_used_for_115_seconds() {
+        let mut fixture = Fixture::new();
+        assert_eq!(fixture.initiation(at(1)).mac2, [0; 16]);
+        fixture.fetch(PEER, at(10));
+        assert_ne!(fixture.initiation(at(10)).mac2, [0; 16]);
+        assert_ne!(fixture.initiation(at(124)).mac2, [0; 16]);
+        assert_eq!(fixture.initiation(at(125)).mac2, [0; 16]);
+        assert_eq!(fixture.initiation(at(126)).mac2, [0; 16]);
+    }
+
+    #[test]
+    fn p71_valid_mac2_is_rate_limited_by_address() {
+        let mut fixture = Fixture::new();
+        fixture.fetch(PEER, at(1));
+        let verdicts: Vec<_> = (0..7).map(|_| fixture.knock(PEER, at(2))).collect();
+        assert_eq!(verdicts[..5], [Verdict::Proceed; 5]);
+        assert_eq!(verdicts[5..], [Verdict::RateLimited; 2]);
+        assert_eq!(fixture.knock(PEER, at(3)), Verdict::Proceed);
+    }
+
+    #[test]
+    fn p71_messages_without_cookie_do_not_use_up_the_rate() {
+        let mut fixture = Fixture::new();
+        fixture.fetch(PEER, at(1));
+        let mut forged = fixture.initiation(at(2));
+        forged.mac2 = [1; 16];
+        for _ in 0..100 {
+            fixture.cookie_reply(forged.as_bytes(), PEER, at(2));
+        }
+        assert_eq!(fixture.knock(PEER, at(2)), Verdict::Proceed);
+    }
+
+    #[test]
+    fn p73_load_lasts_a_second_after_the_queue_fell() {
+        let mut gauge = LoadGauge::new();
+        gauge.note_queue(127, 1024, at(1));
+        assert!(!gauge.under_load(at(1)));
+        gauge.note_queue(128, 1024, at(2));
+        assert!(gauge.under_load(at(2)));
+        gauge.note_queue(127, 1024, at(2));
+        assert!(gauge.under_load(Tick::from_nanos(2_999_999_999)));
+        assert!(!gauge.under_load(at(3)));
+
+        // An empty queue is no load, however small the queue is.
+        gauge.note_queue(0, 4, at(5));
+        assert!(!gauge.under_load(at(5)));
+        gauge.note_queue(1, 4, at(6));
+        assert!(gauge.under_load(at(6)));
+    }
+
+    #[test]
+    fn p75_load_does_not_stick() {
+        let mut fixture = Fixture::new();
+        let mut gauge = LoadGauge::new();
+        for second in 0..1000 {
+            gauge.note_queue(1024, 1024, at(second));
+            fixture.knock(PEER, at(second));
+        }
+        let later = at(1001);
+        assert!(!gauge.under_load(later));
+        let message = fixture.initiation(later);
+        let under_load = gauge.under_load(later);
+        assert_eq!(
+            fixture.check(message.as_bytes(), PEER, later, under_load),
+            Verdict::Proceed
+        );
+    }
+
+    #[test]
+    fn p76_the_cookie_path_works_for_both_families_and_roles() {
+        for from in [PEER, "[2001:db8::7]:51820", "[fe80::1%3]:51820"] {
+            for is_response in [false, true] {
+                let mut fixture = Fixture::new();
+                let mut initiation = fixture.initiation(at(1));
+                let mut response = Response::zeroed();
+                let message = if is_response {
+                    response.as_mut_bytes()
+                } else {
+                    initiation.as_mut_bytes()
+                };
+                fixture.jar.sign(&fixture.remote, message, at(1));
+                let reply = fixture.cookie_reply(message, from, at(1));
+                assert!(fixture.jar.accept(&fixture.remote, &reply, at(1)));
+                fixture.jar.sign(&fixture.remote, message, at(2));
+                assert_eq!(
+                    fixture.check(message, from, at(2), true),
+                    Verdict::Proceed,
+                    "{from}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn p104_without_entropy_no_cookie_is_made() {
+        let mut fixture = Fixture::new();
+        let message = fixture.initiation(at(1));
+        let from = address(PEER);
+        let verdict = fixture
+            .checker
+            .check(message.as_bytes(), from, at(1), true, &mut NoEntropy);
+        assert_eq!(verdict, Verdict::EntropyNotReady);
+        // With a secret, but without a nonce, neither.
+        fixture.cookie_reply(message.as_bytes(), PEER, at(1));
+        let verdict = fixture
+            .checker
+            .check(message.as_bytes(), from, at(1), true, &mut NoEntropy);
+        assert_eq!(verdict, Verdict::EntropyNotReady);
+        // A wrong mac1 is told without randomness.
+        let verdict = fixture
+            .checker
+            .check(&[0; 148], from, at(1), true, &mut NoEntropy);
+        assert_eq!(verdict, Verdict::InvalidMac1);
+    }
+}

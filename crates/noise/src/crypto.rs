@@ -297,3 +297,165 @@ pub(crate) mod count {
         OPERATIONS.get()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn unhex(text: &str) -> Vec<u8> {
+        assert_eq!(text.len() % 2, 0);
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap())
+            .collect()
+    }
+
+    pub(crate) fn key(text: &str) -> [u8; 32] {
+        unhex(text).try_into().unwrap()
+    }
+
+    /// The points of order 1, 2, 4 and 8, and the encodings of the first two above the prime
+    /// (RFC 7748 §6.1, <https://cr.yp.to/ecdh.html#validate>): the seven of the kernel's netns.sh.
+    pub(crate) const LOW_ORDER: [&str; 7] = [
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    ];
+
+    #[test]
+    fn p16_low_order_points_are_not_agreed_with() {
+        for text in LOW_ORDER {
+            let mut point = key(text);
+            for seed in 1..20 {
+                let scalar = Scalar::new(&[seed; 32]);
+                point[31] &= 0x7f;
+                assert_eq!(scalar.agree(&point).err(), Some(LowOrder), "{text}");
+                point[31] |= 0x80; // the bit that X25519 ignores
+                assert_eq!(scalar.agree(&point).err(), Some(LowOrder), "{text}");
+            }
+        }
+        // The base point is not among them.
+        let mut base = [0; 32];
+        base[0] = 9;
+        assert!(Scalar::new(&[1; 32]).agree(&base).is_ok());
+    }
+
+    #[test]
+    fn x25519_of_rfc_7748() {
+        // RFC 7748 §5.2, the first vector
+        let scalar = key("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
+        let point = key("e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c");
+        let result = key("c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552");
+        assert_eq!(
+            Scalar::new(&scalar).agree(&point).unwrap().expose(),
+            &result
+        );
+    }
+
+    #[test]
+    fn blake2s_of_rfc_7693() {
+        let digest = "508c5e8c327c14e2e1a72ba34eeb452f37458b209ed63a294d999b4c86675982";
+        assert_eq!(hash(&[b"abc"]), key(digest));
+        assert_eq!(hash(&[b"a", b"", b"bc"]), key(digest));
+    }
+
+    #[test]
+    fn hkdf_sha256_of_rfc_5869() {
+        // RFC 5869 appendix A.1, the first 32 of its 42 bytes.
+        let output = hkdf_sha256(
+            &unhex("000102030405060708090a0b0c"),
+            &[0x0b; 22],
+            &[&unhex("f0f1f2f3f4"), &unhex("f5f6f7f8f9")],
+        );
+        let expected = "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf";
+        assert_eq!(output.expose(), &key(expected));
+    }
+
+    #[test]
+    fn p05_macs_differ_by_a_single_bit_anywhere() {
+        let made = mac(b"key", &[b"message"]);
+        assert!(same(&made, &made.clone()));
+        for bit in 0..128 {
+            let mut other = made;
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!same(&made, &other), "bit {bit}");
+        }
+        assert!(!same(&made, &made[..15]));
+    }
+
+    #[test]
+    fn empty_plaintext_is_a_tag() {
+        let key = SecretKey32::from_bytes(&[7; 32]);
+        let mut sealed = [0; TAG_LEN];
+        seal(&key, 0, b"hash", &[], &mut sealed);
+        assert_eq!(open(&key, 0, b"hash", &sealed, &mut []), Ok(()));
+        assert_eq!(open(&key, 1, b"hash", &sealed, &mut []), Err(BadTag));
+        assert_eq!(open(&key, 0, b"hasj", &sealed, &mut []), Err(BadTag));
+    }
+
+    #[test]
+    fn p101_secrets_are_erased_and_not_printed() {
+        fn erased_on_drop<T: ZeroizeOnDrop>() {}
+        erased_on_drop::<SecretKey32>();
+        erased_on_drop::<crate::PrivateKey>();
+        erased_on_drop::<crate::PresharedKey>();
+        erased_on_drop::<Blake2sMac<U16>>();
+        erased_on_drop::<XChaCha20Poly1305>();
+
+        let mut secret = SecretKey32::from_bytes(&[0xab; 32]);
+        assert_eq!(format!("{secret:?}"), "SecretKey32(..)");
+        secret.zeroize();
+        assert_eq!(secret.expose(), &[0; 32]);
+    }
+
+    proptest! {
+        #[test]
+        fn x25519_agrees_with_dalek(private: [u8; 32], other: [u8; 32]) {
+            let ours = Scalar::new(&private);
+            let theirs = x25519_dalek::StaticSecret::from(private);
+            let public = x25519_dalek::PublicKey::from(&theirs);
+            prop_assert_eq!(ours.public(), public.to_bytes());
+
+            let other = x25519_dalek::PublicKey::from(&x25519_dalek::StaticSecret::from(other));
+            let shared = ours.agree(other.as_bytes()).unwrap();
+            let expected = theirs.diffie_hellman(&other);
+            prop_assert_eq!(shared.expose(), expected.as_bytes());
+        }
+
+        #[test]
+        fn seal_and_open_are_inverse(
+            secret: [u8; 32],
+            counter: u64,
+            text in prop::collection::vec(any::<u8>(), 0..100),
+            damage: prop::sample::Index,
+        ) {
+            let key = SecretKey32::from_bytes(&secret);
+            let mut sealed = vec![0; text.len() + TAG_LEN];
+            seal(&key, counter, b"ad", &text, &mut sealed);
+            let mut opened = vec![0; text.len()];
+            prop_assert_eq!(open(&key, counter, b"ad", &sealed, &mut opened), Ok(()));
+            prop_assert_eq!(&opened, &text);
+            let place = damage.index(sealed.len());
+            sealed[place] ^= 1;
+            prop_assert_eq!(open(&key, counter, b"ad", &sealed, &mut opened), Err(BadTag));
+        }
+
+        #[test]
+        fn cookies_open_under_their_key_nonce_and_mac(
+            secret: [u8; 32], nonce: [u8; 24], ad: [u8; 16], cookie: [u8; 16], damage in 0_usize..256,
+        ) {
+            let sealed = seal_cookie(&secret, &nonce, &ad, &cookie);
+            let mut opened = sealed;
+            prop_assert_eq!(open_cookie(&secret, &nonce, &ad, &mut opened), Ok(()));
+            prop_assert_eq!(&opened[..16], &cookie);
+            let mut damaged = sealed;
+            damaged[damage / 8] ^= 1 << (damage % 8);
+            prop_assert_eq!(open_cookie(&secret, &nonce, &ad, &mut damaged), Err(BadTag));
+        }
+    }
+}

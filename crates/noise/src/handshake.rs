@@ -377,7 +377,7 @@ pub struct VerifiedInitiation {
 }
 
 impl VerifiedInitiation {
-    /// When it was made; see [`InitiationGate`](crate::InitiationGate).
+    /// When it was made: to be greater than every one seen of this peer (paper §5.1).
     pub fn timestamp(&self) -> Tai64n {
         self.timestamp
     }
@@ -435,4 +435,447 @@ fn fresh_ephemeral(entropy: &mut dyn Entropy) -> Result<Scalar, EntropyNotReady>
     let mut bytes = Zeroizing::new([0; 32]);
     entropy.fill(bytes.as_mut_slice())?;
     Ok(Scalar::new(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Seeded,
+        crypto::tests::{LOW_ORDER, key},
+    };
+
+    /// Gives the bytes it was made of, then nothing more.
+    struct Script(Vec<u8>);
+
+    impl Entropy for Script {
+        fn fill(&mut self, out: &mut [u8]) -> Result<(), EntropyNotReady> {
+            if self.0.len() < out.len() {
+                return Err(EntropyNotReady);
+            }
+            let rest = self.0.split_off(out.len());
+            out.copy_from_slice(&self.0);
+            self.0 = rest;
+            Ok(())
+        }
+    }
+
+    const STAMP: Tai64n = Tai64n::from_bytes([0x40, 0, 0, 0, 0x69, 0, 0, 0, 0x21, 0, 0, 0]);
+
+    struct Sides {
+        alice: Identity,
+        bob: Identity,
+        alices_bob: Remote,
+        bobs_alice: Remote,
+    }
+
+    fn sides(psk: Option<[u8; 32]>) -> Sides {
+        let alice = Identity::new(PrivateKey::from_bytes(&[0xa1; 32]));
+        let bob = Identity::new(PrivateKey::from_bytes(&[0xb0; 32]));
+        let psk = psk.map(|bytes| PresharedKey::from_bytes(&bytes));
+        let alices_bob = Remote::new(&alice, *bob.public(), psk.clone());
+        let bobs_alice = Remote::new(&bob, *alice.public(), psk);
+        Sides {
+            alice,
+            bob,
+            alices_bob,
+            bobs_alice,
+        }
+    }
+
+    impl Sides {
+        fn initiate(&self, seed: u64) -> (AwaitingResponse, Initiation) {
+            initiate(
+                &self.alice,
+                &self.alices_bob,
+                7,
+                STAMP,
+                &mut Seeded::danger_new(seed),
+            )
+            .unwrap()
+        }
+
+        fn respond(&self, initiation: &Initiation) -> (Response, SessionKeys) {
+            let verified = open_initiation(&self.bob, initiation)
+                .unwrap()
+                .verify(&self.bobs_alice)
+                .unwrap();
+            verified
+                .respond(&self.bobs_alice, 9, &mut Seeded::danger_new(1))
+                .unwrap()
+        }
+    }
+
+    fn assert_matching(one: &SessionKeys, other: &SessionKeys) {
+        assert_eq!(one.send, other.receive);
+        assert_eq!(one.receive, other.send);
+        assert_ne!(one.send, one.receive);
+        assert_eq!(one.local_index, other.remote_index);
+        assert_eq!(one.remote_index, other.local_index);
+        assert_ne!(one.role, other.role);
+    }
+
+    #[test]
+    fn both_sides_get_the_same_keys() {
+        let sides = sides(Some([5; 32]));
+        let (awaiting, initiation) = sides.initiate(0);
+        let opened = open_initiation(&sides.bob, &initiation).unwrap();
+        assert_eq!(opened.remote_public(), sides.alice.public());
+        let verified = opened.verify(&sides.bobs_alice).unwrap();
+        assert_eq!(verified.timestamp(), STAMP);
+        assert_eq!(verified.remote_index(), 7);
+
+        let (response, bobs) = sides.respond(&initiation);
+        let alices = awaiting
+            .finish(&sides.alice, &sides.alices_bob, &response)
+            .unwrap();
+        assert_matching(&alices, &bobs);
+        assert_eq!((alices.role, alices.local_index), (Role::Initiator, 7));
+    }
+
+    const ALICES_EPHEMERAL: [u8; 32] = [0x3c; 32];
+    const BOBS_EPHEMERAL: [u8; 32] = [0x5f; 32];
+
+    fn snow_builder<'a>(
+        private: &'a [u8; 32],
+        ephemeral: &'a [u8; 32],
+        psk: &'a [u8; 32],
+    ) -> snow::Builder<'a> {
+        let construction = str::from_utf8(crate::protocol::CONSTRUCTION).unwrap();
+        snow::Builder::new(construction.parse().unwrap())
+            .prologue(IDENTIFIER)
+            .unwrap()
+            .local_private_key(private)
+            .unwrap()
+            .fixed_ephemeral_key_for_testing_only(ephemeral)
+            .psk(2, psk)
+            .unwrap()
+    }
+
+    /// What snow seals with its session, ours opens, and the other way round.
+    fn assert_snow_agrees(keys: &SessionKeys, snow: snow::HandshakeState) {
+        let mut snow = snow.into_transport_mode().unwrap();
+        let mut sealed = [0; 64];
+        let len = snow.write_message(b"from snow", &mut sealed).unwrap();
+        let mut opened = [0; 9];
+        crypto::open(&keys.receive, 0, &[], &sealed[..len], &mut opened).unwrap();
+        assert_eq!(&opened, b"from snow");
+        let mut sealed = [0; 7 + 16];
+        crypto::seal(&keys.send, 0, &[], b"to snow", &mut sealed);
+        let len = snow.read_message(&sealed, &mut opened).unwrap();
+        assert_eq!(&opened[..len], b"to snow");
+    }
+
+    fn agrees_with_snow_as_initiator(psk: Option<[u8; 32]>) {
+        let sides = sides(psk);
+        let psk = psk.unwrap_or_default();
+        let mut entropy = Script(ALICES_EPHEMERAL.to_vec());
+        let (awaiting, initiation) =
+            initiate(&sides.alice, &sides.alices_bob, 7, STAMP, &mut entropy).unwrap();
+
+        // Snow in our place writes the same bytes.
+        let mut twin = snow_builder(sides.alice.private().expose(), &ALICES_EPHEMERAL, &psk)
+            .remote_public_key(sides.bob.public().as_bytes())
+            .unwrap()
+            .build_initiator()
+            .unwrap();
+        let mut noise = [0; 108];
+        assert_eq!(
+            twin.write_message(STAMP.as_bytes(), &mut noise).unwrap(),
+            108
+        );
+        assert_eq!(initiation.as_bytes()[..8], [1, 0, 0, 0, 7, 0, 0, 0]);
+        assert_eq!(initiation.as_bytes()[8..116], noise);
+        assert_eq!(initiation.as_bytes()[116..], [0; 32]);
+
+        // Snow in the peer's place answers, and the sessions are the same.
+        let mut peer = snow_builder(sides.bob.private().expose(), &BOBS_EPHEMERAL, &psk)
+            .build_responder()
+            .unwrap();
+        let mut payload = [0; 12];
+        assert_eq!(peer.read_message(&noise, &mut payload).unwrap(), 12);
+        assert_eq!(&payload, STAMP.as_bytes());
+        let mut noise = [0; 48];
+        assert_eq!(peer.write_message(&[], &mut noise).unwrap(), 48);
+        let mut response = Response::zeroed();
+        response.receiver.set(7);
+        response.sender.set(9);
+        response.as_mut_bytes()[12..60].copy_from_slice(&noise);
+        let keys = awaiting
+            .finish(&sides.alice, &sides.alices_bob, &response)
+            .unwrap();
+        assert_snow_agrees(&keys, peer);
+    }
+
+    fn agrees_with_snow_as_responder(psk: Option<[u8; 32]>) {
+        let sides = sides(psk);
+        let psk = psk.unwrap_or_default();
+        let mut peer = snow_builder(sides.alice.private().expose(), &ALICES_EPHEMERAL, &psk)
+            .remote_public_key(sides.bob.public().as_bytes())
+            .unwrap()
+            .build_initiator()
+            .unwrap();
+        let mut initiation = Initiation::zeroed();
+        initiation.sender.set(7);
+        let noise = &mut initiation.as_mut_bytes()[8..116];
+        assert_eq!(peer.write_message(STAMP.as_bytes(), noise).unwrap(), 108);
+        let first = noise.to_vec();
+
+        let opened = open_initiation(&sides.bob, &initiation).unwrap();
+        let verified = opened.verify(&sides.bobs_alice).unwrap();
+        assert_eq!(verified.timestamp(), STAMP);
+        let mut entropy = Script(BOBS_EPHEMERAL.to_vec());
+        let (response, keys) = verified
+            .respond(&sides.bobs_alice, 9, &mut entropy)
+            .unwrap();
+
+        // Snow in our place writes the same bytes.
+        let mut twin = snow_builder(sides.bob.private().expose(), &BOBS_EPHEMERAL, &psk)
+            .build_responder()
+            .unwrap();
+        twin.read_message(&first, &mut [0; 12]).unwrap();
+        let mut noise = [0; 48];
+        twin.write_message(&[], &mut noise).unwrap();
+        assert_eq!(
+            response.as_bytes()[..12],
+            [2, 0, 0, 0, 9, 0, 0, 0, 7, 0, 0, 0]
+        );
+        assert_eq!(response.as_bytes()[12..60], noise);
+        assert_eq!(response.as_bytes()[60..], [0; 32]);
+
+        peer.read_message(&noise, &mut []).unwrap();
+        assert_snow_agrees(&keys, peer);
+    }
+
+    #[test]
+    fn p13_snow_agrees_with_us_as_initiator() {
+        agrees_with_snow_as_initiator(Some([0x77; 32]));
+    }
+
+    #[test]
+    fn p13_snow_agrees_with_us_as_responder() {
+        agrees_with_snow_as_responder(Some([0x77; 32]));
+    }
+
+    #[test]
+    fn p15_no_psk_is_32_zero_bytes() {
+        // Snow's PSK is 32 zero bytes in these.
+        agrees_with_snow_as_initiator(None);
+        agrees_with_snow_as_responder(None);
+        assert!(sides(None).alices_bob.psk().is_none());
+        assert!(!sides(Some([1; 32])).alices_bob.psk().is_none());
+    }
+
+    #[test]
+    fn p06_an_initiation_that_does_not_open_yields_nothing() {
+        let sides = sides(None);
+        let (_, initiation) = sides.initiate(0);
+        for place in 8..88 {
+            let mut damaged = initiation;
+            damaged.as_mut_bytes()[place] ^= 1;
+            let result = open_initiation(&sides.bob, &damaged);
+            assert_eq!(result.err(), Some(HandshakeError::BadTag), "byte {place}");
+        }
+        // Sealed for someone else.
+        let result = open_initiation(&sides.alice, &initiation);
+        assert_eq!(result.err(), Some(HandshakeError::BadTag));
+    }
+
+    #[test]
+    fn p06_a_stranger_is_not_verified_as_a_peer() {
+        let sides = sides(None);
+        let stranger = Identity::new(PrivateKey::from_bytes(&[0xee; 32]));
+        let remote = Remote::new(&stranger, *sides.bob.public(), None);
+        let mut entropy = Seeded::danger_new(3);
+        let (_, initiation) = initiate(&stranger, &remote, 1, STAMP, &mut entropy).unwrap();
+        let opened = open_initiation(&sides.bob, &initiation).unwrap();
+        assert_eq!(opened.remote_public(), stranger.public());
+        let result = opened.verify(&sides.bobs_alice);
+        assert_eq!(result.err(), Some(HandshakeError::WrongHandshake));
+    }
+
+    #[test]
+    fn p07_a_timestamp_that_does_not_open_yields_nothing() {
+        let sides = sides(None);
+        let (_, initiation) = sides.initiate(0);
+        for place in 88..116 {
+            let mut damaged = initiation;
+            damaged.as_mut_bytes()[place] ^= 0x80;
+            let opened = open_initiation(&sides.bob, &damaged).unwrap();
+            let result = opened.verify(&sides.bobs_alice);
+            assert_eq!(result.err(), Some(HandshakeError::BadTag), "byte {place}");
+        }
+    }
+
+    #[test]
+    fn p16_nothing_is_made_for_low_order_peers() {
+        let sides = sides(None);
+        for text in LOW_ORDER {
+            let remote = Remote::new(&sides.alice, PublicKey::from_bytes(key(text)), None);
+            assert!(remote.is_low_order());
+            let mut entropy = Script(vec![1; 32]);
+            let result = initiate(&sides.alice, &remote, 1, STAMP, &mut entropy);
+            assert_eq!(result.err(), Some(HandshakeError::LowOrder), "{text}");
+            assert_eq!(entropy.0.len(), 32, "an ephemeral key was made for nobody");
+        }
+        assert!(!sides.alices_bob.is_low_order());
+    }
+
+    #[test]
+    fn p16_low_order_ephemerals_abort_the_handshake() {
+        let sides = sides(None);
+        let (awaiting, initiation) = sides.initiate(0);
+        let (response, bobs) = sides.respond(&initiation);
+        for text in LOW_ORDER {
+            let mut forged = initiation;
+            forged.ephemeral = key(text);
+            let result = open_initiation(&sides.bob, &forged);
+            assert_eq!(result.err(), Some(HandshakeError::LowOrder), "{text}");
+
+            let mut forged = response;
+            forged.ephemeral = key(text);
+            let result = awaiting.finish(&sides.alice, &sides.alices_bob, &forged);
+            assert_eq!(result.err(), Some(HandshakeError::LowOrder), "{text}");
+        }
+        let alices = awaiting
+            .finish(&sides.alice, &sides.alices_bob, &response)
+            .unwrap();
+        assert_matching(&alices, &bobs);
+    }
+
+    #[test]
+    fn p17_no_two_initiations_share_an_ephemeral() {
+        let sides = sides(None);
+        let mut entropy = Seeded::danger_new(4);
+        let mut seen = std::collections::BTreeSet::new();
+        for index in 0..50 {
+            let (awaiting, initiation) =
+                initiate(&sides.alice, &sides.alices_bob, index, STAMP, &mut entropy).unwrap();
+            assert_eq!(awaiting.local_index(), index);
+            assert!(seen.insert(initiation.ephemeral));
+        }
+    }
+
+    #[test]
+    fn p19_bad_responses_do_no_harm() {
+        let sides = sides(Some([8; 32]));
+        let (awaiting, initiation) = sides.initiate(0);
+        let (response, bobs) = sides.respond(&initiation);
+        let finish = |response: &Response| {
+            awaiting
+                .finish(&sides.alice, &sides.alices_bob, response)
+                .map_err(Some)
+        };
+
+        let mut other = response;
+        other.receiver.set(8);
+        assert_eq!(
+            finish(&other).err(),
+            Some(Some(HandshakeError::WrongHandshake))
+        );
+        for place in 12..60 {
+            let mut damaged = response;
+            damaged.as_mut_bytes()[place] ^= 4;
+            assert_eq!(
+                finish(&damaged).err(),
+                Some(Some(HandshakeError::BadTag)),
+                "byte {place}"
+            );
+        }
+        // The response to an initiation that a newer one replaced.
+        let (_, newer) = sides.initiate(99);
+        let (crossed, _) = sides.respond(&newer);
+        assert_eq!(finish(&crossed).err(), Some(Some(HandshakeError::BadTag)));
+
+        // After all of these, and however late, the right one does.
+        assert_matching(&finish(&response).unwrap(), &bobs);
+    }
+
+    #[test]
+    fn p21_a_changed_private_key_takes_effect() {
+        let mut sides = sides(None);
+        sides.alice = Identity::new(PrivateKey::from_bytes(&[0xa2; 32]));
+        sides.alices_bob.set_identity(&sides.alice);
+        let (awaiting, initiation) = sides.initiate(0);
+        // Bob does not know the new key yet.
+        let opened = open_initiation(&sides.bob, &initiation).unwrap();
+        assert_eq!(opened.remote_public(), sides.alice.public());
+        assert!(opened.verify(&sides.bobs_alice).is_err());
+
+        sides.bobs_alice = Remote::new(&sides.bob, *sides.alice.public(), None);
+        let (response, bobs) = sides.respond(&initiation);
+        let alices = awaiting
+            .finish(&sides.alice, &sides.alices_bob, &response)
+            .unwrap();
+        assert_matching(&alices, &bobs);
+    }
+
+    #[test]
+    fn p23_a_changed_psk_takes_part_in_the_next_handshake() {
+        let mut sides = sides(None);
+        let (awaiting, initiation) = sides.initiate(0);
+        let (response, before) = sides.respond(&initiation);
+
+        let psk = PresharedKey::from_bytes(&[9; 32]);
+        sides.alices_bob.set_psk(Some(psk.clone()));
+        let result = awaiting.finish(&sides.alice, &sides.alices_bob, &response);
+        assert_eq!(result.err(), Some(HandshakeError::BadTag));
+
+        sides.bobs_alice.set_psk(Some(psk));
+        let (awaiting, initiation) = sides.initiate(0);
+        let (response, after) = sides.respond(&initiation);
+        let alices = awaiting
+            .finish(&sides.alice, &sides.alices_bob, &response)
+            .unwrap();
+        assert_matching(&alices, &after);
+        assert_ne!(before.send, after.send);
+
+        sides.alices_bob.set_psk(None);
+        assert!(sides.alices_bob.psk().is_none());
+    }
+
+    #[test]
+    fn p104_without_entropy_nothing_is_sent_or_answered() {
+        let sides = sides(None);
+        let mut empty = Script(Vec::new());
+        let result = initiate(&sides.alice, &sides.alices_bob, 7, STAMP, &mut empty);
+        assert_eq!(
+            result.err(),
+            Some(HandshakeError::EntropyNotReady(EntropyNotReady))
+        );
+
+        let (_, initiation) = sides.initiate(0);
+        let opened = open_initiation(&sides.bob, &initiation).unwrap();
+        let verified = opened.verify(&sides.bobs_alice).unwrap();
+        let result = verified.respond(&sides.bobs_alice, 9, &mut empty);
+        assert_eq!(
+            result.err(),
+            Some(HandshakeError::EntropyNotReady(EntropyNotReady))
+        );
+    }
+
+    #[test]
+    fn p101_nothing_prints_a_secret() {
+        let sides = sides(Some([0x77; 32]));
+        let (awaiting, initiation) = sides.initiate(0);
+        let (_, keys) = sides.respond(&initiation);
+        let text = format!(
+            "{:?} {:?} {awaiting:?} {keys:?}",
+            sides.alice, sides.alices_bob
+        );
+        for secret in [
+            sides.alice.private().to_base64(),
+            sides.alices_bob.psk().to_base64(),
+        ] {
+            assert!(!text.contains(&*secret));
+        }
+        let digits = |bytes: &[u8]| format!("{bytes:?}").replace(['[', ']'], "");
+        for secret in [
+            sides.alice.private().expose(),
+            keys.send.expose(),
+            keys.receive.expose(),
+        ] {
+            assert!(!text.contains(&digits(&secret[..4])), "{text}");
+        }
+    }
 }

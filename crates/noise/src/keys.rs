@@ -3,7 +3,7 @@
 use core::{fmt, str::FromStr};
 
 use base64ct::{Base64, Encoding};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::crypto::{self, Scalar, SecretKey32};
 
@@ -37,7 +37,7 @@ pub enum KeyError {
 }
 
 /// A gateway's private key. Clamped (RFC 7748 §5), erased on drop, never printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct PrivateKey(SecretKey32);
 
 impl PrivateKey {
@@ -127,7 +127,7 @@ impl FromStr for PublicKey {
 
 /// A secret that two peers share besides their keys. 32 zero bytes mean that there is none (paper
 /// §5.2). Erased on drop, never printed.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct PresharedKey(SecretKey32);
 
 impl PresharedKey {
@@ -263,8 +263,148 @@ fn why_not(text: &str) -> KeyError {
     }
 }
 
-impl Zeroize for PresharedKey {
-    fn zeroize(&mut self) {
-        self.0.zeroize();
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn p21_a_private_key_is_clamped_when_stored() {
+        // The kernel's netns.sh: a key that starts with "/" reads back with "+" in its place.
+        let text = format!("/{}=", "/".repeat(41) + "8");
+        assert_eq!(text.len(), KEY_TEXT_LEN);
+        let key: PrivateKey = text.parse().unwrap();
+        assert!(key.to_base64().starts_with("+P"), "{}", *key.to_base64());
+        assert_eq!(key.expose()[0], 0b1111_1000);
+        assert_eq!(key.expose()[31], 0b0111_1111);
+
+        let zero = PrivateKey::from_bytes(&[0; 32]);
+        assert_eq!(zero.expose()[31], 0b0100_0000);
+    }
+
+    #[test]
+    fn p21_the_same_private_key_again_is_equal() {
+        let key = PrivateKey::from_bytes(&[0xff; 32]);
+        assert_eq!(key, PrivateKey::from_bytes(key.expose()));
+        assert_eq!(key, key.to_base64().parse().unwrap());
+        assert_ne!(key, PrivateKey::from_bytes(&[0x7f; 32]));
+    }
+
+    #[test]
+    fn secrets_are_not_printed() {
+        let bytes = [0xa5; 32];
+        let private = PrivateKey::from_bytes(&bytes);
+        let psk = PresharedKey::from_bytes(&bytes);
+        assert_eq!(
+            format!("{private:?} {psk:?}"),
+            "PrivateKey(..) PresharedKey(..)"
+        );
+    }
+
+    #[test]
+    fn public_keys_show_and_sort_as_their_bytes() {
+        let key = PublicKey::from_bytes([0; 32]);
+        let text = "A".repeat(43) + "=";
+        assert_eq!(key.to_string(), text);
+        assert_eq!(format!("{key:?}"), format!("PublicKey({text})"));
+        assert!(key < PublicKey::from_bytes([1; 32]));
+    }
+
+    #[test]
+    fn a_text_that_is_no_key_says_why() {
+        let good = "A".repeat(42) + "E=";
+        assert!(good.parse::<PublicKey>().is_ok());
+        let cases = [
+            (String::new(), KeyError::Length { found: 0 }),
+            (good[..43].to_owned(), KeyError::Length { found: 43 }),
+            ("0".repeat(64), KeyError::Length { found: 64 }),
+            (format!("{good}\n"), KeyError::Length { found: 45 }),
+            ("A".repeat(44), KeyError::Padding),
+            ("A".repeat(42) + "==", KeyError::Padding),
+            ("A".repeat(42) + "=A", KeyError::Padding),
+            ("A".repeat(42) + "F=", KeyError::NotCanonical),
+            ("A".repeat(41) + "==E", KeyError::Character { position: 42 }),
+            (
+                "A".repeat(9) + "_" + &"A".repeat(33) + "=",
+                KeyError::Character { position: 10 },
+            ),
+            (
+                "A".repeat(40) + "ö" + "A=",
+                KeyError::Character { position: 41 },
+            ),
+            ("A".repeat(42) + ".=", KeyError::Character { position: 43 }),
+            ("A".repeat(43) + " ", KeyError::Character { position: 44 }),
+        ];
+        for (text, why) in cases {
+            assert_eq!(text.parse::<PublicKey>(), Err(why), "{text}");
+            assert_eq!(text.parse::<PrivateKey>().err(), Some(why), "{text}");
+            assert_eq!(text.parse::<PresharedKey>().err(), Some(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_of_a_shared_secret_are_what_the_document_says() {
+        // docs/shared-secret.md names these, so that other programs can be held against them.
+        let secret = core::array::from_fn(|i| i as u8);
+        let site_a = derive_site_keys(&secret, "site-a");
+        let site_b = derive_site_keys(&secret, "site-b");
+        let psk = derive_psk(&secret, "site-a", "site-b");
+        assert_eq!(
+            *site_a.to_base64(),
+            "kBuCAmjimudZuCECuHjwQsH99OV6zOB4mtydU/DHvHE="
+        );
+        assert_eq!(
+            *site_b.to_base64(),
+            "wK3Bv4/6gyKhMDrD88GKpiM09UN7/TCJj1OG26nmdng="
+        );
+        assert_eq!(
+            *psk.to_base64(),
+            "TTLARtf8+R67W60w9wA6y0tjjVUEGyFn7PMpiqORGoc="
+        );
+    }
+
+    #[test]
+    fn derived_psks_do_not_depend_on_who_asks_but_on_both_names() {
+        let secret = [3; 32];
+        assert_eq!(derive_psk(&secret, "a", "b"), derive_psk(&secret, "b", "a"));
+        assert_ne!(derive_psk(&secret, "a", "b"), derive_psk(&secret, "a", "c"));
+        // Without the lengths these would read alike.
+        assert_ne!(
+            derive_psk(&secret, "a", "bc"),
+            derive_psk(&secret, "ab", "c")
+        );
+        assert_ne!(
+            derive_psk(&secret, "a", "b"),
+            derive_psk(&[4; 32], "a", "b")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn text_and_bytes_are_inverse(bytes: [u8; 32]) {
+            let key = PublicKey::from_bytes(bytes);
+            prop_assert_eq!(key.to_string().parse(), Ok(key));
+            let psk = PresharedKey::from_bytes(&bytes);
+            prop_assert_eq!(psk.to_base64().parse(), Ok(psk));
+            let private = PrivateKey::from_bytes(&bytes);
+            prop_assert_eq!(private.to_base64().parse(), Ok(private));
+        }
+
+        #[test]
+        fn no_malformed_text_yields_a_key(text in "[A-Za-z0-9+/=_ ö-]{40,48}") {
+            if let Ok(key) = text.parse::<PublicKey>() {
+                prop_assert_eq!(key.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn no_damaged_text_yields_its_key(bytes: [u8; 32], place in 0_usize..44, other: char) {
+            let key = PublicKey::from_bytes(bytes);
+            let mut text: Vec<char> = key.to_string().chars().collect();
+            prop_assume!(text[place] != other);
+            text[place] = other;
+            let text: String = text.into_iter().collect();
+            prop_assert_ne!(text.parse(), Ok(key));
+        }
     }
 }

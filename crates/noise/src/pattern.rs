@@ -152,3 +152,143 @@ pub(crate) fn read_second(
     let key = state.mix_psk(psk);
     Ok(state.open(&key, encrypted_payload, payload)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{self, TAG_LEN, tests::unhex};
+
+    /// `vectors/cacophony_ikpsk2.txt`, by name.
+    fn vector(name: &str) -> Vec<u8> {
+        include_str!("../vectors/cacophony_ikpsk2.txt")
+            .lines()
+            .filter_map(|line| line.split_once(" = "))
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| unhex(value))
+            .unwrap()
+    }
+
+    fn vector_key(name: &str) -> [u8; 32] {
+        vector(name).try_into().unwrap()
+    }
+
+    #[test]
+    fn p12_construction_and_identifier_hash_to_the_known_constants() {
+        let construction = crypto::hash(&[crate::protocol::CONSTRUCTION]);
+        let known = "60e26daef327efc02ec335e2a025d2d016eb4206f87277f52d38d1988b78cd36";
+        assert_eq!(construction.as_slice(), unhex(known));
+        let hash = crypto::hash(&[&construction, crate::protocol::IDENTIFIER]);
+        let known = "2211b361081ac566691243db458ad5322d9c6c662293e8b70ee19c65ba079ef3";
+        assert_eq!(hash.as_slice(), unhex(known));
+
+        let state = SymmetricState::new(crate::protocol::IDENTIFIER, &[5; 32]);
+        assert_eq!(state.handshake_hash(), crypto::hash(&[&hash, &[5; 32]]));
+    }
+
+    #[test]
+    fn p14_cacophony_vector() {
+        let prologue = vector("prologue");
+        let psk = SecretKey32::from_bytes(&vector_key("psk"));
+        let alice = Scalar::new(&vector_key("init_static"));
+        let alice_ephemeral = Scalar::new(&vector_key("init_ephemeral"));
+        let bob = Scalar::new(&vector_key("resp_static"));
+        let bob_ephemeral = Scalar::new(&vector_key("resp_ephemeral"));
+        assert_eq!(bob.public(), vector_key("init_remote_static"));
+
+        // -> the first message, written and read
+        let payload = vector("payload_1");
+        let mut ephemeral = [0; 32];
+        let mut encrypted_static = [0; 48];
+        let mut encrypted = vec![0; payload.len() + TAG_LEN];
+        let mut alices = write_first(
+            &Initiator {
+                prologue: &prologue,
+                local_public: &alice.public(),
+                remote_public: &bob.public(),
+                static_static: &alice.agree(&bob.public()).unwrap(),
+            },
+            &alice_ephemeral,
+            &payload,
+            FirstMut {
+                ephemeral: &mut ephemeral,
+                encrypted_static: &mut encrypted_static,
+                encrypted_payload: &mut encrypted,
+            },
+        )
+        .unwrap();
+        let written = [&ephemeral[..], &encrypted_static, &encrypted].concat();
+        assert_eq!(written, vector("ciphertext_1"));
+
+        let (mut bobs, remote) = read_first_static(
+            &prologue,
+            &bob,
+            &bob.public(),
+            &ephemeral,
+            &encrypted_static,
+        )
+        .unwrap();
+        assert_eq!(remote, alice.public());
+        let mut opened = vec![0; payload.len()];
+        let static_static = bob.agree(&remote).unwrap();
+        read_first_payload(&mut bobs, &static_static, &encrypted, &mut opened).unwrap();
+        assert_eq!(opened, payload);
+
+        // <- the second message, written and read
+        let payload = vector("payload_2");
+        let mut second_ephemeral = [0; 32];
+        let mut encrypted = vec![0; payload.len() + TAG_LEN];
+        write_second(
+            &mut bobs,
+            &Answer {
+                remote_ephemeral: &ephemeral,
+                remote_public: &remote,
+                psk: &psk,
+            },
+            &bob_ephemeral,
+            &payload,
+            &mut second_ephemeral,
+            &mut encrypted,
+        )
+        .unwrap();
+        assert_eq!(
+            [&second_ephemeral[..], &encrypted].concat(),
+            vector("ciphertext_2")
+        );
+        let mut opened = vec![0; payload.len()];
+        read_second(
+            &mut alices,
+            Local {
+                private: &alice,
+                ephemeral: &alice_ephemeral,
+            },
+            &psk,
+            &second_ephemeral,
+            &encrypted,
+            &mut opened,
+        )
+        .unwrap();
+        assert_eq!(opened, payload);
+
+        assert_eq!(alices.handshake_hash(), vector_key("handshake_hash"));
+        assert_eq!(bobs.handshake_hash(), vector_key("handshake_hash"));
+
+        // <-> transport messages, by turns
+        let (first, second) = alices.split();
+        assert_eq!((first.clone(), second.clone()), bobs.split());
+        for (number, key, counter) in [
+            (3, &first, 0),
+            (4, &second, 0),
+            (5, &first, 1),
+            (6, &second, 1),
+        ] {
+            let payload = vector(&format!("payload_{number}"));
+            let mut sealed = vec![0; payload.len() + TAG_LEN];
+            crypto::seal(key, counter, &[], &payload, &mut sealed);
+            assert_eq!(
+                sealed,
+                vector(&format!("ciphertext_{number}")),
+                "message {number}"
+            );
+        }
+    }
+}

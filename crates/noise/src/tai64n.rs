@@ -111,3 +111,147 @@ impl TimestampGuard {
         self.mark = self.mark.max(Some(mark));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const YEAR: u64 = 365 * 86_400;
+
+    #[test]
+    fn p24_tai64n_is_seconds_since_1970_and_ten_more_then_nanoseconds() {
+        let label = Tai64n::from_unix(0, 0);
+        assert_eq!(
+            label.as_bytes(),
+            &[0x40, 0, 0, 0, 0, 0, 0, 0x0a, 0, 0, 0, 0]
+        );
+        let label = Tai64n::from_unix(0x0102_0304, 0x2100_0000);
+        let expected = [0x40, 0, 0, 0, 0x01, 0x02, 0x03, 0x0e, 0x21, 0, 0, 0];
+        assert_eq!(label.as_bytes(), &expected);
+    }
+
+    #[test]
+    fn p25_nanoseconds_are_rounded_down_to_2_to_the_24() {
+        let nanos = |nanos| Tai64n::from_unix(1, nanos).parts().1;
+        assert_eq!(nanos(0), 0);
+        assert_eq!(nanos((1 << 24) - 1), 0);
+        assert_eq!(nanos(1 << 24), 1 << 24);
+        assert_eq!(nanos((1 << 25) + 12_345), 1 << 25);
+        assert_eq!(nanos(999_999_999), 59 << 24);
+    }
+
+    #[test]
+    fn p26_order_of_labels_is_order_of_time() {
+        let mut labels = Vec::new();
+        for seconds in [0, 1, 255, 256, u64::from(u32::MAX), 1 << 40] {
+            for nanos in [0, 1 << 24, 59 << 24] {
+                labels.push(Tai64n::from_unix(seconds, nanos));
+            }
+        }
+        assert!(labels.is_sorted_by(|a, b| a < b));
+    }
+
+    #[test]
+    fn p29_two_stamps_in_one_tick_differ() {
+        let mut guard = TimestampGuard::new(None);
+        let wall = Tai64n::from_unix(100, 0);
+        let stamps: Vec<_> = (0..200).map(|_| guard.next(wall).timestamp).collect();
+        assert_eq!(stamps[0], wall);
+        assert!(stamps.is_sorted_by(|a, b| a < b));
+        // Also the steps over a second's end are whitened and real times.
+        assert_eq!(stamps[60], Tai64n::from_unix(101, 0));
+    }
+
+    #[test]
+    fn p29_a_clock_that_steps_back_does_not_matter() {
+        let mut guard = TimestampGuard::new(None);
+        let before = guard.next(Tai64n::from_unix(10 * YEAR, 0)).timestamp;
+        let after = guard.next(Tai64n::from_unix(0, 0)).timestamp;
+        assert!(after > before);
+        // Time is followed again once it has caught up.
+        let later = Tai64n::from_unix(10 * YEAR + 5, 0);
+        assert_eq!(guard.next(later).timestamp, later);
+    }
+
+    #[test]
+    fn p29_one_reservation_lasts_ten_minutes() {
+        let mut guard = TimestampGuard::new(None);
+        let mut writes = 0;
+        for second in 0..3600 {
+            let stamp = guard.next(Tai64n::from_unix(1000 + second, 0));
+            if let Some(mark) = stamp.reserve {
+                assert!(mark > stamp.timestamp);
+                writes += 1;
+                guard.persisted(mark);
+            }
+        }
+        assert_eq!(writes, 6);
+    }
+
+    #[test]
+    fn p29_a_reservation_that_failed_is_asked_for_again() {
+        let mut guard = TimestampGuard::new(None);
+        assert!(guard.next(Tai64n::from_unix(5, 0)).reserve.is_some());
+        let mark = guard.next(Tai64n::from_unix(6, 0)).reserve.unwrap();
+        guard.persisted(mark);
+        assert_eq!(guard.next(Tai64n::from_unix(7, 0)).reserve, None);
+    }
+
+    #[test]
+    fn p33_only_this_file_turns_a_wall_clock_into_time() {
+        let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = 0;
+        for entry in std::fs::read_dir(sources).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.is_file() || path.file_name().is_some_and(|name| name == "tai64n.rs") {
+                continue;
+            }
+            files += 1;
+            let text = std::fs::read_to_string(&path).unwrap();
+            for word in ["SystemTime", "Instant", "CLOCK_REALTIME"] {
+                let used = text
+                    .lines()
+                    .any(|line| line.contains(word) && !line.trim_start().starts_with("//"));
+                assert!(!used, "{} uses {word}", path.display());
+            }
+        }
+        assert!(files > 8);
+    }
+
+    proptest! {
+        /// Whatever the clock says and whenever the process dies, what was sent only increases.
+        #[test]
+        fn p29_stamps_increase_across_restarts(
+            steps in prop::collection::vec((0_u64..3000, 0_u32..1_000_000_000, any::<bool>()), 1..200)
+        ) {
+            let mut disk = None;
+            let mut guard = TimestampGuard::new(disk);
+            let mut greatest = None;
+            for (seconds, nanos, dies) in steps {
+                let stamp = guard.next(Tai64n::from_unix(seconds, nanos));
+                if let Some(mark) = stamp.reserve {
+                    disk = Some(mark);
+                    guard.persisted(mark);
+                }
+                prop_assert!(Some(stamp.timestamp) > greatest);
+                prop_assert!(Some(stamp.timestamp) <= disk);
+                prop_assert_eq!(stamp.timestamp.parts().1 % WHITEN_NANOS, 0);
+                greatest = Some(stamp.timestamp);
+                if dies {
+                    guard = TimestampGuard::new(disk);
+                }
+            }
+        }
+
+        #[test]
+        fn no_label_makes_a_step_fail(bytes: [u8; 12]) {
+            let label = Tai64n::from_bytes(bytes);
+            let (seconds, _) = label.parts();
+            if seconds < u64::MAX {
+                prop_assert!(label.step() > label);
+            }
+            let _ = label.plus_secs(RESERVE_SECS);
+        }
+    }
+}
