@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Finding, Tree, source::Source};
+use super::{
+    Finding, Tree,
+    source::{Source, Token},
+};
 
 const DOCUMENT: &str = "docs/metrics.md";
 const DROP_REASONS: &str = "crates/core/src/drop_reason.rs";
@@ -18,7 +21,7 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         (
             "## Drop reasons",
             DROP_REASONS,
-            variants as fn(&Source) -> Vec<(String, usize)>,
+            labels as fn(&Source) -> Vec<(String, usize)>,
         ),
         ("## Counters", COUNTERS, public_fields),
     ];
@@ -69,15 +72,24 @@ fn described_in(document: &str, heading: &str) -> BTreeMap<String, (usize, usize
         .collect()
 }
 
-/// The variants of the enum `DropReason`, spelled as metric labels.
-fn variants(source: &Source) -> Vec<(String, usize)> {
-    members(source, "enum DropReason {", |depth_before, text| {
-        depth_before.is_none_or(|before| matches!(before, "{" | "," | "]"))
-            && text.starts_with(char::is_uppercase)
-    })
-    .into_iter()
-    .map(|(name, line)| (snake_case(&name), line))
-    .collect()
+/// The labels of the drop reasons: what a variant is set to in quotes, else its name.
+fn labels(source: &Source) -> Vec<(String, usize)> {
+    let mut labels = Vec::new();
+    for head in ["enum DropReason {", "drop_reasons ! {"] {
+        for at in variants(source, head) {
+            let token = &source.tokens[at];
+            let quoted = match &source.tokens[at + 1..] {
+                [equals, label, ..] if equals.text == "=" => label.text.strip_prefix('"'),
+                _ => None,
+            };
+            let label = quoted.map_or_else(
+                || snake_case(&token.text),
+                |label| label.trim_end_matches('"').to_owned(),
+            );
+            labels.push((label, token.line));
+        }
+    }
+    labels
 }
 
 /// The public fields of all structs of the file.
@@ -104,36 +116,34 @@ fn public_fields(source: &Source) -> Vec<(String, usize)> {
     fields
 }
 
-/// The identifiers at the first level of the block that `head` opens, if `accept` takes them.
-fn members(
-    source: &Source,
-    head: &str,
-    accept: impl Fn(Option<&str>, &str) -> bool,
-) -> Vec<(String, usize)> {
+/// Where the variants stand in the block that `head` opens.
+fn variants(source: &Source, head: &str) -> Vec<usize> {
     let words: Vec<&str> = head.split(' ').collect();
-    let Some(start) = source.tokens.windows(words.len()).position(|run| {
+    let is_head = |run: &[Token]| {
         run.iter()
             .zip(&words)
             .all(|(token, word)| token.text == *word)
-    }) else {
+    };
+    let Some(start) = source.tokens.windows(words.len()).position(is_head) else {
         return Vec::new();
     };
     let mut found = Vec::new();
-    let mut depth = 1;
-    let mut before = None;
-    for token in &source.tokens[start + words.len()..] {
+    let mut depth = 0;
+    for (at, token) in source
+        .tokens
+        .iter()
+        .enumerate()
+        .skip(start + words.len() - 1)
+    {
         match &*token.text {
             "{" | "(" | "[" => depth += 1,
             "}" | ")" | "]" => depth -= 1,
-            text if depth == 1 && accept(before, text) => {
-                found.push((token.text.clone(), token.line));
-            }
+            text if depth == 1 && text.starts_with(char::is_uppercase) => found.push(at),
             _ => {}
         }
         if depth == 0 {
             break;
         }
-        before = Some(&*token.text);
     }
     found
 }
@@ -207,6 +217,16 @@ impl DropReason { pub const ALL: [Self; 2] = [Self::NoRoute, Self::Replay]; }
             assert!(text.starts_with(start), "{text}");
         }
         assert_eq!(texts.len(), wanted.count());
+    }
+
+    #[test]
+    fn a_label_in_quotes_wins_over_the_name() {
+        let text = "drop_reasons! {\n/// Why.\nNotWireGuard = \"not_wireguard\",\n/// B.\nB,\n}";
+        let found = labels(&Source::parse(text).unwrap());
+        assert_eq!(
+            found,
+            [("not_wireguard".to_owned(), 3), ("b".to_owned(), 5)]
+        );
     }
 
     #[test]

@@ -59,7 +59,41 @@ pub(super) fn check(tree: &Tree) -> Vec<Finding> {
         check_unsafe(file, &mut findings);
         check_clock(file, &mut findings);
     }
+    check_lints(tree, &mut findings);
     findings
+}
+
+/// Clippy does not merge its files, so the crates without I/O carry copies of one.
+fn check_lints(tree: &Tree, findings: &mut Vec<Finding>) {
+    let of_workspace = tree
+        .file("clippy.toml")
+        .map_or("", |file| file.text.as_str());
+    let mut first: Option<&str> = None;
+    for folder in FORBID_UNSAFE {
+        let path = format!("{folder}/clippy.toml");
+        let Some(file) = tree.file(&path) else {
+            if tree.file(&format!("{folder}/Cargo.toml")).is_some() {
+                findings.push(Finding::new(
+                    "lints",
+                    &path,
+                    0,
+                    "a crate without I/O needs it",
+                ));
+            }
+            continue;
+        };
+        if *first.get_or_insert(&file.text) != file.text {
+            let text = "it must be the same in every crate without I/O";
+            findings.push(Finding::new("lints", &path, 0, text));
+        }
+        for line in of_workspace
+            .lines()
+            .filter(|line| !file.text.contains(line))
+        {
+            let text = format!("repeat from the workspace's clippy.toml: {line}");
+            findings.push(Finding::new("lints", &path, 0, text));
+        }
+    }
 }
 
 fn check_unsafe(file: &File, findings: &mut Vec<Finding>) {
@@ -118,6 +152,23 @@ mod tests {
         );
         assert!(rules("crates/wire/src/lib.rs", "#![forbid(unsafe_code)]\n").is_empty());
         assert!(rules("crates/engine/src/lib.rs", "//! x\n").is_empty());
+    }
+
+    #[test]
+    fn lints_of_the_pure_crates_are_alike_and_hold_the_workspaces() {
+        let found = |wire: &str, core: Option<&str>| {
+            let mut texts = vec![
+                ("clippy.toml".to_owned(), "a = 1\n".to_owned()),
+                ("crates/wire/clippy.toml".to_owned(), wire.to_owned()),
+                ("crates/core/Cargo.toml".to_owned(), String::new()),
+            ];
+            texts.extend(core.map(|text| ("crates/core/clippy.toml".to_owned(), text.to_owned())));
+            check(&Tree::of_texts(texts)).len()
+        };
+        assert_eq!(found("a = 1\nb = 2\n", Some("a = 1\nb = 2\n")), 0);
+        assert_eq!(found("a = 1\nb = 2\n", Some("a = 1\nb = 3\n")), 1);
+        assert_eq!(found("b = 2\n", Some("b = 2\n")), 2);
+        assert_eq!(found("a = 1\n", None), 1);
     }
 
     #[test]
