@@ -240,7 +240,9 @@ impl LoadGauge {
 mod tests {
     use super::*;
     use crate::{
-        PrivateKey, Seeded, Tai64n, crypto::count::x25519_operations, initiate, open_initiation,
+        PrivateKey, Seeded, Tai64n,
+        crypto::{count::x25519_operations, tests::unhex},
+        initiate, open_initiation,
     };
     use core::time::Duration;
     use weapon_wire::message::{Initiation, Response};
@@ -359,6 +361,30 @@ mod tests {
         assert_eq!(
             fixture.check(message.as_bytes(), PEER, at(1), false),
             Verdict::InvalidMac1
+        );
+    }
+
+    /// Computed with Python's hashlib and a plain X25519 from the paper's formulas.
+    #[test]
+    fn p12_labels_and_macs_are_the_papers() {
+        let gateway = Identity::new(PrivateKey::from_bytes(&[1; 32]));
+        let peer = Identity::new(PrivateKey::from_bytes(&[2; 32]));
+        let remote = Remote::new(&peer, *gateway.public(), None);
+        let known = "092e86eb3b31b1e8724b94390ca2108920e58a7af72d595180623502cb49c9c3";
+        assert_eq!(remote.hashes().cookie.as_slice(), unhex(known));
+
+        let mut jar = CookieJar::new();
+        let cookie = Cookie(Box::new(core::array::from_fn(|i| i as u8)));
+        jar.cookie = Some((cookie, at(1)));
+        let mut message = Initiation::zeroed();
+        jar.sign(&remote, message.as_mut_bytes(), at(1));
+        assert_eq!(
+            message.mac1.as_slice(),
+            unhex("23f108ee2c68b126620e217010be5dfb")
+        );
+        assert_eq!(
+            message.mac2.as_slice(),
+            unhex("ed447ee7f5776b8f925e0132bf212c18")
         );
     }
 

@@ -45,3 +45,58 @@ impl InitiationGate {
         self.greatest
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::time::Duration;
+
+    fn stamp(seconds: u64) -> Tai64n {
+        Tai64n::from_unix(seconds, 0)
+    }
+
+    const fn ms(millis: u64) -> Tick {
+        Tick::from_nanos(millis * 1_000_000)
+    }
+
+    #[test]
+    fn p26_equal_timestamp_is_dropped() {
+        let mut gate = InitiationGate::default();
+        assert_eq!(gate.admit(stamp(100), ms(0)), Ok(()));
+        assert_eq!(gate.admit(stamp(100), ms(5000)), Err(Refused::Replay));
+        assert_eq!(gate.admit(stamp(99), ms(5000)), Err(Refused::Replay));
+        assert_eq!(gate.greatest(), Some(stamp(100)));
+        assert_eq!(gate.admit(stamp(101), ms(5000)), Ok(()));
+        assert_eq!(gate.greatest(), Some(stamp(101)));
+    }
+
+    #[test]
+    fn p26_the_least_greater_timestamp_is_let_through() {
+        let mut gate = InitiationGate::default();
+        let mut bytes = *stamp(100).as_bytes();
+        assert_eq!(gate.admit(Tai64n::from_bytes(bytes), ms(0)), Ok(()));
+        // Not whitened, as other implementations may send it.
+        bytes[11] = 1;
+        assert_eq!(gate.admit(Tai64n::from_bytes(bytes), ms(1000)), Ok(()));
+    }
+
+    #[test]
+    fn p27_an_initiation_within_20_ms_is_dropped() {
+        let mut gate = InitiationGate::default();
+        assert_eq!(gate.admit(stamp(1), ms(100)), Ok(()));
+        let just_before = ms(120).as_nanos() - 1;
+        assert_eq!(
+            gate.admit(stamp(2), Tick::from_nanos(just_before)),
+            Err(Refused::Flood)
+        );
+        assert_eq!(gate.greatest(), Some(stamp(1)));
+        // Refused ones do not count: the peer is heard 20 ms after the last accepted one.
+        assert_eq!(
+            gate.admit(stamp(2), ms(100) + Duration::from_millis(20)),
+            Ok(())
+        );
+        // A replay does not keep the peer from being heard either.
+        assert_eq!(gate.admit(stamp(1), ms(139)), Err(Refused::Replay));
+        assert_eq!(gate.admit(stamp(3), ms(140)), Ok(()));
+    }
+}

@@ -377,7 +377,7 @@ pub struct VerifiedInitiation {
 }
 
 impl VerifiedInitiation {
-    /// When it was made: to be greater than every one seen of this peer (paper §5.1).
+    /// When it was made; see [`InitiationGate`](crate::InitiationGate).
     pub fn timestamp(&self) -> Tai64n {
         self.timestamp
     }
