@@ -1,5 +1,5 @@
-//! HOT Segments into superpackets: what was opened from one receive buffer goes to the TUN device in
-//! as few writes as possible, without a copy of any payload.
+//! HOT Segments into superpackets: what was opened from one receive buffer goes to the TUN device
+//! in as few writes as possible, without a copy of any payload.
 //!
 //! A group is a run of packets of one flow that the kernel can cut again into exactly these
 //! packets. Only the newest group of a flow grows and groups leave in the order of their first
