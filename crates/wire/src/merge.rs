@@ -150,12 +150,13 @@ impl Merger {
         if self.is_full() {
             return false;
         }
-        let bytes = &buffer[packet.clone()][..flow.total_len];
+        let start = packet.start;
+        let bytes = &buffer[packet][..flow.total_len];
         let candidate = self.candidate(bytes, flow);
         let index = self.packets_len as u8;
         self.packets[self.packets_len] = Packet {
-            start: packet.start as u32,
-            end: (packet.start + flow.total_len) as u32,
+            start: start as u32,
+            end: (start + flow.total_len) as u32,
             header_len: candidate.map_or(0, |candidate| candidate.header_len as u16),
             next: index,
         };
