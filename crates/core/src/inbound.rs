@@ -13,7 +13,7 @@ use std::io::IoSlice;
 
 use weapon_noise::{OpenError, Tick};
 use weapon_wire::{
-    Endpoint, Flow, MergeLimits, Merger, VnetHeader,
+    Endpoint, Flow, MergeLimits, Merger, SEGMENTS_MAX, VnetHeader,
     message::{DATA_HEADER_LEN, Kind, data_receiver, kind},
 };
 
@@ -69,38 +69,57 @@ impl Inbound {
         } = received;
         self.last_source = None;
         let stride = stride.max(1);
-        let mut at = 0;
-        while at < bytes.len() {
-            let end = bytes.len().min(at + stride);
-            counters.inbound_datagrams.fetch_add(1, Relaxed);
-            let datagram = &bytes[at..end];
-            match kind(datagram) {
-                Ok(Kind::Data) => {
-                    let run = Run {
-                        at,
-                        stride,
-                        index: data_receiver(datagram),
-                        from,
-                        now,
-                    };
-                    at = self.open_run(fib, bytes, run, counters, upcalls);
-                    continue;
-                }
-                Ok(Kind::Initiation | Kind::Response | Kind::CookieReply) => {
-                    let message = HandshakeMessage::new(datagram, from);
-                    if !message.is_some_and(|message| upcalls.handshake(message)) {
-                        counters.count(DropReason::HandshakeQueueFull);
-                    }
-                }
-                Err(_) => counters.count(DropReason::NotWireGuard),
+        // What the merger holds at most; the kernel hands over no more than that anyway.
+        for batch in bytes.chunks_mut(stride * SEGMENTS_MAX) {
+            let mut at = 0;
+            while at < batch.len() {
+                let next = Run {
+                    at,
+                    stride,
+                    index: 0,
+                    from,
+                    now,
+                };
+                at = self.take(fib, batch, next, counters, upcalls);
             }
-            at = end;
+            self.merger
+                .finish(batch, &mut |vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
+                    counters.inbound_superpackets.fetch_add(1, Relaxed);
+                    overlay.write(vnet, parts);
+                });
         }
-        self.merger
-            .finish(bytes, &mut |vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
-                counters.inbound_superpackets.fetch_add(1, Relaxed);
-                overlay.write(vnet, parts);
-            });
+    }
+
+    /// Identifies the datagram at `next.at`; takes it, or the run that it begins. Returns where the
+    /// next one begins.
+    fn take(
+        &mut self,
+        fib: &Fib,
+        bytes: &mut [u8],
+        next: Run,
+        counters: &Counters,
+        upcalls: &mut impl Upcalls,
+    ) -> usize {
+        let end = bytes.len().min(next.at + next.stride);
+        let datagram = &bytes[next.at..end];
+        match kind(datagram) {
+            Ok(Kind::Data) => {
+                let run = Run {
+                    index: data_receiver(datagram),
+                    ..next
+                };
+                return self.open_run(fib, bytes, run, counters, upcalls);
+            }
+            Ok(Kind::Initiation | Kind::Response | Kind::CookieReply) => {
+                let message = HandshakeMessage::new(datagram, next.from);
+                if !message.is_some_and(|message| upcalls.handshake(message)) {
+                    counters.count(DropReason::HandshakeQueueFull);
+                }
+            }
+            Err(_) => counters.count(DropReason::NotWireGuard),
+        }
+        counters.inbound_datagrams.fetch_add(1, Relaxed);
+        end
     }
 
     /// Opens consecutive datagrams of one session. Returns where the next other one begins.
@@ -146,6 +165,9 @@ impl Inbound {
             at = end;
         }
         drop(keys);
+        counters
+            .inbound_datagrams
+            .fetch_add(run.datagrams_until(at), Relaxed);
         if opened.packets != 0 {
             note_received(session, &run, &opened, upcalls);
         }
@@ -173,8 +195,10 @@ impl Inbound {
         if owner != Some(session.peer.id) {
             return Err(DropReason::WrongSource);
         }
-        self.merger
+        let taken = self
+            .merger
             .push(bytes, start..start + flow.total_len, &flow);
+        debug_assert!(taken, "a batch has no more packets than the merger holds");
         Ok(())
     }
 }
@@ -212,7 +236,14 @@ impl Run {
             counters.count(reason);
             at = end;
         }
+        counters
+            .inbound_datagrams
+            .fetch_add(self.datagrams_until(at), Relaxed);
         at
+    }
+
+    fn datagrams_until(&self, end: usize) -> u64 {
+        (end - self.at).div_ceil(self.stride) as u64
     }
 }
 

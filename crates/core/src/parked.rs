@@ -10,14 +10,14 @@ const PARKED_BYTES_MAX: usize = 256 * 1024;
 
 /// Superpackets with their headers, as they were read from the overlay. Oldest first.
 #[derive(Debug, Default)]
-pub struct Parked {
+pub(crate) struct Parked {
     packets: VecDeque<Box<[u8]>>,
     bytes: usize,
 }
 
 impl Parked {
     /// Adds a packet and returns how many old ones had to go for it.
-    pub fn push(&mut self, read: Box<[u8]>) -> u64 {
+    pub(crate) fn push(&mut self, read: Box<[u8]>) -> u64 {
         let mut dropped = 0;
         self.bytes += read.len();
         self.packets.push_back(read);
@@ -34,24 +34,24 @@ impl Parked {
     }
 
     /// Takes the oldest packet.
-    pub fn pop(&mut self) -> Option<Box<[u8]>> {
+    pub(crate) fn pop(&mut self) -> Option<Box<[u8]>> {
         let oldest = self.packets.pop_front()?;
         self.bytes -= oldest.len();
         Some(oldest)
     }
 
     /// How many wait.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.packets.len()
     }
 
     /// Whether none waits.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
 
     /// Drops all and returns how many there were.
-    pub fn clear(&mut self) -> u64 {
+    pub(crate) fn clear(&mut self) -> u64 {
         let count = self.packets.len() as u64;
         self.packets.clear();
         self.bytes = 0;

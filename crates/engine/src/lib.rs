@@ -1,1 +1,18 @@
-//! Threads that give the gateway its packets, its clock and its randomness.
+//! Threads that give the gateway its packets, its clock and its randomness. Only loops, no
+//! decisions: those are weapon-core's.
+
+// The loops, in the order of the packet.
+mod control;
+mod lane_inbound;
+mod lane_outbound;
+
+// What connects them.
+mod mailbox;
+mod socket_cell;
+mod ways;
+
+// What the binary starts and stops.
+mod engine;
+pub use engine::{Engine, EngineConfig, EngineStatus, Event, Stopped};
+mod surroundings;
+pub use surroundings::{KernelEntropy, now};

@@ -1,0 +1,160 @@
+//! The control loop: owns the gateway, wakes for mail, commands and deadlines, and for nothing else.
+
+use std::{
+    io,
+    sync::{Arc, mpsc},
+};
+
+use weapon_core::{Env, Gateway, TimestampStore, Underlay};
+use weapon_io::{
+    poll::{Epoll, Events, Interest, TimerFd},
+    tun::Device,
+    udp::{Sender, Socket},
+};
+
+use crate::{
+    engine::{Command, Rebind, Shared},
+    mailbox::Mail,
+    socket_cell::SocketHold,
+    surroundings::{KernelEntropy, now},
+    ways::{NoUnderlay, ToOverlay, ToUnderlay, flush},
+};
+
+const KNOCK: u64 = 0;
+const DEADLINE: u64 = 1;
+
+/// What the control loop owns.
+pub(crate) struct Control<D, S> {
+    pub(crate) gateway: Gateway,
+    pub(crate) shared: Arc<Shared<D, S>>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) rebind: Rebind<S>,
+    pub(crate) store: Box<dyn TimestampStore + Send>,
+    pub(crate) socket: SocketHold<S>,
+    pub(crate) sender: Sender,
+}
+
+impl<D: Device, S: Socket> Control<D, S> {
+    /// Runs until told to stop.
+    pub(crate) fn run(mut self, epoll: &Epoll, timer: &TimerFd) -> io::Result<()> {
+        let mailbox = Arc::clone(&self.shared.mailbox);
+        epoll.add(mailbox.knock(), KNOCK, Interest::Readable)?;
+        epoll.add(timer, DEADLINE, Interest::Readable)?;
+        let mut events = Events::with_capacity(2);
+        let mut mail = Mail::default();
+        self.with_env(|gateway, env| gateway.up(env));
+        loop {
+            let deadline = self.gateway.poll_timeout();
+            if let Some((at, reason)) = deadline {
+                tracing::trace!(at = at.as_nanos(), reason, "next deadline");
+            }
+            timer.arm(deadline.map(|(at, _)| at.as_nanos()))?;
+            epoll.wait(&mut events, None)?;
+            timer.drain();
+            mailbox.knock().drain();
+            mailbox.take(&mut mail);
+            self.with_env(|gateway, env| {
+                deliver(gateway, &mut mail, env);
+                gateway.handle_timeout(env);
+            });
+            loop {
+                match self.commands.try_recv() {
+                    Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => {
+                        self.with_env(|gateway, env| gateway.down(env));
+                        return Ok(());
+                    }
+                    Ok(command) => self.command(command),
+                    Err(mpsc::TryRecvError::Empty) => break,
+                }
+            }
+        }
+    }
+
+    /// Calls the gateway with the time and the ways out, and sends what came of it.
+    fn with_env(&mut self, call: impl FnOnce(&mut Gateway, &mut Env<'_>)) {
+        self.socket.refresh();
+        let socket = self.socket.socket().cloned();
+        let (mut open, mut closed);
+        let underlay: &mut dyn Underlay = if let Some(socket) = &socket {
+            open = ToUnderlay::new(&mut self.sender, &**socket);
+            &mut open
+        } else {
+            closed = NoUnderlay::default();
+            &mut closed
+        };
+        let mut overlay = ToOverlay::new(&*self.shared.device);
+        let mut env = Env {
+            now: now(),
+            underlay,
+            overlay: &mut overlay,
+            entropy: &mut KernelEntropy,
+            store: &mut *self.store,
+        };
+        call(&mut self.gateway, &mut env);
+        if let Some(socket) = &socket {
+            let fib = self.shared.fib.load();
+            self.shared
+                .totals
+                .note_sent(flush(&mut self.sender, &**socket, &fib));
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Stop => {}
+            Command::Status(reply) => {
+                // Whoever asked may have gone.
+                let _ = reply.send(self.gateway.status(now().tick));
+            }
+            Command::SetEndpoint { peer, remote } => {
+                self.with_env(|gateway, env| {
+                    if let Some(id) = gateway.peer_by_name(&peer) {
+                        gateway.set_endpoint(id, remote, env);
+                    }
+                });
+            }
+            Command::SetMtu(mtu) => self.gateway.set_mtu(mtu),
+            Command::SetUp(up) if up == self.gateway.is_up() => {}
+            Command::SetUp(true) => self.up(),
+            Command::SetUp(false) => self.down(),
+        }
+    }
+
+    /// The interface is up again: opens the port and greets those who are to be kept alive (P99).
+    fn up(&mut self) {
+        match (self.rebind)() {
+            Ok(socket) => {
+                self.shared.socket.set(Some(socket));
+                self.shared.wake_lanes();
+                self.with_env(|gateway, env| gateway.up(env));
+                tracing::info!("interface is up");
+            }
+            Err(error) => tracing::error!(%error, "interface is up, but the port can't be opened"),
+        }
+    }
+
+    /// The interface is down: erases the sessions and closes the port (P11, P99).
+    fn down(&mut self) {
+        self.with_env(|gateway, env| gateway.down(env));
+        self.shared.socket.set(None);
+        self.socket.refresh();
+        self.shared.wake_lanes();
+        tracing::info!("interface is down");
+    }
+}
+
+fn deliver(gateway: &mut Gateway, mail: &mut Mail, env: &mut Env<'_>) {
+    gateway.note_handshake_queue(mail.handshakes.len(), env);
+    for message in mail.handshakes.drain(..) {
+        gateway.handle_handshake(&message, env);
+    }
+    for peer in mail.attention.drain(..) {
+        gateway.attend(peer, env);
+    }
+    for (peer, read) in mail.parked.drain(..) {
+        gateway.park(peer, read, env);
+    }
+    for packet in mail.unreachable.drain(..) {
+        gateway.return_unreachable(&packet, env);
+    }
+}

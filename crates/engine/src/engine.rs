@@ -1,0 +1,324 @@
+//! The engine: a gateway with its threads.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc,
+    },
+    thread::{self, JoinHandle},
+};
+
+use weapon_core::{Counters, DropReason, Gateway, GatewayStatus, SharedFib, TimestampStore};
+use weapon_io::{
+    poll::{Epoll, EventFd, TimerFd},
+    tun::Device,
+    udp::{SendReport, Sender, Socket},
+};
+
+use crate::{
+    control::Control,
+    lane_inbound::LaneInbound,
+    lane_outbound::LaneOutbound,
+    mailbox::Mailbox,
+    socket_cell::{SocketCell, SocketHold},
+};
+
+/// Opens the underlay socket again after the interface was down.
+pub(crate) type Rebind<S> = Box<dyn FnMut() -> io::Result<S> + Send>;
+
+/// What an engine needs beside gateway, device and socket.
+pub struct EngineConfig<S> {
+    /// Opens the socket again after the interface was down.
+    pub rebind: Box<dyn FnMut() -> io::Result<S> + Send>,
+    /// Keeps the timestamp's high-water mark.
+    pub store: Box<dyn TimestampStore + Send>,
+    /// Called, from any thread, when the engine can't go on.
+    pub on_event: Box<dyn Fn(Event) + Send + Sync>,
+}
+
+/// Why an engine can't go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The interface was deleted.
+    DeviceGone,
+    /// A loop failed.
+    Failed(String),
+}
+
+/// The engine has stopped and answers no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has stopped")]
+pub struct Stopped;
+
+/// A gateway and its threads at one moment.
+#[derive(Clone, Debug)]
+pub struct EngineStatus {
+    /// The gateway.
+    pub gateway: GatewayStatus,
+    /// Packets that died, by reason; all reasons, in order.
+    pub drops: Vec<(DropReason, u64)>,
+    /// Superpackets read from the overlay.
+    pub outbound_superpackets: u64,
+    /// Segments sealed.
+    pub outbound_segments: u64,
+    /// Datagrams received.
+    pub inbound_datagrams: u64,
+    /// Superpackets written to the overlay.
+    pub inbound_superpackets: u64,
+    /// Datagrams that the kernel did not take.
+    pub send_failures: u64,
+    /// Superpackets that the device did not take.
+    pub write_failures: u64,
+}
+
+/// What goes to the control loop.
+pub(crate) enum Command {
+    Stop,
+    Status(mpsc::SyncSender<GatewayStatus>),
+    SetEndpoint { peer: String, remote: SocketAddr },
+    SetMtu(usize),
+    SetUp(bool),
+}
+
+/// What the threads share.
+pub(crate) struct Shared<D, S> {
+    pub(crate) device: Arc<D>,
+    pub(crate) socket: Arc<SocketCell<S>>,
+    pub(crate) fib: SharedFib,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) totals: Arc<Totals>,
+    wakes: [Arc<EventFd>; 2],
+}
+
+impl<D, S> Shared<D, S> {
+    pub(crate) fn wake_lanes(&self) {
+        for wake in &self.wakes {
+            wake.wake();
+        }
+    }
+}
+
+/// Totals that belong to no lane, and the flag that ends them.
+#[derive(Debug, Default)]
+pub(crate) struct Totals {
+    pub(crate) stopping: AtomicBool,
+    send_failures: AtomicU64,
+    write_failures: AtomicU64,
+}
+
+impl Totals {
+    pub(crate) fn note_sent(&self, report: SendReport) {
+        if report.failed != 0 {
+            self.send_failures
+                .fetch_add(report.failed as u64, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn note_refused(&self, count: u64) {
+        if count != 0 {
+            self.write_failures.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A running gateway. Dropping it stops it.
+pub struct Engine {
+    commands: mpsc::Sender<Command>,
+    mailbox: Arc<Mailbox>,
+    wakes: [Arc<EventFd>; 2],
+    totals: Arc<Totals>,
+    counters: [Arc<Counters>; 3],
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts the threads: control loop, outbound lane, inbound lane.
+    ///
+    /// # Errors
+    /// If the kernel has no files or threads left; nothing runs then.
+    pub fn start<D, S>(
+        gateway: Gateway,
+        device: D,
+        socket: S,
+        config: EngineConfig<S>,
+    ) -> io::Result<Self>
+    where
+        D: Device + 'static,
+        S: Socket + 'static,
+    {
+        let wakes = [Arc::new(EventFd::new()?), Arc::new(EventFd::new()?)];
+        let shared = Arc::new(Shared {
+            device: Arc::new(device),
+            socket: Arc::new(SocketCell::new(socket)),
+            fib: Arc::clone(gateway.fib()),
+            mailbox: Arc::new(Mailbox::new()?),
+            totals: Arc::default(),
+            wakes: wakes.clone(),
+        });
+        let (commands, receiver) = mpsc::channel();
+        let counters = [
+            Arc::clone(gateway.counters()),
+            Arc::default(),
+            Arc::default(),
+        ];
+        let mut engine = Self {
+            commands,
+            mailbox: Arc::clone(&shared.mailbox),
+            wakes,
+            totals: Arc::clone(&shared.totals),
+            counters,
+            threads: Vec::with_capacity(3),
+        };
+        engine.spawn(gateway, &shared, receiver, config)?;
+        Ok(engine)
+    }
+
+    fn spawn<D, S>(
+        &mut self,
+        gateway: Gateway,
+        shared: &Arc<Shared<D, S>>,
+        commands: mpsc::Receiver<Command>,
+        config: EngineConfig<S>,
+    ) -> io::Result<()>
+    where
+        D: Device + 'static,
+        S: Socket + 'static,
+    {
+        let EngineConfig {
+            rebind,
+            store,
+            on_event,
+        } = config;
+        let on_event: Arc<dyn Fn(Event) + Send + Sync> = on_event.into();
+        let [_, outbound, inbound] = &self.counters;
+        let [wake_outbound, wake_inbound] = &self.wakes;
+        let outbound = LaneOutbound::new(shared, Arc::clone(outbound), Arc::clone(wake_outbound));
+        let inbound = LaneInbound::new(shared, Arc::clone(inbound), Arc::clone(wake_inbound));
+        let control = Control {
+            gateway,
+            shared: Arc::clone(shared),
+            commands,
+            rebind,
+            store,
+            socket: SocketHold::new(Arc::clone(&shared.socket)),
+            sender: Sender::new(),
+        };
+        let (epoll, timer) = (Epoll::new()?, TimerFd::new()?);
+        self.thread("control", &on_event, move || {
+            control.run(&epoll, &timer)?;
+            Ok(false)
+        })?;
+        let epoll = Epoll::new()?;
+        self.thread("outbound", &on_event, move || outbound.run(&epoll))?;
+        let epoll = Epoll::new()?;
+        self.thread("inbound", &on_event, move || inbound.run(&epoll))
+    }
+
+    /// Starts one thread. A loop that ends by a panic ends the process: a gateway that has lost one
+    /// of its loops looks alive and is not.
+    fn thread(
+        &mut self,
+        name: &'static str,
+        on_event: &Arc<dyn Fn(Event) + Send + Sync>,
+        run: impl FnOnce() -> io::Result<bool> + Send + 'static,
+    ) -> io::Result<()> {
+        let on_event = Arc::clone(on_event);
+        let thread = thread::Builder::new().name(name.into()).spawn(move || {
+            let guard = AbortOnPanic(name);
+            match run() {
+                Ok(false) => {}
+                Ok(true) => on_event(Event::DeviceGone),
+                Err(error) => on_event(Event::Failed(format!("{name}: {error}"))),
+            }
+            std::mem::forget(guard);
+        })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    fn command(&self, command: Command) {
+        // A control loop that has ended has told so by its event.
+        let _ = self.commands.send(command);
+        self.mailbox.knock().wake();
+    }
+
+    /// The state of everything.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn status(&self) -> Result<EngineStatus, Stopped> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.command(Command::Status(reply));
+        let gateway = answer.recv().map_err(|_| Stopped)?;
+        let sum = |one: fn(&Counters) -> &AtomicU64| {
+            self.counters
+                .iter()
+                .map(|all| one(all).load(Ordering::Relaxed))
+                .sum()
+        };
+        let dropped = |reason| self.counters.iter().map(|all| all.dropped(reason)).sum();
+        Ok(EngineStatus {
+            gateway,
+            drops: DropReason::ALL
+                .iter()
+                .map(|&reason| (reason, dropped(reason)))
+                .collect(),
+            outbound_superpackets: sum(|all| &all.outbound_superpackets),
+            outbound_segments: sum(|all| &all.outbound_segments),
+            inbound_datagrams: sum(|all| &all.inbound_datagrams),
+            inbound_superpackets: sum(|all| &all.inbound_superpackets),
+            send_failures: self.totals.send_failures.load(Ordering::Relaxed),
+            write_failures: self.totals.write_failures.load(Ordering::Relaxed),
+        })
+    }
+
+    /// A peer's address was found.
+    pub fn set_endpoint(&self, peer: &str, remote: SocketAddr) {
+        self.command(Command::SetEndpoint {
+            peer: peer.into(),
+            remote,
+        });
+    }
+
+    /// The interface's MTU changed.
+    pub fn set_mtu(&self, mtu: usize) {
+        self.command(Command::SetMtu(mtu));
+    }
+
+    /// The interface was set up or down.
+    pub fn set_up(&self, up: bool) {
+        self.command(Command::SetUp(up));
+    }
+
+    /// Stops all threads and waits for them: sessions are erased, device and socket are closed.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.totals.stopping.store(true, Ordering::Relaxed);
+        self.command(Command::Stop);
+        for wake in &self.wakes {
+            wake.wake();
+        }
+        for thread in self.threads.drain(..) {
+            // It ended by itself, or by the abort.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Ends the process when a loop unwinds.
+struct AbortOnPanic(&'static str);
+
+impl Drop for AbortOnPanic {
+    fn drop(&mut self) {
+        tracing::error!(thread = self.0, "a loop has died; ending the process");
+        std::process::abort();
+    }
+}
