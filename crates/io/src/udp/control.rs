@@ -18,10 +18,14 @@ use super::{Family, Train};
 const ALIGN: usize = size_of::<usize>();
 const HEADER_LEN: usize = (ALIGN + 8).next_multiple_of(ALIGN);
 
+/// The three messages of IPv6 take 40 + 24 + 24 bytes; the rest is for what an administrator's
+/// BPF program may add.
+const CONTROL_BYTES: usize = 128;
+
 /// Control messages of one train, aligned as the kernel wants them.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Control([u8; Control::LEN]);
+pub(super) struct Control([u8; CONTROL_BYTES]);
 
 /// What the control messages of an arrival say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,9 +39,8 @@ pub(super) struct Labels {
 }
 
 impl Control {
-    /// The three messages of IPv6 take 40 + 24 + 24 bytes; the rest is for what an administrator's
-    /// BPF program may add.
-    pub(super) const LEN: usize = 128;
+    /// How many bytes the kernel may write.
+    pub(super) const LEN: usize = CONTROL_BYTES;
 
     /// No message.
     pub(super) const EMPTY: Self = Self([0; Self::LEN]);
@@ -144,7 +147,7 @@ fn split_first(bytes: &[u8]) -> Option<(c_int, c_int, &[u8], &[u8])> {
 }
 
 struct Writer<'a> {
-    bytes: &'a mut [u8; Control::LEN],
+    bytes: &'a mut [u8; CONTROL_BYTES],
     at: usize,
 }
 
@@ -188,7 +191,8 @@ mod tests {
             stride: 100,
             ..train("192.0.2.1:1", None)
         };
-        assert_eq!(Control::EMPTY.encode(&plain), 0);
+        let mut control = Control::EMPTY;
+        assert_eq!(control.encode(&plain), 0);
     }
 
     #[test]

@@ -141,3 +141,142 @@ fn is_by_icmp(error: &io::Error) -> bool {
         )
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{os::fd::BorrowedFd, sync::Mutex};
+
+    use super::*;
+    use crate::udp::Train;
+
+    /// What a socket gives, one after the other.
+    struct Script(Mutex<Vec<Result<Vec<Arrival>, i32>>>);
+
+    fn script(steps: impl IntoIterator<Item = Result<Vec<Arrival>, i32>>) -> Script {
+        let mut steps: Vec<_> = steps.into_iter().collect();
+        steps.reverse();
+        Script(Mutex::new(steps))
+    }
+
+    impl Script {
+        fn step(&self) -> Result<Vec<Arrival>, i32> {
+            self.0.lock().unwrap().pop().unwrap_or(Err(libc::EAGAIN))
+        }
+    }
+
+    impl Socket for Script {
+        fn fd(&self, _: Family) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn gso(&self) -> bool {
+            false
+        }
+
+        fn send(&self, _: &[u8], trains: &[Train]) -> io::Result<usize> {
+            Ok(trains.len())
+        }
+
+        fn wait_writable(&self, _: Family, _: u32) -> bool {
+            true
+        }
+
+        fn receive(
+            &self,
+            _: Family,
+            buffer: &mut [u8],
+            arrivals: &mut [Arrival],
+        ) -> io::Result<usize> {
+            match self.step() {
+                Err(error) => Err(io::Error::from_raw_os_error(error)),
+                Ok(given) => {
+                    for (slot, arrival) in buffer.chunks_exact_mut(SLOT_BYTES).zip(&given) {
+                        slot[..arrival.len].fill(arrival.tos);
+                    }
+                    arrivals[..given.len()].copy_from_slice(&given);
+                    Ok(given.len())
+                }
+            }
+        }
+    }
+
+    fn arrival(tos: u8, len: usize, truncated: bool) -> Arrival {
+        let from = Endpoint::new("192.0.2.1:7".parse().unwrap());
+        Arrival {
+            from,
+            tos,
+            len,
+            stride: len,
+            truncated,
+        }
+    }
+
+    #[test]
+    fn what_was_truncated_is_dropped_and_counted() {
+        let given = vec![
+            arrival(1, 10, false),
+            arrival(2, SLOT_BYTES, true),
+            arrival(3, 30, false),
+            arrival(4, 5, true),
+        ];
+        let socket = script([Ok(given)]);
+        let mut receiver = Receiver::new(4);
+        assert_eq!(receiver.receive(&socket, Family::V4).unwrap(), 2);
+        assert_eq!(receiver.truncated(), 2);
+        for (index, (tos, len)) in [(1, 10), (3, 30)].into_iter().enumerate() {
+            let train = receiver.train(index);
+            assert_eq!((train.tos, train.stride), (tos, len));
+            assert_eq!(train.bytes, vec![tos; len]);
+        }
+        assert_eq!(receiver.receive(&socket, Family::V4).unwrap(), 0);
+    }
+
+    #[test]
+    fn truncated_ones_alone_do_not_hide_what_comes_behind() {
+        let socket = script([
+            Ok(vec![arrival(1, 9, true)]),
+            Ok(vec![arrival(2, 9, false)]),
+        ]);
+        let mut receiver = Receiver::new(1);
+        assert_eq!(receiver.receive(&socket, Family::V4).unwrap(), 1);
+        assert_eq!(receiver.train(0).tos, 2);
+    }
+
+    #[test]
+    fn icmp_errors_do_not_stop_reception() {
+        let errors = [
+            libc::ECONNREFUSED,
+            libc::EHOSTUNREACH,
+            libc::EINTR,
+            libc::EMSGSIZE,
+        ];
+        let steps = errors
+            .map(Err)
+            .into_iter()
+            .chain([Ok(vec![arrival(1, 9, false)])]);
+        let mut receiver = Receiver::new(2);
+        assert_eq!(receiver.receive(&script(steps), Family::V6).unwrap(), 1);
+        assert_eq!(receiver.icmp_errors(), 3);
+    }
+
+    #[test]
+    fn a_broken_socket_is_told_of() {
+        let mut receiver = Receiver::new(0);
+        let error = receiver
+            .receive(&script([Err(libc::EBADF)]), Family::V4)
+            .unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        // Also one that fails for ever with what ICMP could have caused.
+        let steps = std::iter::repeat_n(Err(libc::ECONNREFUSED), 1000);
+        assert!(receiver.receive(&script(steps), Family::V4).is_err());
+    }
+
+    #[test]
+    fn an_empty_datagram_has_no_chunks() {
+        let mut receiver = Receiver::new(1);
+        let socket = script([Ok(vec![arrival(1, 0, false)])]);
+        assert_eq!(receiver.receive(&socket, Family::V4).unwrap(), 1);
+        let train = receiver.train(0);
+        assert_eq!(train.bytes.chunks_mut(train.stride).count(), 0);
+    }
+}

@@ -366,3 +366,482 @@ impl Refused {
         self.next = (self.next + 1) % REFUSED_MAX;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::fd::BorrowedFd,
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering::SeqCst},
+        },
+    };
+
+    use weapon_wire::Source;
+
+    use super::*;
+    use crate::udp::Arrival;
+
+    /// A network card that refuses what a test wants it to, and keeps the rest.
+    struct Card<F> {
+        refuses: F,
+        gso: bool,
+        trains_per_call: usize,
+        is_writable: bool,
+        taken: Mutex<Vec<(Train, Vec<u8>)>>,
+        calls: AtomicUsize,
+        waits: AtomicUsize,
+    }
+
+    fn card<F: Fn(&Train) -> Option<i32> + Send + Sync>(refuses: F) -> Card<F> {
+        Card {
+            refuses,
+            gso: true,
+            trains_per_call: usize::MAX,
+            is_writable: true,
+            taken: Mutex::default(),
+            calls: AtomicUsize::new(0),
+            waits: AtomicUsize::new(0),
+        }
+    }
+
+    impl<F> Card<F> {
+        fn take(&self, train: &Train, bytes: Vec<u8>) {
+            self.taken.lock().unwrap().push((*train, bytes));
+        }
+
+        fn datagrams(&self) -> Vec<(SocketAddr, Vec<u8>)> {
+            let taken = self.taken.lock().unwrap();
+            let cut = |(train, bytes): &(Train, Vec<u8>)| {
+                let to = train.to.remote;
+                let chunks = bytes.chunks(train.stride.max(1));
+                chunks.map(|chunk| (to, chunk.to_vec())).collect::<Vec<_>>()
+            };
+            taken.iter().flat_map(cut).collect()
+        }
+
+        fn strides(&self) -> Vec<(usize, usize)> {
+            let taken = self.taken.lock().unwrap();
+            taken
+                .iter()
+                .map(|(train, _)| (train.len, train.stride))
+                .collect()
+        }
+    }
+
+    impl<F: Fn(&Train) -> Option<i32> + Send + Sync> Socket for Card<F> {
+        fn fd(&self, _: Family) -> Option<BorrowedFd<'_>> {
+            None
+        }
+
+        fn gso(&self) -> bool {
+            self.gso
+        }
+
+        fn send(&self, buffer: &[u8], trains: &[Train]) -> io::Result<usize> {
+            self.calls.fetch_add(1, SeqCst);
+            let family = Family::of(&trains[0].to.remote);
+            for (sent, train) in trains.iter().enumerate() {
+                assert_eq!(
+                    Family::of(&train.to.remote),
+                    family,
+                    "families are not mixed"
+                );
+                assert!(train.len <= TRAIN_BYTES_MAX || train.len == train.stride);
+                assert!(train.datagrams() <= SEGMENTS_MAX);
+                if sent == self.trains_per_call {
+                    return Ok(sent);
+                }
+                match (self.refuses)(train) {
+                    Some(error) if sent == 0 => return Err(io::Error::from_raw_os_error(error)),
+                    Some(_) => return Ok(sent),
+                    None => {}
+                }
+                let bytes = buffer[train.start..][..train.len].to_vec();
+                self.take(train, bytes);
+            }
+            Ok(trains.len())
+        }
+
+        fn wait_writable(&self, _: Family, _: u32) -> bool {
+            self.waits.fetch_add(1, SeqCst);
+            self.is_writable
+        }
+
+        fn receive(&self, _: Family, _: &mut [u8], _: &mut [Arrival]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
+
+    const A: &str = "192.0.2.1:1000";
+    const B: &str = "192.0.2.2:1000";
+    const V6: &str = "[2001:db8::1]:1000";
+
+    fn to(text: &str) -> Endpoint {
+        Endpoint::new(text.parse().unwrap())
+    }
+
+    fn sticky(text: &str) -> Endpoint {
+        let source = Source {
+            address: "198.51.100.1".parse().unwrap(),
+            interface: 3,
+        };
+        to(text).with_source(source)
+    }
+
+    /// Puts a datagram of `len` bytes, each `mark`, and gives what should arrive.
+    fn put(
+        sender: &mut Sender,
+        socket: &impl Socket,
+        to: Endpoint,
+        mark: u8,
+        len: usize,
+    ) -> (SocketAddr, Vec<u8>) {
+        // A slot is longer than what becomes of it.
+        sender.slot(socket, &to, 0, len + 16)[..len].fill(mark);
+        sender.commit(len);
+        (to.remote, vec![mark; len])
+    }
+
+    #[test]
+    fn neighbours_of_one_length_and_endpoint_become_a_train() {
+        let (mut sender, card) = (Sender::new(), card(|_| None));
+        let lengths = [
+            (A, 100),
+            (A, 100),
+            (A, 60),
+            (A, 60),
+            (A, 80),
+            (B, 80),
+            (B, 80),
+            (A, 80),
+        ];
+        let mut expected = Vec::new();
+        for (mark, (text, len)) in (1..).zip(lengths) {
+            expected.push(put(&mut sender, &card, to(text), mark, len));
+        }
+        assert!(card.datagrams().is_empty());
+        let report = sender.flush(&card);
+        assert_eq!((report.sent, report.sent_bytes, report.failed), (8, 640, 0));
+        assert_eq!(card.datagrams(), expected);
+        let trains = [(260, 100), (60, 60), (80, 80), (160, 80), (80, 80)];
+        assert_eq!(card.strides(), trains);
+        assert_eq!(card.calls.load(SeqCst), 1);
+        assert!(sender.is_empty());
+        assert_eq!(sender.flush(&card), SendReport::default());
+    }
+
+    #[test]
+    fn another_tos_or_source_is_another_train() {
+        let (mut sender, card) = (Sender::new(), card(|_| None));
+        for (endpoint, tos) in [(to(A), 0), (to(A), 1), (sticky(A), 1), (sticky(A), 1)] {
+            sender.slot(&card, &endpoint, tos, 9);
+            sender.commit(9);
+        }
+        sender.flush(&card);
+        assert_eq!(card.strides(), [(9, 9), (9, 9), (18, 9)]);
+    }
+
+    #[test]
+    fn trains_end_at_the_limits_of_the_kernel() {
+        let (mut sender, card) = (Sender::new(), card(|_| None));
+        let mut expected = Vec::new();
+        for index in 0..100 {
+            expected.push(put(&mut sender, &card, to(A), index, 1452));
+        }
+        for index in 0..100 {
+            expected.push(put(&mut sender, &card, to(B), index, 20));
+        }
+        sender.flush(&card);
+        assert_eq!(card.datagrams(), expected);
+        let long = 45 * 1452;
+        let trains = [
+            (long, 1452),
+            (long, 1452),
+            (10 * 1452, 1452),
+            (63 * 20, 20),
+            (37 * 20, 20),
+        ];
+        assert_eq!(card.strides(), trains);
+    }
+
+    #[test]
+    fn a_full_buffer_is_sent_by_itself() {
+        let (mut sender, card) = (Sender::new(), card(|_| None));
+        let mut expected = Vec::new();
+        for index in 0..200_u8 {
+            // Every other to another peer: the trains run out before the bytes.
+            let endpoint = to(if index % 2 == 0 { A } else { B });
+            expected.push(put(&mut sender, &card, endpoint, index, 1400));
+        }
+        for index in 0..10 {
+            expected.push(put(&mut sender, &card, to(A), index, 65_507));
+        }
+        let report = sender.flush(&card);
+        assert_eq!(report.sent, 210);
+        assert_eq!(card.datagrams(), expected);
+    }
+
+    #[test]
+    fn a_slot_that_is_not_committed_leaves_no_trace() {
+        let (mut sender, card) = (Sender::new(), card(|_| None));
+        sender.slot(&card, &to(B), 0, 500).fill(9);
+        let expected = put(&mut sender, &card, to(A), 1, 10);
+        sender.slot(&card, &to(B), 0, 500).fill(9);
+        sender.flush(&card);
+        assert_eq!(card.datagrams(), [expected]);
+    }
+
+    #[test]
+    fn partial_sends_go_on_and_families_go_apart() {
+        let (mut sender, mut card) = (Sender::new(), card(|_| None));
+        card.trains_per_call = 2;
+        let order = [A, B, A, V6, V6, A, B, A, B, A];
+        let expected: Vec<_> = (1..)
+            .zip(order)
+            .map(|(mark, text)| put(&mut sender, &card, to(text), mark, 7))
+            .collect();
+        assert_eq!(sender.flush(&card).sent, order.len());
+        assert_eq!(card.datagrams(), expected);
+    }
+
+    #[test]
+    fn a_refused_train_is_sent_singly_for_this_destination_alone() {
+        for error in [libc::EIO, libc::EINVAL, libc::EMSGSIZE] {
+            let refused = to(A).remote;
+            let (mut sender, card) = (
+                Sender::new(),
+                card(move |train| {
+                    (train.to.remote == refused && train.len > train.stride).then_some(error)
+                }),
+            );
+            let mut expected = Vec::new();
+            for round in 0..3 {
+                for mark in 0..5 {
+                    expected.push(put(&mut sender, &card, to(B), mark, 100));
+                }
+                for mark in 0..5 {
+                    expected.push(put(&mut sender, &card, to(A), mark, 100));
+                }
+                expected.push(put(&mut sender, &card, to(A), 9, 30));
+                let report = sender.flush(&card);
+                assert_eq!(
+                    (report.sent, report.failed, report.last_error),
+                    (11, 0, None)
+                );
+                // The kernel is asked once, not for every train.
+                assert_eq!(report.gso_refused, usize::from(round == 0));
+            }
+            assert_eq!(card.datagrams(), expected);
+            let whole = card
+                .strides()
+                .iter()
+                .filter(|&&train| train == (500, 100))
+                .count();
+            assert_eq!(whole, 3, "the other destination keeps its trains");
+        }
+    }
+
+    #[test]
+    fn a_refused_destination_is_tried_again_after_a_while() {
+        let calls = AtomicUsize::new(0);
+        let (mut sender, card) = (
+            Sender::new(),
+            card(|train| {
+                let first = train.len > train.stride && calls.fetch_add(1, SeqCst) == 0;
+                first.then_some(libc::EIO)
+            }),
+        );
+        for _ in 0..=REFUSED_TRAINS + 1 {
+            put(&mut sender, &card, to(A), 1, 10);
+            put(&mut sender, &card, to(A), 2, 10);
+            assert_eq!(sender.flush(&card).failed, 0);
+        }
+        let strides = card.strides();
+        assert_eq!(strides.last(), Some(&(20, 10)));
+        let singles = strides.iter().filter(|&&train| train == (10, 10)).count();
+        assert_eq!(singles, 2 * (REFUSED_TRAINS as usize + 1));
+    }
+
+    #[test]
+    fn more_refused_destinations_than_are_remembered_lose_nothing() {
+        let refuses = |train: &Train| (train.len > train.stride).then_some(libc::EIO);
+        let (mut sender, card) = (Sender::new(), card(refuses));
+        let mut expected = Vec::new();
+        for port in (1..=40).chain(1..=40) {
+            let endpoint = to(&format!("192.0.2.9:{port}"));
+            expected.push(put(&mut sender, &card, endpoint, 1, 10));
+            expected.push(put(&mut sender, &card, endpoint, 2, 10));
+        }
+        assert_eq!(sender.flush(&card).failed, 0);
+        assert_eq!(card.datagrams(), expected);
+    }
+
+    #[test]
+    fn without_gso_all_is_sent_singly_and_nothing_is_refused() {
+        let (mut sender, mut card) = (Sender::new(), card(|_| None));
+        card.gso = false;
+        let expected: Vec<_> = (0..150)
+            .map(|mark| put(&mut sender, &card, to(A), mark, 50))
+            .collect();
+        let report = sender.flush(&card);
+        assert_eq!((report.sent, report.gso_refused), (150, 0));
+        assert_eq!(card.datagrams(), expected);
+        assert!(card.strides().iter().all(|&train| train == (50, 50)));
+    }
+
+    #[test]
+    fn p80_a_stale_source_is_dropped_with_one_resend_and_reported() {
+        for error in [
+            libc::EINVAL,
+            libc::ENETUNREACH,
+            libc::EADDRNOTAVAIL,
+            libc::ENODEV,
+        ] {
+            let refuses = move |train: &Train| train.to.source.map(|_| error);
+            let (mut sender, card) = (Sender::new(), card(refuses));
+            let mut expected = Vec::new();
+            for len in [100, 100, 50, 70, 70] {
+                expected.push(put(&mut sender, &card, sticky(A), 7, len));
+            }
+            let report = sender.flush(&card);
+            assert_eq!((report.sent, report.failed), (5, 0));
+            assert_eq!((report.stale_sources, report.gso_refused), (1, 0));
+            assert_eq!(sender.stale_sources().collect::<Vec<_>>(), [sticky(A)]);
+            assert_eq!(sender.stale_sources().count(), 0);
+            assert_eq!(card.datagrams(), expected);
+            // Refused, sent again; the train behind goes without the source at once.
+            assert_eq!(card.strides(), [(250, 100), (140, 70)]);
+            assert_eq!(card.calls.load(SeqCst), 3);
+        }
+    }
+
+    #[test]
+    fn p80_a_source_is_not_blamed_for_a_refused_train() {
+        let refuses = |train: &Train| (train.len > train.stride).then_some(libc::EINVAL);
+        let (mut sender, card) = (Sender::new(), card(refuses));
+        for mark in 0..3 {
+            put(&mut sender, &card, sticky(A), mark, 10);
+        }
+        let report = sender.flush(&card);
+        assert_eq!(
+            (report.sent, report.stale_sources, report.gso_refused),
+            (3, 0, 1)
+        );
+        let taken = card.taken.lock().unwrap();
+        assert!(taken.iter().all(|(train, _)| train.to == sticky(A)));
+    }
+
+    #[test]
+    fn p80_source_and_train_may_both_be_refused() {
+        let refuses = |train: &Train| {
+            (train.to.source.is_some() || train.len > train.stride).then_some(libc::EINVAL)
+        };
+        let (mut sender, card) = (Sender::new(), card(refuses));
+        let expected: Vec<_> = (0..3)
+            .map(|mark| put(&mut sender, &card, sticky(A), mark, 10))
+            .collect();
+        let report = sender.flush(&card);
+        assert_eq!(
+            (report.sent, report.stale_sources, report.gso_refused),
+            (3, 1, 1)
+        );
+        assert_eq!(card.datagrams(), expected);
+    }
+
+    #[test]
+    fn p80_an_unreachable_peer_fails_and_loses_its_source() {
+        let refuses =
+            |train: &Train| (train.to.remote == to(A).remote).then_some(libc::ENETUNREACH);
+        let (mut sender, card) = (Sender::new(), card(refuses));
+        put(&mut sender, &card, sticky(A), 1, 10);
+        put(&mut sender, &card, sticky(A), 1, 10);
+        let expected = put(&mut sender, &card, to(B), 2, 10);
+        let report = sender.flush(&card);
+        assert_eq!(
+            (report.sent, report.failed, report.stale_sources),
+            (1, 2, 1)
+        );
+        assert_eq!(report.last_error, Some(libc::ENETUNREACH));
+        assert_eq!(card.datagrams(), [expected]);
+    }
+
+    #[test]
+    fn one_bad_destination_does_not_stop_the_others() {
+        for error in [libc::EPERM, libc::ENOBUFS, libc::EACCES, libc::EMSGSIZE] {
+            let refuses = |train: &Train| (train.to.remote == to(B).remote).then_some(error);
+            let (mut sender, card) = (Sender::new(), card(refuses));
+            let mut expected = Vec::new();
+            for mark in 0..30 {
+                expected.push(put(&mut sender, &card, to(A), mark, 10));
+                put(&mut sender, &card, to(B), mark, 10);
+            }
+            let report = sender.flush(&card);
+            assert_eq!((report.sent, report.failed), (30, 30));
+            assert_eq!(report.last_error, Some(error));
+            assert_eq!(card.datagrams(), expected);
+        }
+    }
+
+    #[test]
+    fn an_icmp_error_of_an_earlier_datagram_costs_nothing() {
+        let calls = AtomicUsize::new(0);
+        let refuses = |_: &Train| (calls.fetch_add(1, SeqCst) == 0).then_some(libc::ECONNREFUSED);
+        let (mut sender, card) = (Sender::new(), card(refuses));
+        put(&mut sender, &card, to(A), 1, 10);
+        let report = sender.flush(&card);
+        assert_eq!((report.sent, report.failed), (1, 0));
+    }
+
+    #[test]
+    fn a_full_socket_is_waited_for() {
+        let calls = AtomicUsize::new(0);
+        let refuses = |_: &Train| (calls.fetch_add(1, SeqCst) < 2).then_some(libc::EAGAIN);
+        let (mut sender, card) = (Sender::new(), card(refuses));
+        put(&mut sender, &card, to(A), 1, 10);
+        assert_eq!(sender.flush(&card).sent, 1);
+        assert_eq!(card.waits.load(SeqCst), 2);
+    }
+
+    #[test]
+    fn a_device_that_stands_still_costs_one_wait_per_flush() {
+        let (mut sender, mut card) = (Sender::new(), card(|_: &Train| Some(libc::EAGAIN)));
+        card.is_writable = false;
+        for mark in 0..40 {
+            put(
+                &mut sender,
+                &card,
+                to(if mark % 2 == 0 { A } else { B }),
+                mark,
+                10,
+            );
+        }
+        let report = sender.flush(&card);
+        assert_eq!((report.sent, report.failed), (0, 40));
+        assert_eq!(report.last_error, Some(libc::EAGAIN));
+        assert_eq!(card.waits.load(SeqCst), 1);
+    }
+
+    #[test]
+    fn a_socket_that_takes_nothing_is_no_endless_loop() {
+        let (mut sender, mut card) = (Sender::new(), card(|_| None));
+        card.trains_per_call = 0;
+        put(&mut sender, &card, to(A), 1, 10);
+        let report = sender.flush(&card);
+        assert_eq!(
+            (report.sent, report.failed, report.last_error),
+            (0, 1, None)
+        );
+    }
+
+    #[test]
+    fn an_empty_datagram_is_one() {
+        let (mut sender, card) = (Sender::new(), card(|_| None));
+        for len in [0, 0, 10, 10, 0] {
+            put(&mut sender, &card, to(A), 1, len);
+        }
+        let report = sender.flush(&card);
+        assert_eq!((report.sent, report.sent_bytes), (5, 20));
+        assert_eq!(card.strides(), [(0, 0), (0, 0), (20, 10), (0, 0)]);
+    }
+}

@@ -376,3 +376,133 @@ fn can_segment(socket: &socket2::Socket) -> bool {
 fn joins_arrivals(socket: &socket2::Socket) -> bool {
     set(socket, libc::SOL_UDP, libc::UDP_GRO, 1).is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn option(file: BorrowedFd<'_>, level: c_int, name: c_int) -> c_int {
+        syscall::option(file, level, name).unwrap()
+    }
+
+    #[test]
+    fn p95_udp_checksums_are_on_in_both_families() {
+        let udp = Udp::bind(&UdpConfig::default()).unwrap();
+        for (family, file) in udp.fds() {
+            match family {
+                Family::V4 => assert_eq!(option(file, libc::SOL_SOCKET, libc::SO_NO_CHECK), 0),
+                Family::V6 => {
+                    assert_eq!(option(file, libc::SOL_UDP, libc::UDP_NO_CHECK6_TX), 0);
+                    assert_eq!(option(file, libc::SOL_UDP, libc::UDP_NO_CHECK6_RX), 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn p93_outer_packets_may_be_fragmented() {
+        let udp = Udp::bind(&UdpConfig::default()).unwrap();
+        for (family, file) in udp.fds() {
+            let discovery = match family {
+                Family::V4 => option(file, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER),
+                Family::V6 => option(file, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER),
+            };
+            assert_eq!(discovery, libc::IP_PMTUDISC_DONT);
+        }
+    }
+
+    #[test]
+    fn p96_both_families_share_one_port() {
+        let udp = Udp::bind(&UdpConfig::default()).unwrap();
+        assert_ne!(udp.port(), 0);
+        assert_eq!(local_port(&udp.v4).unwrap(), udp.port());
+        if let Some(v6) = &udp.v6 {
+            assert_eq!(local_port(v6).unwrap(), udp.port());
+        }
+        assert_eq!(udp.fds().count(), 1 + usize::from(udp.v6.is_some()));
+    }
+
+    #[test]
+    fn p96_only_a_missing_family_is_forgiven() {
+        for (errno, forgiven) in [
+            (libc::EAFNOSUPPORT, true),
+            (libc::EADDRNOTAVAIL, true),
+            (libc::EMFILE, false),
+            (libc::EADDRINUSE, false),
+        ] {
+            assert_eq!(
+                is_family_unknown(&io::Error::from_raw_os_error(errno)),
+                forgiven
+            );
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_in_one_family_is_in_use() {
+        let udp = Udp::bind(&UdpConfig::default()).unwrap();
+        let port = udp.port();
+        let again = UdpConfig {
+            port,
+            ..UdpConfig::default()
+        };
+        let error = Udp::bind(&again).err().unwrap();
+        assert!(
+            matches!(error, UdpError::PortInUse { port: told } if told == port),
+            "{error}"
+        );
+        drop(udp);
+
+        let v6 = open(Family::V6, &again);
+        let Ok(v6) = v6 else {
+            return; // a host without IPv6
+        };
+        bind_to(&v6, Family::V6, port).unwrap();
+        let error = Udp::bind(&again).err().unwrap();
+        assert!(
+            matches!(error, UdpError::PortInUse { port: told } if told == port),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn buffers_are_as_large_as_asked_for_or_allowed() {
+        let bytes = 1 << 20;
+        let config = UdpConfig {
+            buffers_bytes: bytes,
+            ..UdpConfig::default()
+        };
+        let udp = Udp::bind(&config).unwrap();
+        let allowed: c_int = std::fs::read_to_string("/proc/sys/net/core/rmem_max")
+            .unwrap()
+            .trim()
+            .parse()
+            .unwrap();
+        // The kernel doubles what is set, for its own bookkeeping.
+        let expected = 2 * allowed.min(bytes as c_int);
+        for (_, file) in udp.fds() {
+            assert!(option(file, libc::SOL_SOCKET, libc::SO_RCVBUF) >= expected);
+        }
+    }
+
+    #[test]
+    fn p94_the_mark_is_set_on_both_families_or_refused() {
+        let config = UdpConfig {
+            fwmark: 51820,
+            ..UdpConfig::default()
+        };
+        match Udp::bind(&config) {
+            Err(error) => {
+                assert!(matches!(error, UdpError::Permission { .. }), "{error}");
+                println!("skipped: marks need CAP_NET_ADMIN");
+            }
+            Ok(udp) => {
+                for mark in [51820, 0, u32::MAX] {
+                    udp.set_mark(mark).unwrap();
+                    for (_, file) in udp.fds() {
+                        assert_eq!(option(file, libc::SOL_SOCKET, libc::SO_MARK), mark as c_int);
+                    }
+                }
+            }
+        }
+    }
+}

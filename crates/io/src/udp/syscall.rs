@@ -143,6 +143,10 @@ fn receive_up_to<const MAX: usize>(
     Ok(received)
 }
 
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "msg_controllen has 32 bits with musl"
+)]
 fn arrived(header: &libc::mmsghdr, address: &RawAddress, control: &Control) -> Arrival {
     let len = header.msg_len as usize;
     let labels = control.decode(header.msg_hdr.msg_controllen as usize);
