@@ -35,7 +35,7 @@ pub struct MergeLimits {
 }
 
 /// Collects the packets of one buffer and writes them in superpackets. Made once and used again
-/// for each buffer; it is some 25 KB and owns nothing else.
+/// for each buffer; it is some 12 KB and owns nothing else.
 #[derive(Debug)]
 pub struct Merger {
     limits: MergeLimits,

@@ -226,6 +226,56 @@ fn the_kernels_rules_for_ip() {
 }
 
 #[test]
+fn equal_fragments_and_unknown_bits_are_not_merged() {
+    let spec = Spec {
+        is_df: false,
+        ..Spec::tcp(noise(1, 100))
+    };
+    let (vnet, packet) = spec.superpacket(50);
+    let segments = split(&vnet, &packet);
+    assert!(merged(&segments));
+    // "More fragments" and the reserved bit, on both packets alike.
+    for bits in [0x20, 0x80] {
+        let mut segments = segments.clone();
+        for segment in &mut segments {
+            segment[6] = bits;
+            fix_v4_checksum(segment);
+        }
+        assert!(!merged(&segments), "{bits:#x}");
+    }
+    // The accurate ECN bit beside the data offset; the urgent pointer without URG.
+    for at in [32, 39] {
+        let mut segments = segments.clone();
+        segments[1][at] ^= 1;
+        let written: Vec<_> = merge(ALL, &segments)
+            .into_iter()
+            .map(|(_, bytes)| bytes)
+            .collect();
+        assert_eq!(written, segments, "byte {at}");
+    }
+}
+
+#[test]
+fn tcp_options_must_be_equal() {
+    let options = |value| vec![1, 1, 8, 10, 0, 0, 0, value, 0, 0, 0, 1];
+    let first = Spec {
+        options: options(7),
+        ..Spec::tcp(noise(1, 100))
+    };
+    let second = |value| Spec {
+        id: first.id.wrapping_add(1),
+        sequence: first.sequence.wrapping_add(100),
+        options: options(value),
+        ..first.clone()
+    };
+    assert!(merged(&[first.build(), second(7).build()]));
+    assert!(
+        !merged(&[first.build(), second(8).build()]),
+        "another timestamp"
+    );
+}
+
+#[test]
 fn ids_count_or_stay_but_do_not_mix() {
     let packet = |id: u16, is_df: bool| {
         Spec {
@@ -242,6 +292,10 @@ fn ids_count_or_stay_but_do_not_mix() {
     );
     assert_eq!(
         writes(&[packet(7, true), packet(7, true), packet(8, true)]),
+        2
+    );
+    assert_eq!(
+        writes(&[packet(7, true), packet(7, true), packet(9, true)]),
         2
     );
     assert_eq!(
@@ -278,6 +332,9 @@ fn push_or_fin_ends_a_group_and_a_short_packet_too() {
         assert_eq!(written.len(), 2);
         assert_eq!(resplit(&written), segments);
     }
+    assert!(!merges_after(PSH), "the first packet ends its own group");
+    assert!(!merges_after(FIN));
+    assert!(merges_after(CWR));
     let lens = [100, 60, 100, 100];
     let packets: Vec<_> = (0u16..)
         .zip(lens)
@@ -292,6 +349,21 @@ fn push_or_fin_ends_a_group_and_a_short_packet_too() {
     let written = merge(ALL, &packets);
     assert_eq!(written.len(), 2);
     assert_eq!(resplit(&written), packets);
+}
+
+/// Whether a packet is merged to one with these flags.
+fn merges_after(flags: u8) -> bool {
+    let first = Spec {
+        flags: ACK | flags,
+        ..Spec::tcp(noise(1, 100))
+    };
+    let second = Spec {
+        id: first.id.wrapping_add(1),
+        sequence: first.sequence.wrapping_add(100),
+        flags: ACK,
+        ..first.clone()
+    };
+    merged(&[first.build(), second.build()])
 }
 
 #[test]

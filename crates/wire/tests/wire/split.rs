@@ -76,6 +76,14 @@ fn packet_without_offload_is_left_alone() {
 }
 
 #[test]
+fn superpacket_without_payload_is_one_packet() {
+    for spec in [Spec::tcp(vec![]), Spec::udp(vec![])] {
+        let (vnet, packet) = spec.superpacket(1000);
+        assert_eq!(split(&vnet, &packet), vec![spec.build()]);
+    }
+}
+
+#[test]
 fn hdr_len_is_not_looked_at() {
     let spec = Spec::tcp(noise(3, 5000));
     let (vnet, packet) = spec.superpacket(1000);
