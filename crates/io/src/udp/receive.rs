@@ -159,8 +159,8 @@ mod tests {
     }
 
     impl Script {
-        fn step(&self) -> Result<Vec<Arrival>, i32> {
-            self.0.lock().unwrap().pop().unwrap_or(Err(libc::EAGAIN))
+        fn step(&self) -> Option<Result<Vec<Arrival>, i32>> {
+            self.0.lock().unwrap().pop()
         }
     }
 
@@ -187,7 +187,7 @@ mod tests {
             buffer: &mut [u8],
             arrivals: &mut [Arrival],
         ) -> io::Result<usize> {
-            match self.step() {
+            match self.step().unwrap_or(Err(libc::EAGAIN)) {
                 Err(error) => Err(io::Error::from_raw_os_error(error)),
                 Ok(given) => {
                     for (slot, arrival) in buffer.chunks_exact_mut(SLOT_BYTES).zip(&given) {
