@@ -72,10 +72,11 @@ impl Netlink {
         deleted.asked(|| format!("delete address {address} from interface {index}"))
     }
 
-    /// The addresses of the interface, link-local ones included.
+    /// The addresses of the interface, link-local ones included; none where there is no such
+    /// interface.
     ///
     /// # Errors
-    /// See [`NetlinkError`]; `NotFound` when there is no such interface.
+    /// See [`NetlinkError`].
     pub async fn addresses(&self, index: u32) -> Result<Vec<IpNet>, NetlinkError> {
         let found = self.dump_addresses(index).await?;
         Ok(found
