@@ -1,0 +1,278 @@
+//! Two namespaces with a veth between them, which are gone again however the program ends.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal};
+use tempfile::TempDir;
+
+/// MTU of the link between the two hosts.
+pub(crate) const UNDERLAY_MTU: u32 = 1500;
+/// MTU of each tunnel.
+pub(crate) const OVERLAY_MTU: u32 = 1420;
+
+const PREFIX: &str = "weapon-bench-";
+
+/// What must be undone: processes first, then namespaces.
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+    processes: vec![],
+    namespaces: vec![],
+});
+
+struct Registry {
+    processes: Vec<Pid>,
+    namespaces: Vec<String>,
+}
+
+/// One of the two hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// The one that sends in the forward direction.
+    A,
+    /// The one that receives.
+    B,
+}
+
+impl Side {
+    /// Both, in order.
+    pub(crate) const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    /// The other one.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    /// A letter, for names.
+    pub(crate) fn letter(self) -> char {
+        match self {
+            Self::A => 'a',
+            Self::B => 'b',
+        }
+    }
+
+    /// Its address on the link between the hosts.
+    pub(crate) fn underlay(self) -> &'static str {
+        match self {
+            Self::A => "192.0.2.1",
+            Self::B => "192.0.2.2",
+        }
+    }
+
+    /// Its address in the tunnel.
+    pub(crate) fn overlay(self) -> &'static str {
+        match self {
+            Self::A => "10.99.0.1",
+            Self::B => "10.99.0.2",
+        }
+    }
+}
+
+/// The two hosts, and a folder for their files.
+#[derive(Debug)]
+pub(crate) struct Lab {
+    folder: TempDir,
+}
+
+impl Lab {
+    /// Builds it; what a killed run left behind is removed first.
+    pub(crate) fn new() -> Result<Self> {
+        remove_leftovers()?;
+        let lab = Self {
+            folder: tempfile::tempdir()?,
+        };
+        for side in Side::BOTH {
+            let name = namespace(side);
+            run(Command::new("ip").args(["netns", "add", &name]))?;
+            registry().namespaces.push(name);
+        }
+        let [a, b] = Side::BOTH.map(namespace);
+        let mtu = UNDERLAY_MTU.to_string();
+        run(Command::new("ip").args([
+            "-n", &a, "link", "add", "under", "mtu", &mtu, "type", "veth", "peer", "name", "under",
+            "mtu", &mtu, "netns", &b,
+        ]))?;
+        for side in Side::BOTH {
+            let address = format!("{}/24", side.underlay());
+            lab.ip(side, &["addr", "add", &address, "dev", "under"])?;
+            lab.ip(side, &["link", "set", "under", "up"])?;
+            lab.ip(side, &["link", "set", "lo", "up"])?;
+        }
+        Ok(lab)
+    }
+
+    /// A folder for files, removed at the end.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs `ip` in a host.
+    pub(crate) fn ip(&self, side: Side, arguments: &[&str]) -> Result<()> {
+        run(Command::new("ip")
+            .args(["-n", &namespace(side)])
+            .args(arguments))
+    }
+
+    /// A command in a host; `ip netns exec` becomes it, so its process id is the command's.
+    pub(crate) fn command(&self, side: Side, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("ip");
+        command
+            .args(["netns", "exec", &namespace(side)])
+            .arg(program);
+        command
+    }
+
+    /// Starts a process in a host that runs until it is dropped.
+    pub(crate) fn start(&self, command: &mut Command) -> Result<Process> {
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        let pid = Pid::from_child(&child);
+        registry().processes.push(pid);
+        Ok(Process { child, pid })
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        undo();
+    }
+}
+
+/// A running process of ours.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    pid: Pid,
+}
+
+impl Process {
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        registry().processes.retain(|pid| *pid != self.pid);
+        // A process that has ended and been waited for is no longer ours to signal.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _gone = rustix::process::kill_process(self.pid, Signal::TERM);
+            for _ in 0..50 {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(20));
+            }
+            let _gone = self.child.kill();
+            let _status = self.child.wait();
+        }
+    }
+}
+
+/// Runs a command to its end; its error output is in the error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    output(command).map(drop)
+}
+
+/// Runs a command to its end and returns what it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        bail!("{command:?}: {}: {}{text}", output.status, complaint.trim());
+    }
+    Ok(text)
+}
+
+/// Undoes everything on Ctrl-C, SIGTERM and panic; also where a panic aborts.
+pub(crate) fn undo_on_signals_and_panics() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        undo();
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                let (Ok(mut interrupt), Ok(mut terminate)) = (
+                    signal(SignalKind::interrupt()),
+                    signal(SignalKind::terminate()),
+                ) else {
+                    return;
+                };
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                undo();
+                std::process::exit(130);
+            });
+        })?;
+    Ok(())
+}
+
+fn undo() {
+    let (processes, namespaces) = {
+        let mut registry = registry();
+        (
+            std::mem::take(&mut registry.processes),
+            std::mem::take(&mut registry.namespaces),
+        )
+    };
+    for pid in processes {
+        let _gone = rustix::process::kill_process(pid, Signal::KILL);
+    }
+    for name in namespaces {
+        if let Err(error) = run(Command::new("ip").args(["netns", "del", &name])) {
+            eprintln!("bench: {error:#}");
+        }
+    }
+}
+
+fn registry() -> std::sync::MutexGuard<'static, Registry> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn namespace(side: Side) -> String {
+    format!("{PREFIX}{}-{}", std::process::id(), side.letter())
+}
+
+/// Removes the namespaces of runs whose process is gone.
+fn remove_leftovers() -> Result<()> {
+    let list = output(Command::new("ip").args(["netns", "list"]))?;
+    for name in list.lines().filter_map(|line| line.split(' ').next()) {
+        let Some((pid, _)) = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split_once('-'))
+        else {
+            continue;
+        };
+        if !Path::new("/proc").join(pid).exists() {
+            eprintln!("bench: removing {name}, left behind by a killed run");
+            run(Command::new("ip").args(["netns", "del", name]))?;
+        }
+    }
+    Ok(())
+}

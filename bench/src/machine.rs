@@ -1,0 +1,153 @@
+//! The machine: what it is, and the time its processors spend.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// How long the machine is watched before the first round.
+const IDLE_SECONDS: u64 = 2;
+
+/// Seconds all processors together spent since the start of the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProcessorTime {
+    /// Doing anything, for anybody on this machine.
+    pub(crate) busy: f64,
+    /// Waiting for the hypervisor, which ran somebody else.
+    pub(crate) stolen: f64,
+}
+
+impl ProcessorTime {
+    /// As the kernel counts it.
+    pub(crate) fn read() -> Result<Self> {
+        Self::parse(&std::fs::read_to_string("/proc/stat")?).context("/proc/stat is not as known")
+    }
+
+    fn parse(stat: &str) -> Option<Self> {
+        let line = stat.lines().find(|line| line.starts_with("cpu "))?;
+        let ticks: Vec<f64> = line
+            .split_whitespace()
+            .skip(1)
+            .map(str::parse)
+            .collect::<Result<_, _>>()
+            .ok()?;
+        let [user, nice, system, _idle, _iowait, irq, softirq, steal, ..] = ticks[..] else {
+            return None;
+        };
+        let seconds = |ticks: f64| ticks / ticks_per_second();
+        Some(Self {
+            busy: seconds(user + nice + system + irq + softirq),
+            stolen: seconds(steal),
+        })
+    }
+}
+
+/// Seconds that the threads of some processes spent.
+pub(crate) fn seconds_of_processes(ids: &[u32]) -> Result<f64> {
+    let mut sum = 0.0;
+    for id in ids {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
+        sum += seconds_of_process(&stat).context("/proc/PID/stat is not as known")?;
+    }
+    Ok(sum)
+}
+
+/// User and system time of all threads of a process.
+fn seconds_of_process(stat: &str) -> Option<f64> {
+    // The name in parentheses may contain anything; the fields after it are numbers.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut times = fields.split(' ').skip(11).take(2).map(str::parse::<f64>);
+    Some((times.next()?.ok()? + times.next()?.ok()?) / ticks_per_second())
+}
+
+/// The most memory a process had, in bytes.
+pub(crate) fn memory_bytes_max(id: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024)
+}
+
+/// Processors that are busy, on average, while nothing is measured.
+pub(crate) fn idle_load() -> Result<f64> {
+    eprintln!("watching the idle machine for {IDLE_SECONDS} s");
+    let (start, before) = (Instant::now(), ProcessorTime::read()?);
+    std::thread::sleep(Duration::from_secs(IDLE_SECONDS));
+    let busy = ProcessorTime::read()?.busy - before.busy;
+    Ok(busy / start.elapsed().as_secs_f64())
+}
+
+fn ticks_per_second() -> f64 {
+    rustix::param::clock_ticks_per_second() as f64
+}
+
+/// What a reader needs to know to compare figures.
+#[derive(Debug, Serialize)]
+pub(crate) struct Facts {
+    pub(crate) processor: String,
+    pub(crate) processors: usize,
+    pub(crate) kernel: String,
+    pub(crate) commit: String,
+    pub(crate) weapon: String,
+    pub(crate) wireguard_go: String,
+    pub(crate) iperf3: String,
+}
+
+impl Facts {
+    /// Asks the system; what cannot be found out is empty.
+    pub(crate) fn gather(weapon: &Path) -> Self {
+        let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = processors
+            .lines()
+            .find(|line| line.starts_with("model name"));
+        let package = ["-W", "-f", "${Version}", "wireguard-go"];
+        Self {
+            processor: model
+                .and_then(|line| line.split_once(": "))
+                .map(|(_, name)| name.to_owned())
+                .unwrap_or_default(),
+            processors: std::thread::available_parallelism().map_or(0, usize::from),
+            kernel: first_line("uname", &["-r"]),
+            commit: first_line("git", &["describe", "--always", "--dirty"]),
+            weapon: first_line(&weapon.to_string_lossy(), &["--version"]),
+            wireguard_go: first_line("dpkg-query", &package),
+            iperf3: first_line("iperf3", &["--version"]),
+        }
+    }
+}
+
+fn first_line(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    text.unwrap_or_default()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_leaves_idle_out_and_steal_apart() {
+        let stat = "cpu  100 10 200 9000 50 5 35 70 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
+        let time = ProcessorTime::parse(stat).unwrap();
+        let ticks = ticks_per_second();
+        assert!((time.busy * ticks - 350.0).abs() < 1e-6);
+        assert!((time.stolen * ticks - 70.0).abs() < 1e-6);
+        assert!(ProcessorTime::parse("intr 1\n").is_none());
+    }
+
+    #[test]
+    fn a_process_may_have_any_name() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194304 1 2 3 4 150 50 0 0 20 0 9 0\n";
+        let seconds = seconds_of_process(stat).unwrap();
+        assert!((seconds * ticks_per_second() - 200.0).abs() < 1e-6);
+    }
+}
