@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
@@ -21,6 +23,19 @@ static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
     processes: vec![],
     namespaces: vec![],
 });
+
+/// What a shell reports of a program that Ctrl-C ended.
+const EXIT_INTERRUPTED: u8 = 130;
+
+/// Whether a signal asked us to end; what fails after that is no news.
+static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// The exit code if a signal asked us to end.
+pub(crate) fn interrupted() -> Option<u8> {
+    IS_INTERRUPTED
+        .load(Ordering::Relaxed)
+        .then_some(EXIT_INTERRUPTED)
+}
 
 struct Registry {
     processes: Vec<Pid>,
@@ -174,7 +189,7 @@ impl Drop for Process {
                 if !matches!(self.child.try_wait(), Ok(None)) {
                     return;
                 }
-                std::thread::sleep(std::time::Duration::from_millis(20));
+                std::thread::sleep(Duration::from_millis(20));
             }
             let _gone = self.child.kill();
             let _status = self.child.wait();
@@ -189,14 +204,22 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command to its end and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
+    let child = command
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .with_context(|| format!("cannot run {command:?}"))?;
+    let pid = Pid::from_child(&child);
+    registry().processes.push(pid);
+    let output = child.wait_with_output();
+    registry().processes.retain(|known| *known != pid);
+    let output = output?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?}: {}: {}{text}", output.status, complaint.trim());
+        let words = [complaint.trim(), text.lines().last().unwrap_or_default()].join(" ");
+        bail!("{command:?}: {}: {words}", output.status);
     }
     Ok(text)
 }
@@ -234,6 +257,9 @@ pub(crate) fn undo_on_signals_and_panics() -> Result<()> {
 }
 
 fn undo() {
+    // Whoever comes second waits: the program must not end before the first is done.
+    static UNDOING: Mutex<()> = Mutex::new(());
+    let _undoing = UNDOING.lock().unwrap_or_else(PoisonError::into_inner);
     let (processes, namespaces) = {
         let mut registry = registry();
         (
@@ -241,8 +267,14 @@ fn undo() {
             std::mem::take(&mut registry.namespaces),
         )
     };
-    for pid in processes {
-        let _gone = rustix::process::kill_process(pid, Signal::KILL);
+    // Asked to end, they remove their sockets; some do not listen.
+    for signal in [Signal::TERM, Signal::KILL] {
+        for pid in &processes {
+            let _gone = rustix::process::kill_process(*pid, signal);
+        }
+        if !processes.is_empty() {
+            std::thread::sleep(Duration::from_millis(300));
+        }
     }
     for name in namespaces {
         if let Err(error) = run(Command::new("ip").args(["netns", "del", &name])) {

@@ -49,6 +49,7 @@ struct Options {
 fn main() -> ExitCode {
     match run(&Options::parse()) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(_) if let Some(code) = lab::interrupted() => ExitCode::from(code),
         Err(error) => {
             eprintln!("bench: {error:#}");
             ExitCode::FAILURE
