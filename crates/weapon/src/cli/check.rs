@@ -27,7 +27,6 @@ struct Report {
 
 /// Runs `weapon check`.
 pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
-    let colour = terminal::stderr_colour();
     let mut report = Report {
         ok: true,
         problems: Vec::new(),
@@ -50,9 +49,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
         };
         report.ok &= summary.is_some();
         if !args.json {
-            for problem in &problems {
-                terminal::print_error(&problem.line(colour));
-            }
+            problems.iter().for_each(terminal::print_problem);
             if let Some(summary) = summary {
                 terminal::print(&summary)?;
             }

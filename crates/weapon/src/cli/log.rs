@@ -41,6 +41,17 @@ pub enum LogLevel {
 }
 
 impl LogArgs {
+    /// The same, as arguments for another process.
+    pub fn arguments(self) -> Vec<String> {
+        let name = self.log_level.to_possible_value();
+        let level = name.map_or_else(String::new, |value| value.get_name().to_owned());
+        let verbose = std::iter::repeat_n("--verbose".to_owned(), self.verbose.into());
+        ["--log-level".to_owned(), level]
+            .into_iter()
+            .chain(verbose)
+            .collect()
+    }
+
     /// The level: `--log-level`, or what `-v` and `-vv` ask for if that is more.
     pub fn level(self) -> LevelFilter {
         let verbose = match self.verbose {

@@ -18,6 +18,7 @@ use crate::demo;
 pub use down::DownArgs;
 pub use log::LogArgs;
 pub use status::StatusArgs;
+pub use terminal::{print, print_problem, stdout_colour};
 pub use up::UpArgs;
 
 /// Exit code when what was asked for could not be done.
@@ -83,10 +84,7 @@ fn report(error: &anyhow::Error) -> ExitCode {
         .chain()
         .find_map(|cause| cause.downcast_ref::<BadConfig>());
     if let Some(BadConfig(problems)) = bad_config {
-        let colour = terminal::stderr_colour();
-        for problem in problems {
-            terminal::print_error(&problem.line(colour));
-        }
+        problems.iter().for_each(print_problem);
         return ExitCode::from(EXIT_BAD_CONFIG);
     }
     terminal::print_error(&format!("weapon: {error:#}"));

@@ -3,11 +3,27 @@
 use std::env;
 use std::io::{self, IsTerminal, Write};
 
+use crate::config::Problem;
+
 /// Whether standard error may be coloured: a terminal, and neither `NO_COLOR` nor `TERM=dumb`.
 pub fn stderr_colour() -> bool {
+    io::stderr().is_terminal() && colour_is_wanted()
+}
+
+/// Whether standard output may be coloured: as [`stderr_colour`].
+pub fn stdout_colour() -> bool {
+    io::stdout().is_terminal() && colour_is_wanted()
+}
+
+fn colour_is_wanted() -> bool {
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-    io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+    !is_set("NO_COLOR") && !is_dumb
+}
+
+/// Prints a problem of a configuration to standard error.
+pub fn print_problem(problem: &Problem) {
+    print_error(&problem.line(stderr_colour()));
 }
 
 /// Prints a line to standard error. That it is closed is no reason to fail.

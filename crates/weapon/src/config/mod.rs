@@ -1,18 +1,32 @@
 //! Configuration of a gateway: one file, TOML or wg-quick, read, checked as a whole, and either
 //! good or refused with every problem named.
 
-pub mod model; // what the rest of the program works with
-pub mod problem; // what is wrong, where, and what would be right
+// What the rest of the program works with, and what is said when there is no such thing.
+pub mod model;
+pub mod problem;
 
-mod draft; // what a file says, value by value, with places
-mod keyfile; // files that hold one key
-mod networks; // addresses and networks, and what may not overlap
-mod source; // from a name or path on the command line to a file and its text
-mod suggest; // did you mean
-mod toml; // TOML to draft
-mod validate; // draft to configuration
+// From a name or path on the command line to a text, and from either format to a draft.
+mod source;
+
+mod draft;
+
+mod toml;
+
+mod wgquick;
+
+mod suggest;
+
+// From a draft to a configuration.
+mod validate;
+
+mod networks;
+
+mod keyfile;
+
 mod value;
-mod wgquick; // wg-quick to draft // single values
+
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 

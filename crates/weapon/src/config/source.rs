@@ -29,17 +29,21 @@ pub fn locate(target: &str) -> Result<PathBuf, Problem> {
         return Err(Problem::of_file(Path::new(target), message));
     }
     let candidates = [format!("{target}.toml"), format!("{target}.conf")];
-    candidates
+    let found = candidates
         .iter()
         .map(|file| folder.join(file))
-        .find(|path| path.exists())
-        .ok_or_else(|| {
-            let message = format!(
-                "no gateway of this name; neither {target}.toml nor {target}.conf is in {}",
-                folder.display()
-            );
-            Problem::of_file(Path::new(target), message)
-        })
+        .find(|path| path.exists());
+    if let Some(path) = found {
+        return Ok(path);
+    }
+    if Path::new(target).is_file() {
+        return Ok(PathBuf::from(target));
+    }
+    let message = format!(
+        "no gateway of this name; neither {target}.toml nor {target}.conf is in {}",
+        folder.display()
+    );
+    Err(Problem::of_file(Path::new(target), message))
 }
 
 /// The name of the gateway that `target` means. It works with a file that is broken or gone

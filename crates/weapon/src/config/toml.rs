@@ -50,7 +50,10 @@ const PEER_KEYS: &[&str] = &[
 
 /// Reads `text`. What cannot be read is a problem and missing from the draft.
 pub fn parse(text: &str, problems: &mut Problems) -> Draft {
-    let mut reader = Reader { text, problems };
+    let mut reader = Reader {
+        lines: Lines::new(text),
+        problems,
+    };
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         // The message alone: the error's full text would quote the line, and a key with it.
@@ -90,18 +93,16 @@ impl Section<'_> {
 }
 
 struct Reader<'t, 'p> {
-    text: &'t str,
+    lines: Lines<'t>,
     problems: &'p mut Problems,
 }
 
 impl Reader<'_, '_> {
     fn document(&mut self, root: &DeTable<'_>) -> Draft {
         let mut draft = empty();
-        let mut has_gateway = false;
         for (key, value) in root {
             match (&**key.get_ref(), value.get_ref()) {
                 ("gateway", DeValue::Table(table)) => {
-                    has_gateway = true;
                     let offload = std::mem::take(&mut draft.gateway.offload);
                     draft.gateway = self.gateway(table, self.place(value.span(), "gateway"));
                     draft.gateway.offload = offload;
@@ -126,7 +127,7 @@ impl Reader<'_, '_> {
                 (unknown, _) => self.unknown_section(unknown, key.span()),
             }
         }
-        if !has_gateway {
+        if root.keys().all(|key| key.get_ref() != "gateway") {
             let place = Place {
                 line: 1,
                 column: 1,
@@ -370,14 +371,36 @@ impl Reader<'_, '_> {
     }
 
     fn place(&self, span: Range<usize>, key: &str) -> Place {
-        let end = self.text.floor_char_boundary(span.start);
-        let before = &self.text[..end];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let (line, column) = self.lines.position(span.start);
         Place {
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
+            line,
+            column,
             key: key.to_owned(),
         }
+    }
+}
+
+/// Where the lines of a text begin, to find the line of a byte without reading from the start.
+struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    fn new(text: &'t str) -> Self {
+        let after_newlines = text.match_indices('\n').map(|(index, _)| index + 1);
+        Self {
+            text,
+            starts: std::iter::once(0).chain(after_newlines).collect(),
+        }
+    }
+
+    /// Line and column, both from 1, of the character at byte `offset`.
+    fn position(&self, offset: usize) -> (usize, usize) {
+        let offset = self.text.floor_char_boundary(offset);
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let before = &self.text[self.starts[line - 1]..offset];
+        (line, before.chars().count() + 1)
     }
 }
 

@@ -2,8 +2,10 @@
 //! every problem is reported.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
+use ipnet::IpNet;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey, derive_psk, derive_site_keys};
 
 use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
@@ -35,7 +37,13 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let mut peers = Vec::with_capacity(peer_drafts.len());
     let mut known = KnownPeers::new(name.as_deref(), keys.as_ref());
     for (draft, networks) in peer_drafts.iter().zip(networks.of_peers) {
-        peers.extend(peer(draft, networks, &mut known, spelling, problems));
+        let peer = peer(draft, networks, &mut known, spelling, problems);
+        if let Some(peer) = &peer
+            && gateway.routes.unwrap_or(true)
+        {
+            endpoint_outside(peer, draft, problems);
+        }
+        peers.extend(peer);
     }
     if problems.has_errors() {
         return None;
@@ -257,7 +265,7 @@ impl<'a> KnownPeers<'a> {
 
 fn peer(
     draft: &PeerDraft,
-    networks: Vec<ipnet::IpNet>,
+    networks: Vec<IpNet>,
     known: &mut KnownPeers<'_>,
     spelling: &Spelling,
     problems: &mut Problems,
@@ -294,6 +302,25 @@ fn peer(
         persistent_keepalive: keepalive.flatten(),
         endpoint_pin: draft.endpoint_pin.unwrap_or(false),
     })
+}
+
+/// Warns when the route to a peer's network would lead the tunnel's own packets into the tunnel.
+fn endpoint_outside(peer: &PeerConfig, draft: &PeerDraft, problems: &mut Problems) {
+    let (Some(endpoint), Some(text)) = (&peer.endpoint, &draft.endpoint) else {
+        return;
+    };
+    let Ok(address) = endpoint.host.parse::<IpAddr>() else {
+        return;
+    };
+    // A default route is reported for itself.
+    let covers = |net: &&IpNet| net.prefix_len() > 0 && net.contains(&address);
+    if let Some(net) = peer.networks.iter().find(covers) {
+        let message = format!(
+            "{address} lies in the peer's own network {net}: unless a longer route leads there, \
+             the tunnel's packets run into the tunnel"
+        );
+        problems.warning(&text.place, message);
+    }
 }
 
 fn peer_name(

@@ -5,12 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use weapon_noise::KeyError;
+use weapon_noise::{KEY_TEXT_LEN, KeyError};
 
 use super::model::HostPort;
 
-/// Characters of 32 bytes in base64, padding included.
-const KEY_TEXT_LEN: usize = 44;
 /// Longest interface name of Linux (`IFNAMSIZ` without its zero byte).
 pub const INTERFACE_NAME_LEN_MAX: usize = 15;
 /// Longest gateway or peer name; it must leave room in a file name and in a table.
@@ -24,13 +22,18 @@ const MTU_MIN: (i64, i64) = (576, 1280);
 /// a terminal would obey is escaped.
 pub fn quoted(text: &str) -> String {
     let count = text.chars().count();
-    let is_base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
-    if (KEY_TEXT_LEN - 6..=KEY_TEXT_LEN + 6).contains(&count) && text.chars().all(is_base64) {
+    if looks_like_key(text) {
         return format!("a value of {count} characters that looks like a key");
     }
     let shown: String = text.chars().take(60).flat_map(char::escape_debug).collect();
     let more = if count > 60 { "…" } else { "" };
     format!("`{shown}{more}`")
+}
+
+/// Whether `text` may be a key, or one that lost or gained a few characters.
+fn looks_like_key(text: &str) -> bool {
+    let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    text.len().abs_diff(KEY_TEXT_LEN) <= 6 && text.bytes().all(is_base64)
 }
 
 /// A UDP port; 0 lets the kernel pick one.
@@ -201,7 +204,8 @@ pub fn interface_name(text: &str) -> Result<(), String> {
 pub fn name(text: &str) -> Result<(), String> {
     let is_good = (1..=NAME_LEN_MAX).contains(&text.len())
         && text.bytes().all(is_name_byte)
-        && !text.starts_with(['.', '-']);
+        && !text.starts_with(['.', '-'])
+        && !looks_like_key(text);
     if is_good {
         return Ok(());
     }
