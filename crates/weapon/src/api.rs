@@ -1,1 +1,194 @@
-//! The local API: JSON over a unix socket between the gateway and the command line.
+//! The local API: one JSON line asked, one answered, over a unix socket that only root may open.
+
+use std::{
+    fs, io,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::{
+        fs::PermissionsExt,
+        net::{UnixListener as StdListener, UnixStream as StdStream},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use crate::{places::Places, report::Report};
+
+/// Bytes of a request at most.
+const REQUEST_BYTES_MAX: u64 = 4096;
+
+/// Clients that are served at a time.
+const CLIENTS_MAX: usize = 16;
+
+/// How long a client may take to ask.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// How long the command line waits for an answer.
+const ANSWER_TIME: Duration = Duration::from_secs(10);
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    /// The state of everything.
+    Status,
+    /// Stop. Answered at once; the connection closes when nothing is left.
+    Down,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Box<Report>),
+    /// To [`Request::Down`].
+    Stopping,
+    /// The request was not understood, or could not be served.
+    Error(String),
+}
+
+/// A request and where its answer goes.
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// The answer.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// Listens at the gateway's socket. It appears under its name only when it accepts, so nobody
+/// meets a socket that is bound and deaf.
+///
+/// # Errors
+/// The socket can't be made.
+pub fn listen(places: &Places) -> io::Result<UnixListener> {
+    let path = places.socket();
+    let new = path.with_extension("sock.new");
+    let _ = fs::remove_file(&new);
+    let listener = StdListener::bind(&new)?;
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
+    fs::rename(&new, &path)?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// Serves clients for ever; each of their requests goes to `calls`.
+pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
+    let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS_MAX));
+    loop {
+        let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        match listener.accept().await {
+            Ok((client, _)) => {
+                let calls = calls.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = serve_client(client, &calls).await {
+                        tracing::debug!(%error, "a client of the local API went away");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a client of the local API");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn serve_client(client: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<()> {
+    let (reader, mut writer) = client.into_split();
+    let mut line = String::new();
+    let mut reader = tokio::io::BufReader::new(reader.take(REQUEST_BYTES_MAX));
+    timeout(REQUEST_TIME, reader.read_line(&mut line)).await??;
+    let answer = match serde_json::from_str(&line) {
+        Ok(request) => {
+            let (answer, answered) = oneshot::channel();
+            // Both fail only while the gateway stops.
+            let _ = calls.send(Call { request, answer }).await;
+            answered
+                .await
+                .unwrap_or_else(|_| Answer::Error("the gateway is stopping".into()))
+        }
+        Err(error) => Answer::Error(format!("not a request: {error}")),
+    };
+    let mut text = serde_json::to_vec(&answer)?;
+    text.push(b'\n');
+    writer.write_all(&text).await?;
+    if matches!(answer, Answer::Stopping) {
+        // The client waits for the end of the connection, which comes with the end of the process.
+        std::future::pending::<()>().await;
+    }
+    Ok(())
+}
+
+/// A connection to a running gateway.
+pub struct Client(BufReader<StdStream>);
+
+impl Client {
+    /// Connects; `None` if the gateway does not run.
+    ///
+    /// # Errors
+    /// It runs, but may not be asked.
+    pub fn connect(places: &Places) -> anyhow::Result<Option<Self>> {
+        let path = places.socket();
+        match StdStream::connect(&path) {
+            Ok(stream) => {
+                stream.set_read_timeout(Some(ANSWER_TIME))?;
+                Ok(Some(Self(BufReader::new(stream))))
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error).with_context(|| {
+                format!(
+                    "cannot ask the gateway at {}; are you root?",
+                    path.display()
+                )
+            }),
+        }
+    }
+
+    /// Asks.
+    ///
+    /// # Errors
+    /// The gateway went away or does not understand.
+    pub fn ask(&mut self, request: Request) -> anyhow::Result<Answer> {
+        let mut line = serde_json::to_vec(&request)?;
+        line.push(b'\n');
+        self.0.get_mut().write_all(&line)?;
+        let mut answer = String::new();
+        self.0
+            .read_line(&mut answer)
+            .context("the gateway does not answer")?;
+        match serde_json::from_str(&answer).context("the gateway went away")? {
+            Answer::Error(message) => bail!("the gateway says: {message}"),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Waits until the gateway has ended.
+    ///
+    /// # Errors
+    /// It has not, in 10 s.
+    pub fn wait_for_end(mut self) -> anyhow::Result<()> {
+        let mut rest = Vec::new();
+        self.0
+            .read_to_end(&mut rest)
+            .context("the gateway has not stopped within 10 s")?;
+        Ok(())
+    }
+}

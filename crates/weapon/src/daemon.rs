@@ -1,1 +1,306 @@
-//! The running gateway: what `weapon up` starts.
+//! The running gateway: what `weapon up` starts, from a good configuration to the last undone step.
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::{
+    net::UnixListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+};
+use weapon_core::{Gateway, GatewayConfig, PeerConfig};
+use weapon_engine::{Engine, EngineConfig, Event};
+use weapon_io::{
+    netlink::{LinkEvent, LinkMonitor, Netlink},
+    tun::Device,
+    udp::{Socket, Udp, UdpConfig},
+};
+
+use crate::{
+    api::{self, Answer, Call, Request},
+    claim::Claim,
+    config::Config,
+    interface,
+    places::Places,
+    report::{Facts, Offloads, Report},
+    resolver::{self, Resolved},
+    timestamp_file::TimestampFile,
+};
+
+/// Bytes of each UDP buffer in the kernel.
+const UDP_BUFFER_BYTES: usize = 8 << 20;
+
+/// Calls of the local API that wait.
+const CALLS_MAX: usize = 16;
+
+/// Runs the gateway until it is told to stop or its interface is deleted. `ready` is called when
+/// all is up.
+///
+/// # Errors
+/// The gateway could not start, or could not go on; whatever it made is undone.
+pub fn run(config: Config, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let result = runtime.block_on(async { Daemon::start(config).await?.run(ready).await });
+    // A name look-up that hangs does not hold us up.
+    runtime.shutdown_background();
+    result
+}
+
+/// Everything that is undone by being dropped, in the order of the fields.
+struct Daemon {
+    engine: Engine,
+    facts: Facts,
+    monitor: LinkMonitor,
+    signals: Signals,
+    engine_events: mpsc::UnboundedReceiver<Event>,
+    calls: mpsc::Receiver<Call>,
+    resolved: mpsc::Receiver<Resolved>,
+    /// Last: the gateway's name is free when all else is gone.
+    _claim: Claim,
+}
+
+/// Why the gateway stops.
+enum End {
+    Asked(&'static str),
+    Deleted,
+    Failed(String),
+}
+
+impl Daemon {
+    async fn start(config: Config) -> anyhow::Result<Self> {
+        let signals = Signals::new()?;
+        let places = Places::of(&config.name);
+        let claim = Claim::take(&places, &config.interface, &config.source.path)?;
+        let udp_config = UdpConfig {
+            port: config.listen_port,
+            fwmark: config.fwmark,
+            buffers_bytes: UDP_BUFFER_BYTES,
+            gso: config.offload.gso,
+            gro: config.offload.gro,
+        };
+        let udp = Udp::bind(&udp_config).with_context(|| where_listen(&config.source.path))?;
+        let udp_config = UdpConfig {
+            port: udp.port(),
+            ..udp_config
+        };
+        let netlink = Netlink::connect()?;
+        let tun = interface::make(&config, &netlink).await?;
+        let monitor = LinkMonitor::open(tun.ifindex()).await?;
+        let listener = api::listen(&places)
+            .with_context(|| format!("cannot listen at {}", places.socket().display()))?;
+
+        let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
+        let facts = facts(&config, &tun, &udp);
+        let unresolved = unresolved(&config);
+        let gateway = gateway(config, monitor.link().mtu, timestamp_mark);
+        let (event, engine_events) = mpsc::unbounded_channel();
+        let engine = Engine::start(
+            gateway,
+            tun,
+            udp,
+            EngineConfig {
+                rebind: Box::new(move || Udp::bind(&udp_config).map_err(io::Error::other)),
+                store: Box::new(store),
+                // Fails only when nobody listens any more, because we stop.
+                on_event: Box::new(move |what| drop(event.send(what))),
+            },
+        )?;
+        Ok(Self {
+            engine,
+            facts,
+            monitor,
+            signals,
+            engine_events,
+            calls: serve(listener),
+            resolved: resolve(unresolved),
+            _claim: claim,
+        })
+    }
+
+    async fn run(mut self, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        let Facts {
+            name,
+            interface,
+            listen_port,
+            ..
+        } = &self.facts;
+        tracing::info!(gateway = name, interface, listen_port, "up");
+        ready()?;
+        let (end, asked_by) = self.serve().await;
+        match &end {
+            End::Asked(by) => tracing::info!(by, "stopping"),
+            End::Deleted => tracing::info!("the interface was deleted; stopping"),
+            End::Failed(reason) => tracing::error!(reason, "stopping"),
+        }
+        // All is undone here, before a waiting `weapon down` hears the end of its connection.
+        drop(self);
+        drop(asked_by);
+        match end {
+            End::Asked(_) | End::Deleted => Ok(()),
+            End::Failed(reason) => anyhow::bail!("the gateway could not go on: {reason}"),
+        }
+    }
+
+    /// Serves whoever comes until it is time to stop.
+    async fn serve(&mut self) -> (End, Option<Call>) {
+        loop {
+            tokio::select! {
+                by = self.signals.next() => return (End::Asked(by), None),
+                event = self.engine_events.recv() => return (engine_end(event), None),
+                event = self.monitor.next() => {
+                    if let Some(end) = self.link_event(event) {
+                        return (end, None);
+                    }
+                }
+                Some(resolved) = self.resolved.recv() => {
+                    self.engine.set_endpoint(&resolved.peer, resolved.remote);
+                }
+                Some(call) = self.calls.recv() => match call.request {
+                    Request::Down => {
+                        let _ = call.answer.send(Answer::Stopping);
+                        // The answer is on its way before the connection can end.
+                        tokio::time::sleep(Duration::from_millis(1)).await;
+                        return (End::Asked("weapon down"), None);
+                    }
+                    Request::Status => {
+                        // A client that has gone needs no answer.
+                        let _ = call.answer.send(self.status());
+                    }
+                },
+            }
+        }
+    }
+
+    fn status(&self) -> Answer {
+        match self.engine.status() {
+            Ok(status) => Answer::Status(Box::new(Report::new(&self.facts, status))),
+            Err(error) => Answer::Error(error.to_string()),
+        }
+    }
+
+    fn link_event(&self, event: Option<LinkEvent>) -> Option<End> {
+        match event {
+            Some(LinkEvent::Deleted) => return Some(End::Deleted),
+            Some(LinkEvent::Up(up)) => self.engine.set_up(up),
+            Some(LinkEvent::Mtu(mtu)) => self.engine.set_mtu(mtu as usize),
+            Some(LinkEvent::Renamed(name)) => tracing::warn!(name, "the interface was renamed"),
+            None => return Some(End::Failed("the link monitor ended".into())),
+        }
+        None
+    }
+}
+
+fn engine_end(event: Option<Event>) -> End {
+    match event {
+        Some(Event::DeviceGone) => End::Deleted,
+        Some(Event::Failed(reason)) => End::Failed(reason),
+        None => End::Failed("the engine ended".into()),
+    }
+}
+
+fn where_listen(path: &Path) -> String {
+    format!("{}: gateway.listen", path.display())
+}
+
+fn serve(listener: UnixListener) -> mpsc::Receiver<Call> {
+    let (sender, calls) = mpsc::channel(CALLS_MAX);
+    tokio::spawn(api::serve(listener, sender));
+    calls
+}
+
+type Unresolved = Vec<(String, crate::config::HostPort)>;
+
+fn unresolved(config: &Config) -> Unresolved {
+    let named = config.peers.iter().filter_map(|peer| {
+        let endpoint = peer.endpoint.as_ref()?;
+        resolver::literal(endpoint)
+            .is_none()
+            .then(|| (peer.name.clone(), endpoint.clone()))
+    });
+    named.collect()
+}
+
+fn resolve(unresolved: Unresolved) -> mpsc::Receiver<Resolved> {
+    let (sender, resolved) = mpsc::channel(unresolved.len().max(1));
+    let sender = Arc::new(sender);
+    for (peer, endpoint) in unresolved {
+        tokio::spawn(resolver::resolve(peer, endpoint, Arc::clone(&sender)));
+    }
+    resolved
+}
+
+fn facts(config: &Config, tun: &impl Device, udp: &Udp) -> Facts {
+    let tun_offloads = tun.offloads();
+    Facts {
+        name: config.name.clone(),
+        interface: config.interface.clone(),
+        config: config.source.path.display().to_string(),
+        listen_port: udp.port(),
+        fwmark: config.fwmark,
+        offloads: Offloads {
+            tun_tcp: tun_offloads.tcp,
+            tun_udp: tun_offloads.udp,
+            udp_gso: udp.gso(),
+            udp_gro: udp.gro(),
+        },
+    }
+}
+
+/// The gateway of the configuration, with its peers, still down.
+fn gateway(config: Config, mtu: u32, timestamp_mark: Option<weapon_noise::Tai64n>) -> Gateway {
+    let mut gateway = Gateway::new(GatewayConfig {
+        private_key: config.private_key,
+        mtu: mtu as usize,
+        addresses: config
+            .addresses
+            .iter()
+            .map(|address| address.addr())
+            .collect(),
+        timestamp_mark,
+    });
+    gateway.add_peers(config.peers.into_iter().map(|peer| {
+        PeerConfig {
+            name: peer.name,
+            public_key: peer.public_key,
+            preshared_key: peer.preshared_key,
+            endpoint: peer.endpoint.as_ref().and_then(resolver::literal),
+            endpoint_pinned: peer.endpoint_pin,
+            networks: peer.networks,
+            persistent_keepalive: peer
+                .persistent_keepalive
+                .map(|seconds| Duration::from_secs(seconds.into())),
+        }
+    }));
+    gateway
+}
+
+/// SIGTERM and SIGINT stop; SIGHUP, which would end the process, is taken and said.
+struct Signals {
+    term: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.term.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    tracing::warn!("SIGHUP is ignored: a running gateway cannot reload its file yet");
+                }
+            }
+        }
+    }
+}

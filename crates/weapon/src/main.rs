@@ -3,14 +3,27 @@
 // A binary exports nothing: `pub` says here that the rest of the program may use it.
 #![allow(unreachable_pub)]
 
-mod api;
+// What a person types, and the file it names.
 mod cli;
 mod config;
-mod daemon;
-mod demo;
-mod down;
-mod status;
+
+// `weapon up`: from a good configuration to a running gateway.
 mod up;
+mod daemon;
+mod claim;
+mod places;
+mod timestamp_file;
+mod interface;
+mod resolver;
+
+// How a running gateway is asked.
+mod api;
+mod report;
+mod status;
+mod down;
+
+// `weapon demo`.
+mod demo;
 
 use std::process::ExitCode;
 

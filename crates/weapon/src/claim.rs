@@ -1,0 +1,151 @@
+//! A claim: the file that says which process runs a gateway, locked for as long as it does.
+//!
+//! The kernel lets go of the lock however the process ends. So a claim that is there and not locked
+//! was left behind by a gateway that was killed, and what it made is found and removed.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    process,
+};
+
+use anyhow::{Context, bail};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::places::Places;
+
+/// What a claim says.
+#[derive(Debug, Serialize, Deserialize)]
+struct Record {
+    pid: u32,
+    interface: String,
+    config: PathBuf,
+}
+
+/// Our claim. Dropping it removes it, and the socket.
+#[derive(Debug)]
+pub struct Claim {
+    places: Places,
+    /// Held for its lock.
+    _file: File,
+}
+
+impl Claim {
+    /// Claims the gateway. What a killed predecessor left behind is removed, and said.
+    ///
+    /// # Errors
+    /// The gateway runs already, or the folders can't be written.
+    pub fn take(places: &Places, interface: &str, config: &Path) -> anyhow::Result<Self> {
+        make_directory(places.runtime(), 0o755, "RUNTIME_DIRECTORY")?;
+        make_directory(places.state(), 0o700, "STATE_DIRECTORY")?;
+        let mut file = lock(places)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        if !text.is_empty() {
+            report_leftovers(places, &text);
+        }
+        remove(&places.socket())?;
+        let record = Record {
+            pid: process::id(),
+            interface: interface.to_owned(),
+            config: config.to_owned(),
+        };
+        file.rewind()?;
+        file.set_len(0)?;
+        file.write_all(&serde_json::to_vec(&record)?)?;
+        Ok(Self {
+            places: places.clone(),
+            _file: file,
+        })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        for path in [self.places.socket(), self.places.claim()] {
+            if let Err(error) = remove(&path) {
+                tracing::warn!(path = %path.display(), %error, "cannot remove");
+            }
+        }
+    }
+}
+
+/// The process that runs the gateway, by its claim.
+pub fn running_pid(places: &Places) -> Option<u32> {
+    let file = File::open(places.claim()).ok()?;
+    // Nobody holds it: nobody runs.
+    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
+        return None;
+    }
+    let record: Record = serde_json::from_reader(file).ok()?;
+    Some(record.pid)
+}
+
+/// Opens and locks the claim's file; again if its holder removed it in between.
+fn lock(places: &Places) -> anyhow::Result<File> {
+    let path = places.claim();
+    loop {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| cannot_write(&path, "RUNTIME_DIRECTORY"))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            match running_pid(places) {
+                Some(pid) => bail!(
+                    "this gateway runs already, as process {pid}; stop it with `weapon down` first"
+                ),
+                None => bail!("this gateway is just starting or stopping; try again"),
+            }
+        }
+        let held = file.metadata()?;
+        if fs::metadata(&path).is_ok_and(|there| there.ino() == held.ino()) {
+            return Ok(file);
+        }
+    }
+}
+
+fn report_leftovers(places: &Places, text: &str) {
+    let socket = places.socket();
+    match serde_json::from_str::<Record>(text) {
+        Ok(record) => tracing::warn!(
+            pid = record.pid,
+            interface = record.interface,
+            removed = %format_args!("{} {}", places.claim().display(), socket.display()),
+            "an earlier gateway did not stop cleanly; its leftovers were found and removed \
+             (its interface, addresses and routes went with the process)"
+        ),
+        Err(_) => tracing::warn!(
+            removed = %places.claim().display(),
+            "an unreadable claim of an earlier gateway was found and removed"
+        ),
+    }
+}
+
+fn make_directory(path: &Path, mode: u32, variable: &'static str) -> anyhow::Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .with_context(|| cannot_write(path, variable))
+}
+
+fn cannot_write(path: &Path, variable: &str) -> String {
+    format!(
+        "cannot write {}; run as root, or set {variable} to a folder that you may write",
+        path.display()
+    )
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,127 @@
+//! The interface of a gateway: TUN device, MTU, addresses, routes to what lies behind the peers.
+//!
+//! Everything hangs on the device, and the device on the process: when it ends, in whatever way,
+//! the kernel removes all of it.
+
+use anyhow::{Context, bail};
+use ipnet::IpNet;
+use weapon_io::{
+    netlink::{Netlink, Route},
+    tun::{Offloads, Tun, TunConfig},
+};
+
+use crate::config::{Config, PeerConfig};
+
+/// Bytes that a data message adds to an inner packet, over IPv6 (P90).
+const OVERHEAD: u32 = 80;
+
+/// MTU where nothing else is known: Ethernet's 1500 less [`OVERHEAD`].
+const MTU_DEFAULT: u32 = 1420;
+
+/// The smallest MTU of IPv6.
+const MTU_MIN: u32 = 1280;
+
+/// Makes the interface as the configuration says. If anything fails, nothing of it is left.
+///
+/// # Errors
+/// What the kernel refused.
+pub async fn make(config: &Config, netlink: &Netlink) -> anyhow::Result<Tun> {
+    let mtu = match config.mtu {
+        Some(mtu) => mtu,
+        None => mtu_by_paths(config, netlink).await,
+    };
+    let offloads = Offloads {
+        tcp: config.offload.tcp,
+        udp: config.offload.udp,
+    };
+    let tun = Tun::open(&TunConfig {
+        name: config.interface.clone(),
+        mtu,
+        offloads,
+    })?;
+    let index = tun.ifindex();
+    for &address in &config.addresses {
+        netlink
+            .add_address(index, address)
+            .await
+            .with_context(|| format!("cannot give {} the address {address}", tun.name()))?;
+    }
+    netlink.set_up(index).await?;
+    if config.routes {
+        for peer in &config.peers {
+            add_routes(peer, config, index, netlink).await?;
+        }
+    }
+    Ok(tun)
+}
+
+/// The smallest MTU on the way to the peers, less the overhead, but never more than what an
+/// Ethernet in between would let through.
+async fn mtu_by_paths(config: &Config, netlink: &Netlink) -> u32 {
+    let mut smallest = MTU_DEFAULT + OVERHEAD;
+    for peer in &config.peers {
+        let host = peer
+            .endpoint
+            .as_ref()
+            .map(|endpoint| endpoint.host.as_str());
+        let Some(Ok(address)) = host.map(str::parse) else {
+            continue;
+        };
+        let Ok(path) = netlink.path_to(address, config.fwmark).await else {
+            continue;
+        };
+        let link = netlink.link_by_index(path.interface).await;
+        let mtu = path.mtu.or_else(|| Some(link.ok()?.mtu));
+        smallest = smallest.min(mtu.unwrap_or(smallest));
+    }
+    smallest.saturating_sub(OVERHEAD).max(MTU_MIN)
+}
+
+async fn add_routes(
+    peer: &PeerConfig,
+    config: &Config,
+    index: u32,
+    netlink: &Netlink,
+) -> anyhow::Result<()> {
+    for &network in &peer.networks {
+        if is_connected(network, config) {
+            continue;
+        }
+        match netlink.add_route(&Route::new(network, index)).await {
+            Ok(()) => {}
+            Err(error) if error.is_exists() => {
+                let there = existing(network, netlink).await;
+                bail!(
+                    "there is a route to {network}, a network of peer {:?}, already{there}; remove \
+                     one of the two, or give the peer a narrower network",
+                    peer.name
+                );
+            }
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!("cannot add the route to {network} of {:?}", peer.name)
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether an address of the interface brings the route with it.
+fn is_connected(network: IpNet, config: &Config) -> bool {
+    config
+        .addresses
+        .iter()
+        .any(|address| address.trunc() == network)
+}
+
+async fn existing(network: IpNet, netlink: &Netlink) -> String {
+    let routes = netlink.all_routes().await.unwrap_or_default();
+    let Some(route) = routes.iter().find(|route| route.destination == network) else {
+        return String::new();
+    };
+    match netlink.link_by_index(route.interface).await {
+        Ok(link) => format!(" (through {})", link.name),
+        Err(_) => String::new(),
+    }
+}

@@ -1,0 +1,160 @@
+//! What `weapon status` is told: the answer of the local API, as it is printed with `--json`.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use serde::{Deserialize, Serialize};
+use weapon_engine::EngineStatus;
+use weapon_noise::Role;
+
+/// A running gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// The gateway's name.
+    pub name: String,
+    /// Its TUN device.
+    pub interface: String,
+    /// Its process.
+    pub pid: u32,
+    /// The file it was started with.
+    pub config: String,
+    /// Its public key.
+    pub public_key: String,
+    /// Its UDP port.
+    pub listen_port: u16,
+    /// The mark of what it sends; 0 for none.
+    pub fwmark: u32,
+    /// Bytes of the largest inner packet.
+    pub mtu: usize,
+    /// Whether the interface is up.
+    pub up: bool,
+    /// Kernel facilities in use.
+    pub offloads: Offloads,
+    /// The peers, in the order of the file.
+    pub peers: Vec<Peer>,
+    /// Packets that died, by reason.
+    pub drops: BTreeMap<String, u64>,
+    /// Counters of the gateway.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Kernel facilities in use.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Offloads {
+    /// TCP superpackets on the TUN device.
+    pub tun_tcp: bool,
+    /// UDP superpackets on the TUN device.
+    pub tun_udp: bool,
+    /// Trains in one send.
+    pub udp_gso: bool,
+    /// Trains in one receive.
+    pub udp_gro: bool,
+}
+
+/// A peer of a running gateway.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// Its public key.
+    pub public_key: String,
+    /// Where it is; null while that is unknown.
+    pub endpoint: Option<SocketAddr>,
+    /// The networks behind it.
+    pub networks: Vec<String>,
+    /// Seconds between keepalives; null is off.
+    pub persistent_keepalive: Option<u64>,
+    /// When a handshake last completed, in seconds since 1970; null is never.
+    pub latest_handshake: Option<u64>,
+    /// The session that is sent with.
+    pub session: Option<Session>,
+    /// Bytes of authenticated messages.
+    pub received_bytes: u64,
+    /// Bytes of messages sent.
+    pub sent_bytes: u64,
+    /// Packets that wait for a session.
+    pub parked: usize,
+}
+
+/// A session.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Seconds since it was derived.
+    pub age: u64,
+    /// Whether we asked for it.
+    pub initiator: bool,
+    /// Messages sealed with it.
+    pub sent_packets: u64,
+}
+
+/// What the engine does not know of its gateway.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// See [`Report::name`].
+    pub name: String,
+    /// See [`Report::interface`].
+    pub interface: String,
+    /// See [`Report::config`].
+    pub config: String,
+    /// See [`Report::listen_port`].
+    pub listen_port: u16,
+    /// See [`Report::fwmark`].
+    pub fwmark: u32,
+    /// See [`Report::offloads`].
+    pub offloads: Offloads,
+}
+
+impl Report {
+    /// Puts both together.
+    pub fn new(facts: &Facts, status: EngineStatus) -> Self {
+        let counters = [
+            ("outbound_superpackets", status.outbound_superpackets),
+            ("outbound_segments", status.outbound_segments),
+            ("inbound_datagrams", status.inbound_datagrams),
+            ("inbound_superpackets", status.inbound_superpackets),
+            ("send_failures", status.send_failures),
+            ("write_failures", status.write_failures),
+        ];
+        Self {
+            name: facts.name.clone(),
+            interface: facts.interface.clone(),
+            pid: std::process::id(),
+            config: facts.config.clone(),
+            public_key: status.gateway.public_key.to_string(),
+            listen_port: facts.listen_port,
+            fwmark: facts.fwmark,
+            mtu: status.gateway.mtu,
+            up: status.gateway.up,
+            offloads: facts.offloads,
+            peers: status.gateway.peers.into_iter().map(Peer::from).collect(),
+            drops: status
+                .drops
+                .into_iter()
+                .map(|(reason, count)| (reason.label().to_owned(), count))
+                .collect(),
+            counters: counters
+                .map(|(name, count)| (name.to_owned(), count))
+                .into(),
+        }
+    }
+}
+
+impl From<weapon_core::PeerStatus> for Peer {
+    fn from(status: weapon_core::PeerStatus) -> Self {
+        Self {
+            name: status.name,
+            public_key: status.public_key.to_string(),
+            endpoint: status.endpoint,
+            networks: status.networks.iter().map(ToString::to_string).collect(),
+            persistent_keepalive: status.persistent_keepalive.map(|every| every.as_secs()),
+            latest_handshake: status.last_handshake.map(|at| at.seconds),
+            session: status.session.map(|session| Session {
+                age: session.age.as_secs(),
+                initiator: session.role == Role::Initiator,
+                sent_packets: session.sent_packets,
+            }),
+            received_bytes: status.received_bytes,
+            sent_bytes: status.sent_bytes,
+            parked: status.parked,
+        }
+    }
+}
