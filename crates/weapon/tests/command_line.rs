@@ -144,6 +144,27 @@ fn gateways_are_found_by_name() {
 }
 
 #[test]
+fn up_refuses_what_check_refuses() {
+    let folder = folder();
+    let output = weapon(&["up", "site-b.toml"], folder.path());
+    assert_eq!((output.status.code(), stdout(&output)), (Some(2), ""));
+    assert_eq!(stderr(&output), ERRORS_OF_B);
+    let output = weapon(&["up", "site-c"], folder.path());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).starts_with("site-c: no gateway of this name; "));
+    let text = fs::read_to_string(folder.path().join("site-a.toml")).unwrap();
+    let text = text.replace("10.1.0.1/16", "0.0.0.0/0");
+    fs::write(folder.path().join("all.toml"), text).unwrap();
+    let output = weapon(&["up", "all.toml", "--foreground"], folder.path());
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "all.toml:7:13: peer.networks: 0.0.0.0/0 would take the default route, which is not built \
+         yet; name the peer's networks, or write no routes with table = \"off\"\n"
+    );
+}
+
+#[test]
 fn bad_usage_exits_2() {
     let folder = folder();
     for arguments in [

@@ -101,7 +101,7 @@ fn malformed_keys_are_described_and_never_shown() {
         format!("interface = \"{PRIVATE}\""),
         format!("address = [\"{PRIVATE}\"]"),
         format!("table = \"{PRIVATE}\""),
-        format!("{PRIVATE}"),
+        PRIVATE.to_owned(),
     ] {
         let said = Folder::new().said("site-a.toml", &format!("[gateway]\n{line}\n"));
         assert!(!said.is_empty(), "{line}");
