@@ -49,6 +49,10 @@ impl Activity {
             }
             return false;
         }
+        // A wait that ended because we sent something needs no other keepalive after it (P43).
+        if self.more_received.load(Ordering::Relaxed) {
+            self.more_received.store(false, Ordering::Relaxed);
+        }
         self.peer_waits.begin(now)
     }
 

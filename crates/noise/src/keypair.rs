@@ -128,13 +128,17 @@ impl Keypair {
 
     /// True for the first call on a responder's keypair: the peer has proven that it has the key
     /// (P54).
+    ///
+    /// The lane that was told so asks the control loop to look, and may find that it was asked
+    /// already. Both sides of that question are in one total order, or the loop could look before
+    /// it sees the flag, and nobody would ask again.
     pub fn confirm(&self) -> bool {
-        !self.confirmed.load(Ordering::Relaxed) && !self.confirmed.swap(true, Ordering::Relaxed)
+        !self.confirmed.load(Ordering::Relaxed) && !self.confirmed.swap(true, Ordering::SeqCst)
     }
 
     /// Whether the peer is known to have the key: always as initiator.
     pub fn is_confirmed(&self) -> bool {
-        self.confirmed.load(Ordering::Relaxed)
+        self.confirmed.load(Ordering::SeqCst)
     }
 
     /// Takes `count` consecutive counters and returns the first, or nothing when

@@ -100,13 +100,17 @@ impl Link {
 
     /// Forgets through which of our addresses the peer is reached; routing decides again (P38, P80).
     pub fn clear_source(&self) {
-        if let Some(endpoint) = self.endpoint.load().as_deref()
+        let known = self.endpoint.load();
+        if let Some(endpoint) = known.as_deref()
             && endpoint.source.is_some()
         {
-            self.set_endpoint(Some(Endpoint {
+            let sourceless = Endpoint {
                 source: None,
                 ..*endpoint
-            }));
+            };
+            // If the peer has moved meanwhile, its new endpoint is the better one.
+            self.endpoint
+                .compare_and_swap(&known, Some(Arc::new(sourceless)));
         }
     }
 

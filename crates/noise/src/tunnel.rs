@@ -21,13 +21,13 @@ use crate::{
         AwaitingResponse, HandshakeError, Identity, OpenedInitiation, Remote, Role, initiate,
     },
     keys::{PresharedKey, PublicKey},
-    protocol::{
-        KEEPALIVE_TIMEOUT, MAX_TIMER_HANDSHAKES, REKEY_TIMEOUT, REKEY_TIMEOUT_JITTER_MAX,
-        ZERO_KEYS_AFTER_TIME,
-    },
+    protocol::{REKEY_TIMEOUT, ZERO_KEYS_AFTER_TIME},
     sessions::Sessions,
     tai64n::Tai64n,
 };
+
+mod timers;
+use timers::{Timers, jitter};
 
 /// What a tunnel asks of the gateway that it belongs to.
 pub trait TunnelHost {
@@ -98,7 +98,8 @@ pub struct TunnelConfig {
     pub public_key: PublicKey,
     /// The pre-shared key, mixed into every handshake.
     pub preshared_key: Option<PresharedKey>,
-    /// An empty packet this long after the last one in either direction; none if `None` (P48).
+    /// An empty packet this long after the last one in either direction; none if `None` or zero
+    /// (P48).
     pub persistent_keepalive: Option<Duration>,
 }
 
@@ -111,23 +112,11 @@ pub struct Tunnel {
     pending: Option<AwaitingResponse>,
     cookies: CookieJar,
     gate: InitiationGate,
+    /// The peer has used a session that it asked for: it was there, and knows no timestamps of its
+    /// own above the gate's greatest. From then on what passes the gate is no recording.
+    gate_is_proven: bool,
     timers: Timers,
     persistent_keepalive: Option<Duration>,
-}
-
-/// Deadlines that are not derived from activity, and what they need to know.
-#[derive(Debug, Default)]
-struct Timers {
-    up: bool,
-    retransmit_at: Option<Tick>,
-    zero_keys_at: Option<Tick>,
-    last_sent_handshake: Option<Tick>,
-    /// Retransmissions since data last asked for a session (P36, P37).
-    attempts: u32,
-    /// Added to the 15 s after which an unanswered packet starts a handshake.
-    no_answer_jitter: Duration,
-    /// Base of the persistent keepalive while no packet has passed yet.
-    keepalive_base: Option<Tick>,
 }
 
 impl Tunnel {
@@ -140,8 +129,9 @@ impl Tunnel {
             pending: None,
             cookies: CookieJar::new(),
             gate: InitiationGate::default(),
+            gate_is_proven: false,
             timers: Timers::default(),
-            persistent_keepalive: config.persistent_keepalive,
+            persistent_keepalive: config.persistent_keepalive.filter(is_some_time),
         }
     }
 
@@ -169,6 +159,8 @@ impl Tunnel {
     pub fn up(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
         self.timers.up = true;
         self.timers.keepalive_base = Some(now);
+        self.timers.no_answer_jitter = jitter(host);
+        self.link.activity.reset();
         if self.persistent_keepalive.is_some() {
             self.send_keepalive(identity, now, host);
         }
@@ -194,6 +186,7 @@ impl Tunnel {
         now: Tick,
         host: &mut dyn TunnelHost,
     ) {
+        let interval = interval.filter(is_some_time);
         let starts = self.persistent_keepalive.is_none() && interval.is_some();
         self.persistent_keepalive = interval;
         self.timers.keepalive_base = Some(now);
@@ -282,9 +275,6 @@ impl Tunnel {
         host: &mut dyn TunnelHost,
     ) -> Result<(), Rejected> {
         let verified = opened.verify(&self.remote)?;
-        // Until a first timestamp is known, an old recording looks like a new message: it gets an
-        // answer, but does not move the endpoint. The peer's first data packet does (P31).
-        let surely_new = self.gate.greatest().is_some();
         self.gate.admit(verified.timestamp(), now)?;
         let index = host.reserve_index()?;
         let (mut response, keys) = match verified.respond(&self.remote, index, host.entropy()) {
@@ -294,7 +284,9 @@ impl Tunnel {
                 return Err(error.into());
             }
         };
-        if surely_new {
+        // After a restart, recordings of before look like new messages, one after the other: they
+        // get answers, but do not move the endpoint. The peer's first data packet does (P31).
+        if self.gate_is_proven {
             self.link.roam(from);
         }
         self.note_received(now, size_of::<Initiation>());
@@ -358,6 +350,7 @@ impl Tunnel {
             host.release_index(old.local_index());
         }
         self.link.publish(self.sessions.current().cloned());
+        self.gate_is_proven = true;
         self.complete(Role::Responder, host);
         host.release_parked(&self.link);
     }
@@ -414,92 +407,6 @@ impl Tunnel {
         self.link.traffic.note_received(1, bytes as u64);
     }
 
-    /// The next deadline and what it is for. By asking, the caller promises to call
-    /// [`Tunnel::handle_timeout`] then.
-    pub fn poll_timeout(&self) -> Option<(Tick, &'static str)> {
-        let timers = &self.timers;
-        if !timers.up {
-            return None;
-        }
-        let deadlines = [
-            (timers.retransmit_at, "handshake retransmission"),
-            (self.passive_keepalive_at(), "passive keepalive"),
-            (self.no_answer_at(), "no answer"),
-            (timers.zero_keys_at, "key erasure"),
-            (self.persistent_keepalive_at(), "persistent keepalive"),
-        ];
-        deadlines
-            .into_iter()
-            .filter_map(|(at, reason)| Some((at?, reason)))
-            .min_by_key(|&(at, _)| at)
-    }
-
-    fn passive_keepalive_at(&self) -> Option<Tick> {
-        Some(self.link.activity.peer_waits.look()? + KEEPALIVE_TIMEOUT)
-    }
-
-    fn no_answer_at(&self) -> Option<Tick> {
-        let since = self.link.activity.we_wait.look()?;
-        Some(since + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + self.timers.no_answer_jitter)
-    }
-
-    fn persistent_keepalive_at(&self) -> Option<Tick> {
-        let base = self
-            .link
-            .activity
-            .last_traversal()
-            .max(self.timers.keepalive_base)?;
-        Some(base + self.persistent_keepalive?)
-    }
-
-    /// Does whatever is due at `now`.
-    pub fn handle_timeout(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
-        if !self.timers.up {
-            return;
-        }
-        let due = |at: Option<Tick>| at.is_some_and(|at| at <= now);
-        if due(self.timers.retransmit_at) {
-            self.retransmit(identity, now, host);
-        }
-        if due(self.passive_keepalive_at()) {
-            self.link.activity.peer_waits.end();
-            let another = self.link.activity.take_more_received();
-            self.send_keepalive(identity, now, host);
-            if another {
-                self.link.activity.peer_waits.restart(now);
-            }
-        }
-        if due(self.no_answer_at()) {
-            self.link.activity.we_wait.end();
-            self.timers.no_answer_jitter = jitter(host);
-            self.link.clear_source();
-            self.want_session(identity, now, host);
-        }
-        if due(self.timers.zero_keys_at) {
-            self.erase(host);
-        }
-        if due(self.persistent_keepalive_at()) {
-            self.timers.keepalive_base = Some(now);
-            self.send_keepalive(identity, now, host);
-        }
-    }
-
-    /// 5 s without a response: once more, or give up (P35, P36, P38).
-    fn retransmit(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
-        self.timers.retransmit_at = None;
-        if self.timers.attempts > MAX_TIMER_HANDSHAKES {
-            self.link.activity.peer_waits.end();
-            host.drop_parked();
-            self.timers
-                .zero_keys_at
-                .get_or_insert(now + ZERO_KEYS_AFTER_TIME);
-            return;
-        }
-        self.timers.attempts += 1;
-        self.link.clear_source();
-        self.start_handshake(identity, now, host);
-    }
-
     /// Erases handshake, sessions and parked packets (P47).
     fn erase(&mut self, host: &mut dyn TunnelHost) {
         self.drop_pending(host);
@@ -520,11 +427,7 @@ impl Tunnel {
     }
 }
 
-/// U[0, 333] ms, so that two peers do not initiate in step for ever (paper 6.1; P35).
-fn jitter(host: &mut dyn TunnelHost) -> Duration {
-    let mut random = [0; 4];
-    if host.entropy().fill(&mut random).is_err() {
-        return Duration::ZERO;
-    }
-    REKEY_TIMEOUT_JITTER_MAX.mul_f64(f64::from(u32::from_le_bytes(random)) / f64::from(u32::MAX))
+/// Zero seconds mean "off" in WireGuard's configuration.
+fn is_some_time(interval: &Duration) -> bool {
+    !interval.is_zero()
 }
