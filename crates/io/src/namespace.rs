@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use rustix::mount::{MountPropagationFlags, UnmountFlags};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+use rustix::process::Signal;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
 /// Where `ip netns` looks for named namespaces.
@@ -228,6 +230,40 @@ pub fn isolate() -> Result<Isolation, IsolationError> {
     rustix::mount::mount_change("/", flags)
         .map_err(|errno| IsolationError::Mounts(errno.into()))?;
     Ok(isolation)
+}
+
+/// Covers `directory` with an empty file system in memory, owner root and nobody else. It goes with
+/// the mount namespace; so call [`isolate`] before.
+///
+/// # Errors
+/// When there is no such directory; `PermissionDenied` without `CAP_SYS_ADMIN`.
+pub fn cover_with_tmpfs(directory: impl AsRef<Path>) -> io::Result<()> {
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    Ok(rustix::mount::mount(
+        "weapon",
+        directory.as_ref(),
+        "tmpfs",
+        flags,
+        c"mode=0700",
+    )?)
+}
+
+/// Makes the kernel kill the process that `command` starts when the thread that starts it ends,
+/// however it ends: the last resort of a parent that wants to leave nothing behind.
+pub fn die_with_parent(command: &mut Command) -> &mut Command {
+    let parent = rustix::process::getpid();
+    let tie = move || {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The parent may have died before.
+        if rustix::process::getppid() == Some(parent) {
+            Ok(())
+        } else {
+            Err(Errno::SRCH.into())
+        }
+    };
+    // SAFETY: between fork and exec the closure makes two system calls, and neither allocates nor
+    // takes a lock.
+    unsafe { command.pre_exec(tie) }
 }
 
 fn become_root(wanted: UnshareFlags) -> Result<(), IsolationError> {

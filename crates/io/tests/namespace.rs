@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use weapon_io::namespace::Namespace;
+use weapon_io::namespace::{Namespace, die_with_parent};
 
 #[test]
 fn threads_enter_and_the_caller_stays() {
@@ -135,4 +135,45 @@ fn isolation_makes_root_of_anyone() {
         map.split_whitespace().collect::<Vec<_>>(),
         ["0", "65534", "1"]
     );
+}
+
+#[test]
+fn a_tied_process_ends_with_its_parent() {
+    let start = || {
+        let mut command = Command::new("sleep");
+        die_with_parent(command.arg("60")).spawn().unwrap()
+    };
+    // The parent is the thread.
+    let mut child = std::thread::spawn(start).join().unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(9)
+    );
+}
+
+#[test]
+fn a_covered_directory_is_empty_and_only_for_us() {
+    if support::namespace().is_none() {
+        return;
+    }
+    let outside = tempfile::tempdir().unwrap();
+    std::fs::write(outside.path().join("file"), "seen outside").unwrap();
+    let mut command = Command::new("ls");
+    command.arg("-A").arg(outside.path());
+    let cover = {
+        let directory = outside.path().to_owned();
+        move || {
+            weapon_io::namespace::isolate().map_err(io::Error::other)?;
+            weapon_io::namespace::cover_with_tmpfs(&directory)
+        }
+    };
+    // SAFETY: as in `isolated`.
+    unsafe { command.pre_exec(cover) };
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success() && output.stdout.is_empty(),
+        "{output:?}"
+    );
+    assert!(outside.path().join("file").exists());
 }
