@@ -9,10 +9,10 @@ mod hot;
 mod metrics;
 mod naming;
 mod purity;
-mod readme;
 mod size;
 mod source;
 mod text;
+mod texts;
 mod tools;
 mod tree;
 
@@ -109,7 +109,7 @@ fn check(tree: &Tree, command_names: &[String]) -> Result<Vec<Finding>> {
     findings.extend(purity::check(tree));
     findings.extend(hot::check(tree));
     findings.extend(metrics::check(tree));
-    findings.extend(readme::check(tree, command_names));
+    findings.extend(texts::check(tree, command_names));
     findings.sort();
     Ok(findings)
 }

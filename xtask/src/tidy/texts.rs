@@ -1,8 +1,10 @@
-//! Commands that are named in the texts exist, and the README names each of them.
+//! What the texts name exists: commands in all of them, files in the map of the code.
+//! And the README names each command.
 
 use super::{Finding, Tree, tree::File};
 
 const README: &str = "README.md";
+const MAP: &str = "ARCHITECTURE.md";
 const CALL: &str = "cargo xtask ";
 
 pub(super) fn check(tree: &Tree, command_names: &[String]) -> Vec<Finding> {
@@ -25,6 +27,33 @@ pub(super) fn check(tree: &Tree, command_names: &[String]) -> Vec<Finding> {
             if !named.iter().any(|(known, _)| known == name) {
                 let text = format!("it does not say what `{CALL}{name}` is for");
                 findings.push(Finding::new("commands", README, 0, text));
+            }
+        }
+    }
+    findings.extend(
+        tree.file(MAP)
+            .into_iter()
+            .flat_map(|map| check_map(tree, map)),
+    );
+    findings
+}
+
+/// Files are named there as `engine/control.rs`, short for `crates/engine/src/control.rs`.
+fn check_map(tree: &Tree, map: &File) -> Vec<Finding> {
+    let short = |path: &str| path.replace("crates/", "/").replace("/src/", "/");
+    let known: Vec<String> = tree.rust_files().map(|file| short(&file.path)).collect();
+    let mut findings = Vec::new();
+    for (index, line) in map.text.lines().enumerate() {
+        for name in line
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter(|name| name.ends_with(".rs"))
+        {
+            let end = format!("/{name}");
+            if !known.iter().any(|path| path.ends_with(&end)) {
+                let text = format!("there is no `{name}`");
+                findings.push(Finding::new("map", MAP, index + 1, text));
             }
         }
     }
@@ -63,6 +92,27 @@ mod tests {
             .iter()
             .map(|finding| finding.line)
             .collect()
+    }
+
+    #[test]
+    fn files_in_the_map_exist() {
+        let tree = Tree::of_texts(vec![
+            (
+                MAP.into(),
+                "`engine/a.rs`, `a.rs`, `mod/b.rs`\n`engine/b.rs` `core/a.rs`\n".into(),
+            ),
+            ("crates/engine/src/a.rs".into(), String::new()),
+            ("crates/wire/src/mod/b.rs".into(), String::new()),
+        ]);
+        let findings = check(&tree, &[]);
+        let texts: Vec<_> = findings
+            .iter()
+            .map(|finding| finding.text.as_str())
+            .collect();
+        assert_eq!(
+            texts,
+            ["there is no `engine/b.rs`", "there is no `core/a.rs`"]
+        );
     }
 
     #[test]
