@@ -93,6 +93,22 @@ fn check_of_a_good_file() {
 }
 
 #[test]
+fn check_shows_what_lies_behind_us() {
+    let folder = folder();
+    let text = "[gateway]\nprivate_key_file = \"site-a.key\"\n\
+                networks = [\"172.17.0.0/16\", \"fd00::/64\"]\n";
+    fs::write(folder.path().join("c.toml"), text).unwrap();
+    let output = weapon(&["check", "c.toml"], folder.path());
+    assert_eq!(
+        stdout(&output),
+        format!(
+            "c.toml: good: gateway c, interface c, 0 peers, public key {PUBLIC}, behind us \
+             172.17.0.0/16, fd00::/64\n"
+        )
+    );
+}
+
+#[test]
 fn check_of_several_files_reports_all_and_exits_2() {
     let folder = folder();
     let output = weapon(&["check", "site-a.toml", "site-b.toml"], folder.path());

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{EXIT_BAD_CONFIG, terminal};
-use crate::config::{self, BadConfig, Loaded, Problem};
+use crate::config::{self, BadConfig, Config, Loaded, Problem};
 
 /// Arguments of `weapon check`.
 #[derive(clap::Args, Debug)]
@@ -33,18 +33,7 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     };
     for target in &args.targets {
         let (problems, summary) = match check(target) {
-            Ok(Loaded { config, warnings }) => {
-                let peers = config.peers.len();
-                let summary = format!(
-                    "{}: good: gateway {}, interface {}, {peers} peer{}, public key {}",
-                    config.source.path.display(),
-                    config.name,
-                    config.interface,
-                    if peers == 1 { "" } else { "s" },
-                    config.private_key.public()
-                );
-                (warnings, Some(summary))
-            }
+            Ok(Loaded { config, warnings }) => (warnings, Some(summary(&config))),
             Err(BadConfig(problems)) => (problems, None),
         };
         report.ok &= summary.is_some();
@@ -64,6 +53,24 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     } else {
         ExitCode::from(EXIT_BAD_CONFIG)
     })
+}
+
+/// What a good file sets up, in one line; the public key is what its peers need.
+fn summary(config: &Config) -> String {
+    let peers = config.peers.len();
+    let mut summary = format!(
+        "{}: good: gateway {}, interface {}, {peers} peer{}, public key {}",
+        config.source.path.display(),
+        config.name,
+        config.interface,
+        if peers == 1 { "" } else { "s" },
+        config.private_key.public()
+    );
+    for (index, network) in config.networks.iter().enumerate() {
+        let lead = if index == 0 { ", behind us" } else { "," };
+        summary.push_str(&format!("{lead} {network}"));
+    }
+    summary
 }
 
 fn check(target: &str) -> Result<Loaded, BadConfig> {

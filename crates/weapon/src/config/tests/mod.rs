@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use tempfile::TempDir;
 
+use super::model::Offload;
 use super::*;
 
 mod keys;
