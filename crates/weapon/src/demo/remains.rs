@@ -1,0 +1,91 @@
+//! What a gateway leaves behind.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use super::gateway::RUNTIME_DIRECTORY;
+use super::topology::{Host, World, inside};
+
+/// What there is on both hosts, in words: interfaces, addresses, routes.
+pub(super) struct Inventory(Vec<String>);
+
+impl Inventory {
+    /// Takes stock.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub(super) fn of(world: &World) -> anyhow::Result<Self> {
+        let mut found = Vec::new();
+        for host in [&world.a, &world.b] {
+            found.extend(things(host)?);
+        }
+        Ok(Self(found))
+    }
+
+    /// What there is that was not there, what was there and is gone, and whatever still runs.
+    ///
+    /// # Errors
+    /// The kernel could not be asked.
+    pub(super) fn difference(&self, world: &World) -> anyhow::Result<Vec<String>> {
+        let present = Self::of(world)?;
+        let more = present.0.iter().filter(|thing| !self.0.contains(thing));
+        let less = self.0.iter().filter(|thing| !present.0.contains(thing));
+        let mut difference: Vec<_> = more.cloned().collect();
+        difference.extend(less.map(|thing| format!("{thing} is gone")));
+        for host in [&world.a, &world.b] {
+            difference.extend(processes(host)?);
+        }
+        difference.extend(files());
+        Ok(difference)
+    }
+}
+
+fn things(host: &Host) -> anyhow::Result<Vec<String>> {
+    let site = host.site;
+    inside(&host.namespace, async |netlink| {
+        let mut found = Vec::new();
+        for link in netlink.links().await? {
+            found.push(format!(
+                "{site}: interface {} (MTU {})",
+                link.name, link.mtu
+            ));
+            for address in netlink.addresses(link.index).await? {
+                found.push(format!("{site}: address {address} on {}", link.name));
+            }
+        }
+        for route in netlink.all_routes().await? {
+            found.push(format!("{site}: {route}"));
+        }
+        Ok(found)
+    })
+}
+
+/// Files below the directory of sockets. The state directory keeps its time stamps on purpose.
+fn files() -> Vec<String> {
+    let Ok(entries) = fs::read_dir(RUNTIME_DIRECTORY) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .map(|entry| format!("file {}", entry.path().display()))
+        .collect()
+}
+
+/// Processes in the host's network namespace. This one is in none of the demo's.
+fn processes(host: &Host) -> io::Result<Vec<String>> {
+    let namespace = host.namespace.inode()?;
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")?.flatten() {
+        // Whoever is not a process, has ended, or is another user's is not ours.
+        let Ok(link) = fs::metadata(entry.path().join("ns/net")) else {
+            continue;
+        };
+        if std::os::unix::fs::MetadataExt::ino(&link) == namespace {
+            let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+            let id = Path::new(&entry.file_name()).display().to_string();
+            found.push(format!("{}: process {id} {}", host.site, name.trim()));
+        }
+    }
+    Ok(found)
+}
