@@ -51,8 +51,8 @@ impl Inbound {
         }
     }
 
-    /// Takes the datagrams of one receive call from the underlay to the overlay. The order of a flow
-    /// is kept. Drops are counted, never returned: one bad datagram does not stop a batch.
+    /// Takes the datagrams of one receive call from the underlay to the overlay. The order of a
+    /// flow is kept. Drops are counted, never returned: one bad datagram does not stop a batch.
     pub fn receive(
         &mut self,
         fib: &Fib,

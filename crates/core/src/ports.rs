@@ -39,8 +39,8 @@ pub trait Upcalls {
     /// A message of the handshake, with its sender. False if the queue is full.
     fn handshake(&mut self, message: HandshakeMessage) -> bool;
 
-    /// A packet, as it was read from the overlay with its header in front, that waits for a session.
-    /// False if the queue is full.
+    /// A packet, as it was read from the overlay with its header in front, that waits for a
+    /// session. False if the queue is full.
     fn park(&mut self, peer: PeerId, read: &[u8]) -> bool;
 
     /// The start of a packet whose sender must learn that it can't be delivered. May be ignored.

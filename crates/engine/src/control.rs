@@ -1,4 +1,4 @@
-//! The control loop: owns the gateway, wakes for mail, commands and deadlines, and for nothing else.
+//! The control loop: owns the gateway, wakes for mail, commands and deadlines, for nothing else.
 
 use std::{
     io,

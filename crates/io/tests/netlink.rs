@@ -72,6 +72,25 @@ fn mtu_and_flags() {
 }
 
 #[test]
+fn an_interface_can_stay_without_link_local_address() {
+    in_namespace(async |netlink| {
+        netlink.add_veth("quiet", "far").await?;
+        let index = netlink.link("quiet").await?.index;
+        let far = netlink.link("far").await?.index;
+        netlink.no_link_local(index).await?;
+        netlink.set_segments_max(index, 128).await?;
+        netlink.set_up(index).await?;
+        netlink.set_up(far).await?;
+        assert!(
+            !netlink.addresses(far).await?.is_empty(),
+            "the kernel gives one by itself"
+        );
+        assert!(netlink.addresses(index).await?.is_empty());
+        Ok(())
+    });
+}
+
+#[test]
 fn addresses_of_both_families() {
     in_namespace(async |netlink| {
         let index = veth(netlink).await?;

@@ -1,4 +1,5 @@
-//! mac1 and mac2, the cookies between them, and when they are asked for (paper §5.3, §5.4.4, §5.4.7).
+//! mac1 and mac2, the cookies between them, and when they are asked for (paper §5.3, §5.4.4,
+//! §5.4.7).
 
 use core::net::{IpAddr, SocketAddr};
 

@@ -447,7 +447,8 @@ pub(crate) mod tests {
 
         #[test]
         fn cookies_open_under_their_key_nonce_and_mac(
-            secret: [u8; 32], nonce: [u8; 24], ad: [u8; 16], cookie: [u8; 16], damage in 0_usize..256,
+            secret: [u8; 32], nonce: [u8; 24], ad: [u8; 16], cookie: [u8; 16],
+            damage in 0_usize..256,
         ) {
             let sealed = seal_cookie(&secret, &nonce, &ad, &cookie);
             let mut opened = sealed;

@@ -1,4 +1,4 @@
-//! The handshake of WireGuard (paper §5.4.1 to §5.4.5): two messages, then keys for both directions.
+//! The handshake of WireGuard (paper §5.4.1 to §5.4.5): two messages, then keys for both ways.
 //!
 //! ```text
 //!   initiator                                    responder

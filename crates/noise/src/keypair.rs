@@ -1,8 +1,8 @@
 //! A keypair: the two transport keys of one session, their send counter and replay window.
 //! HOT
 //!
-//! Immutable but for the counter, the window and two flags, so that lanes and the control loop share
-//! it without a lock around the keys. Paper sections 5.4.5 and 5.4.6.
+//! Immutable but for the counter, the window and two flags, so that lanes and the control loop
+//! share it without a lock around the keys. Paper sections 5.4.5 and 5.4.6.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -66,8 +66,8 @@ impl Link {
         self.endpoint.load()
     }
 
-    /// An authenticated packet came from `from`: later packets go there (paper 2.1; P77). Senders see
-    /// the old endpoint or the new one, never a mix (P78). Allocates only when the peer moved.
+    /// An authenticated packet came from `from`: later packets go there (paper 2.1; P77). Senders
+    /// see the old endpoint or the new one, never a mix (P78). Allocates only when the peer moved.
     /// Returns true if it did.
     pub fn roam(&self, from: &Endpoint) -> bool {
         let known = self.endpoint.load();
@@ -89,6 +89,7 @@ impl Link {
     }
 
     /// Sets or forgets the endpoint.
+    #[cold]
     pub fn set_endpoint(&self, endpoint: Option<Endpoint>) {
         self.endpoint.store(endpoint.map(Arc::new));
     }
@@ -98,7 +99,9 @@ impl Link {
         self.endpoint_pinned.store(pinned, Ordering::Relaxed);
     }
 
-    /// Forgets through which of our addresses the peer is reached; routing decides again (P38, P80).
+    /// Forgets through which of our addresses the peer is reached; routing decides again (P38,
+    /// P80).
+    #[cold]
     pub fn clear_source(&self) {
         let known = self.endpoint.load();
         if let Some(endpoint) = known.as_deref()

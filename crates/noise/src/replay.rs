@@ -15,7 +15,7 @@ const _: () = assert!(REPLAY_WINDOW == (WORDS as u64 - 1) * WORD_BITS);
 /// The counters of one receiving key that were accepted.
 ///
 /// Two steps, so that only authenticated packets move it: [`ReplayWindow::would_accept`] before the
-/// tag is verified, [`ReplayWindow::commit`] after (RUSTSEC-2024-0011 is what the other order does).
+/// tag is verified, [`ReplayWindow::commit`] after (the other order is RUSTSEC-2024-0011).
 #[derive(Clone, Debug)]
 pub struct ReplayWindow {
     /// One more than the greatest counter accepted; 0 before the first.

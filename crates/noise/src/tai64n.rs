@@ -8,8 +8,8 @@ const NANOS_PER_SECOND: u32 = 1_000_000_000;
 /// How far ahead of use timestamps are reserved, in seconds: one write to disk per ten minutes.
 pub const RESERVE_SECS: u64 = 600;
 
-/// A TAI64N label: 8 bytes of seconds, 4 bytes of nanoseconds, both big-endian, so that the order of
-/// the bytes is the order of time (<https://cr.yp.to/libtai/tai64.html>).
+/// A TAI64N label: 8 bytes of seconds, 4 bytes of nanoseconds, both big-endian, so that the order
+/// of the bytes is the order of time (<https://cr.yp.to/libtai/tai64.html>).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Tai64n([u8; 12]);
 
@@ -223,7 +223,8 @@ mod tests {
         /// Whatever the clock says and whenever the process dies, what was sent only increases.
         #[test]
         fn p29_stamps_increase_across_restarts(
-            steps in prop::collection::vec((0_u64..3000, 0_u32..1_000_000_000, any::<bool>()), 1..200)
+            steps in prop::collection::vec(
+                (0_u64..3000, 0_u32..1_000_000_000, any::<bool>()), 1..200)
         ) {
             let mut disk = None;
             let mut guard = TimestampGuard::new(disk);

@@ -1,9 +1,6 @@
 //! A point on CLOCK_BOOTTIME, the clock of every age in the protocol: it counts through suspend.
 
-use core::{
-    ops::Add,
-    time::Duration,
-};
+use core::{ops::Add, time::Duration};
 
 /// Nanoseconds of CLOCK_BOOTTIME. Always an argument, never read here.
 ///
@@ -48,6 +45,9 @@ mod tests {
         let late = Tick::from_nanos(9);
         assert_eq!(late.since(early), Duration::from_nanos(4));
         assert_eq!(early.since(late), Duration::ZERO);
-        assert_eq!(Tick::from_nanos(u64::MAX) + Duration::from_secs(1), Tick::from_nanos(u64::MAX));
+        assert_eq!(
+            Tick::from_nanos(u64::MAX) + Duration::from_secs(1),
+            Tick::from_nanos(u64::MAX)
+        );
     }
 }

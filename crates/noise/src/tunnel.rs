@@ -207,8 +207,8 @@ impl Tunnel {
         self.timers.last_sent_handshake = None;
     }
 
-    /// Something was parked, or a keypair is old: a session is wanted because of new data (P34, P37,
-    /// P39 to P41).
+    /// Something was parked, or a keypair is old: a session is wanted because of new data (P34,
+    /// P37, P39 to P41).
     pub fn want_session(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
         self.timers.attempts = 0;
         self.start_handshake(identity, now, host);

@@ -298,7 +298,7 @@ impl Signals {
                 _ = self.term.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP is ignored: a running gateway cannot reload its file yet");
+                    tracing::warn!("SIGHUP is ignored: the file cannot be loaded again yet");
                 }
             }
         }

@@ -9,6 +9,7 @@ use weapon_io::{
     netlink::{Netlink, Route},
     tun::{Offloads, Tun, TunConfig},
 };
+use weapon_wire::SEGMENTS_MAX;
 
 use crate::config::{Config, PeerConfig};
 
@@ -40,6 +41,12 @@ pub async fn make(config: &Config, netlink: &Netlink) -> anyhow::Result<Tun> {
         offloads,
     })?;
     let index = tun.ifindex();
+    // A TCP connection with a tiny MSS would else make superpackets of more segments than we cut.
+    netlink.set_segments_max(index, SEGMENTS_MAX as u32).await?;
+    // Nobody in the tunnel answers neighbour or router discovery. Without IPv6 there is none.
+    if let Err(error) = netlink.no_link_local(index).await {
+        tracing::debug!(%error, "the interface may get a link-local address");
+    }
     for &address in &config.addresses {
         netlink
             .add_address(index, address)

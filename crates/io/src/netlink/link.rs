@@ -3,7 +3,9 @@
 use std::os::fd::{AsFd, AsRawFd};
 
 use futures_util::TryStreamExt;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+};
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::error::Asked;
@@ -98,6 +100,35 @@ impl Netlink {
         let change = LinkUnspec::new_with_index(index).mtu(mtu);
         self.change_link(change, || format!("set MTU {mtu} on interface {index}"))
             .await
+    }
+
+    /// Sets how many segments a superpacket on the interface may have at most.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub async fn set_segments_max(&self, index: u32, segments: u32) -> Result<(), NetlinkError> {
+        let change = LinkUnspec::new_with_index(index)
+            .append_extra_attribute(LinkAttribute::GsoMaxSegs(segments));
+        self.change_link(change, || {
+            format!("limit superpackets on interface {index} to {segments} segments")
+        })
+        .await
+    }
+
+    /// Keeps the kernel from giving the interface an IPv6 link-local address of its own accord,
+    /// and from soliciting routers from it. To be called while the interface is down.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`]; a host without IPv6 refuses.
+    pub async fn no_link_local(&self, index: u32) -> Result<(), NetlinkError> {
+        let mode = AfSpecInet6::AddrGenMode(In6AddrGenMode::None);
+        let change = LinkUnspec::new_with_index(index).append_extra_attribute(
+            LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet6(vec![mode])]),
+        );
+        self.change_link(change, || {
+            format!("keep interface {index} without a link-local address")
+        })
+        .await
     }
 
     /// Sets the interface up.
