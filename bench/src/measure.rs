@@ -22,8 +22,18 @@ const PORT: &str = "5201";
 pub(crate) struct Plan {
     /// How long each direction carries traffic.
     pub(crate) seconds: u32,
-    /// Processors busy on the idle machine; this share is taken off.
+    /// Processors busy before the first round; this share is taken off, if it is small.
     pub(crate) idle_load: f64,
+}
+
+/// More busy processors than this before the first round, and the figures mean little.
+const IDLE_LOAD_MAX: f64 = 0.1;
+
+impl Plan {
+    /// Whether the machine did nothing else before the first round.
+    pub(crate) fn was_idle(&self) -> bool {
+        self.idle_load <= IDLE_LOAD_MAX
+    }
 }
 
 /// What one round of one contender gave.
@@ -177,7 +187,12 @@ fn transfer(lab: &Lab, tunnel: &Tunnel, plan: &Plan, is_reverse: bool) -> Result
     );
     let text = output(&mut client)?;
     let system_after = ProcessorTime::read()?;
-    let idle = plan.idle_load * start.elapsed().as_secs_f64();
+    // What others do besides may end at any time, so of a busy machine nothing is taken off.
+    let idle = if plan.was_idle() {
+        plan.idle_load * start.elapsed().as_secs_f64()
+    } else {
+        0.0
+    };
     let process_seconds = machine::seconds_of_processes(&ids)? - processes;
     for _ in 0..100 {
         if server.has_ended()? {

@@ -79,9 +79,6 @@ const COLUMNS: [Column; 8] = [
     },
 ];
 
-/// More busy processors than this before the first round, and the figures mean little.
-const IDLE_LOAD_MAX: f64 = 0.1;
-
 /// Whom the others are compared with.
 const REFERENCE: Contender = Contender::WireguardGo;
 
@@ -142,6 +139,9 @@ impl Report {
             return format!("{value:.digits$}");
         };
         let ratio = value / median_of(reference, column);
+        if !ratio.is_finite() {
+            return format!("{value:.digits$}");
+        }
         format!("{value:.digits$} ({ratio:.2}x)")
     }
 }
@@ -167,11 +167,11 @@ impl fmt::Display for Report {
              in parentheses: ratio to {REFERENCE}\n",
             self.plan.seconds
         )?;
-        if self.plan.idle_load > IDLE_LOAD_MAX {
+        if !self.plan.was_idle() {
             let load = self.plan.idle_load;
             writeln!(
                 f,
-                "the machine was not idle before ({load:.1} processors busy)\n"
+                "the machine was not idle before ({load:.1} processors busy): these figures mean little\n"
             )?;
         }
         write!(f, "{:<20}", "")?;

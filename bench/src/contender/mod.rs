@@ -78,7 +78,11 @@ impl Contender {
             processes,
             address_of,
         };
-        tunnel.wait(lab)?;
+        tunnel.wait(lab).inspect_err(|_| {
+            if self == Self::Weapon {
+                eprint!("{}", weapon::words(lab));
+            }
+        })?;
         Ok(tunnel)
     }
 }
@@ -119,10 +123,7 @@ impl Tunnel {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(JOIN_SECONDS_MAX) {
             for process in &mut self.processes {
-                ensure!(
-                    !process.has_ended()?,
-                    "it ended at once; its own words are above"
-                );
+                ensure!(!process.has_ended()?, "an end ended at once");
             }
             let mut ping = lab.command(Side::A, "ping");
             ping.args(["-n", "-q", "-c", "1", "-W", "1", self.address(Side::B)]);
@@ -152,10 +153,7 @@ fn wait_for_file(path: &Path, process: &mut Process) -> Result<()> {
         if path.exists() {
             return Ok(());
         }
-        ensure!(
-            !process.has_ended()?,
-            "it ended at once; its own words are above"
-        );
+        ensure!(!process.has_ended()?, "an end ended at once");
         std::thread::sleep(Duration::from_millis(50));
     }
     bail!("{} did not appear within 5 s", path.display())

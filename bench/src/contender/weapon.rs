@@ -1,7 +1,7 @@
 //! The release binary of this workspace, as users start it: `weapon up FILE --foreground`.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -16,7 +16,7 @@ pub(super) fn start(lab: &Lab, program: &Path) -> Result<Vec<Process>> {
     for (side, (private, _), (_, public)) in
         [(Side::A, &keys[0], &keys[1]), (Side::B, &keys[1], &keys[0])]
     {
-        let folder = lab.folder().join(format!("weapon-{}", side.letter()));
+        let folder = folder(lab, side);
         std::fs::create_dir_all(&folder)?;
         write_secret(&folder.join("site.key"), private)?;
         let file = folder.join("site.toml");
@@ -26,10 +26,22 @@ pub(super) fn start(lab: &Lab, program: &Path) -> Result<Vec<Process>> {
         command
             .env("RUNTIME_DIRECTORY", &folder)
             .env("STATE_DIRECTORY", &folder);
-        command.stdout(Stdio::null());
+        let log = std::fs::File::create(folder.join("log"))?;
+        command.stdout(log.try_clone()?).stderr(log);
         processes.push(lab.start(&mut command)?);
     }
     Ok(processes)
+}
+
+/// What an end has said, for when it does not work.
+pub(super) fn words(lab: &Lab) -> String {
+    let of =
+        |side: Side| std::fs::read_to_string(folder(lab, side).join("log")).unwrap_or_default();
+    Side::BOTH.map(of).concat()
+}
+
+fn folder(lab: &Lab, side: Side) -> PathBuf {
+    lab.folder().join(format!("weapon-{}", side.letter()))
 }
 
 /// The file of one end, with the project's own defaults wherever the comparison allows it.
