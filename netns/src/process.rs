@@ -1,0 +1,92 @@
+//! Processes that end with the test, and their logs.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A process whose output goes to a file. Dropped, it is killed and reaped; when the test has
+/// failed, its log is shown.
+#[derive(Debug)]
+pub struct Process {
+    /// For messages.
+    name: String,
+    child: Child,
+    log: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts `command` with both outputs going to `log`.
+    #[track_caller]
+    pub fn start(name: &str, command: &mut Command, log: PathBuf) -> Self {
+        let output = File::options().append(true).create(true).open(&log);
+        let output = output.expect("a log file");
+        let errors = output.try_clone().expect("a descriptor");
+        let child = command.stdout(output).stderr(errors).spawn();
+        let child = child.unwrap_or_else(|error| panic!("{name} does not start: {error}"));
+        Self {
+            name: name.to_owned(),
+            child,
+            log,
+            ended: None,
+        }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything it has written so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        if self.ended.is_none() {
+            self.ended = self.child.try_wait().expect("a child of ours");
+        }
+        self.ended
+    }
+
+    /// Sends a signal, if it still runs.
+    pub fn signal(&mut self, signal: Signal) {
+        if self.ended().is_none() {
+            let id = Pid::from_child(&self.child);
+            kill_process(id, signal).expect("a signal to a child of ours");
+        }
+    }
+
+    /// Waits until it ends. Panics when that takes longer than `patience`.
+    #[track_caller]
+    pub fn wait(&mut self, patience: Duration) -> ExitStatus {
+        let deadline = Instant::now() + patience;
+        loop {
+            if let Some(status) = self.ended() {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "{} has not ended within {patience:?}",
+                self.name
+            );
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself: then there is nothing to kill, but still to reap.
+        if self.child.kill().is_ok() && self.ended.is_none() {
+            let _ = self.child.wait();
+        }
+        if std::thread::panicking() {
+            eprintln!("---- log of {} ----\n{}----", self.name, self.log());
+        }
+    }
+}
