@@ -1,6 +1,6 @@
 //! The running gateway: what `weapon up` starts, from a good configuration to the last undone step.
 
-use std::{io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{
@@ -19,7 +19,7 @@ use weapon_io::{
 use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
-    config::Config,
+    config::{Config, HostPort},
     interface,
     places::Places,
     report::{Facts, Offloads, Report},
@@ -80,7 +80,7 @@ impl Daemon {
             gso: config.offload.gso,
             gro: config.offload.gro,
         };
-        let udp = Udp::bind(&udp_config).with_context(|| where_listen(&config.source.path))?;
+        let udp = Udp::bind(&udp_config).with_context(|| config.at(&config.written.listen))?;
         let udp_config = UdpConfig {
             port: udp.port(),
             ..udp_config
@@ -92,8 +92,8 @@ impl Daemon {
             .with_context(|| format!("cannot listen at {}", places.socket().display()))?;
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
-        let facts = facts(&config, &tun, &udp);
         let unresolved = unresolved(&config);
+        let facts = facts(&config, &unresolved, &tun, &udp);
         let gateway = gateway(config, monitor.link().mtu, timestamp_mark);
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
@@ -155,6 +155,7 @@ impl Daemon {
                     }
                 }
                 Some(resolved) = self.resolved.recv() => {
+                    self.facts.unresolved.remove(&resolved.peer);
                     self.engine.set_endpoint(&resolved.peer, resolved.remote);
                 }
                 Some(call) = self.calls.recv() => match call.request {
@@ -200,17 +201,14 @@ fn engine_end(event: Option<Event>) -> End {
     }
 }
 
-fn where_listen(path: &Path) -> String {
-    format!("{}: gateway.listen", path.display())
-}
-
 fn serve(listener: UnixListener) -> mpsc::Receiver<Call> {
     let (sender, calls) = mpsc::channel(CALLS_MAX);
     tokio::spawn(api::serve(listener, sender));
     calls
 }
 
-type Unresolved = Vec<(String, crate::config::HostPort)>;
+/// Peers whose endpoint is a name, by their own.
+type Unresolved = BTreeMap<String, HostPort>;
 
 fn unresolved(config: &Config) -> Unresolved {
     let named = config.peers.iter().filter_map(|peer| {
@@ -231,7 +229,7 @@ fn resolve(unresolved: Unresolved) -> mpsc::Receiver<Resolved> {
     resolved
 }
 
-fn facts(config: &Config, tun: &impl Device, udp: &Udp) -> Facts {
+fn facts(config: &Config, unresolved: &Unresolved, tun: &impl Device, udp: &Udp) -> Facts {
     let tun_offloads = tun.offloads();
     Facts {
         name: config.name.clone(),
@@ -239,6 +237,10 @@ fn facts(config: &Config, tun: &impl Device, udp: &Udp) -> Facts {
         config: config.source.path.display().to_string(),
         listen_port: udp.port(),
         fwmark: config.fwmark,
+        unresolved: unresolved
+            .iter()
+            .map(|(peer, endpoint)| (peer.clone(), endpoint.to_string()))
+            .collect(),
         offloads: Offloads {
             tun_tcp: tun_offloads.tcp,
             tun_udp: tun_offloads.udp,

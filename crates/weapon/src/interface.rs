@@ -11,7 +11,7 @@ use weapon_io::{
 };
 use weapon_wire::SEGMENTS_MAX;
 
-use crate::config::{Config, PeerConfig};
+use crate::config::{Config, PeerConfig, Place};
 
 /// Bytes that a data message adds to an inner packet, over IPv6 (P90).
 const OVERHEAD: u32 = 80;
@@ -39,7 +39,8 @@ pub async fn make(config: &Config, netlink: &Netlink) -> anyhow::Result<Tun> {
         name: config.interface.clone(),
         mtu,
         offloads,
-    })?;
+    })
+    .with_context(|| config.at(&config.written.interface))?;
     let index = tun.ifindex();
     // A TCP connection with a tiny MSS would else make superpackets of more segments than we cut.
     netlink.set_segments_max(index, SEGMENTS_MAX as u32).await?;
@@ -51,7 +52,7 @@ pub async fn make(config: &Config, netlink: &Netlink) -> anyhow::Result<Tun> {
         netlink
             .add_address(index, address)
             .await
-            .with_context(|| format!("cannot give {} the address {address}", tun.name()))?;
+            .with_context(|| at(config, config.written.addresses.get(&address)))?;
     }
     netlink.set_up(index).await?;
     if config.routes {
@@ -99,19 +100,23 @@ async fn add_routes(
             Err(error) if error.is_exists() => {
                 let there = existing(network, netlink).await;
                 bail!(
-                    "there is a route to {network}, a network of peer {:?}, already{there}; remove \
-                     one of the two, or give the peer a narrower network",
+                    "{}: there is a route to {network}{there} already; remove it, or give peer \
+                     `{}` other networks",
+                    at(config, config.written.networks.get(&network)),
                     peer.name
                 );
             }
             Err(error) => {
-                return Err(error).with_context(|| {
-                    format!("cannot add the route to {network} of {:?}", peer.name)
-                });
+                let place = config.written.networks.get(&network);
+                return Err(error).with_context(|| at(config, place));
             }
         }
     }
     Ok(())
+}
+
+fn at(config: &Config, place: Option<&Place>) -> String {
+    config.at(place.unwrap_or(&config.written.interface))
 }
 
 /// Whether an address of the interface brings the route with it.
@@ -128,7 +133,7 @@ async fn existing(network: IpNet, netlink: &Netlink) -> String {
         return String::new();
     };
     match netlink.link_by_index(route.interface).await {
-        Ok(link) => format!(" (through {})", link.name),
+        Ok(link) => format!(" through {}", link.name),
         Err(_) => String::new(),
     }
 }

@@ -59,6 +59,8 @@ pub struct Peer {
     pub public_key: String,
     /// Where it is; null while that is unknown.
     pub endpoint: Option<SocketAddr>,
+    /// The endpoint as it is written, while its name does not resolve; null else.
+    pub unresolved: Option<String>,
     /// The networks behind it.
     pub networks: Vec<String>,
     /// Seconds between keepalives; null is off.
@@ -99,6 +101,8 @@ pub struct Facts {
     pub listen_port: u16,
     /// See [`Report::fwmark`].
     pub fwmark: u32,
+    /// See [`Peer::unresolved`], by the peer's name.
+    pub unresolved: BTreeMap<String, String>,
     /// See [`Report::offloads`].
     pub offloads: Offloads,
 }
@@ -125,7 +129,15 @@ impl Report {
             mtu: status.gateway.mtu,
             up: status.gateway.up,
             offloads: facts.offloads,
-            peers: status.gateway.peers.into_iter().map(Peer::from).collect(),
+            peers: status
+                .gateway
+                .peers
+                .into_iter()
+                .map(|peer| Peer {
+                    unresolved: facts.unresolved.get(&peer.name).cloned(),
+                    ..Peer::from(peer)
+                })
+                .collect(),
             drops: status
                 .drops
                 .into_iter()
@@ -144,6 +156,7 @@ impl From<weapon_core::PeerStatus> for Peer {
             name: status.name,
             public_key: status.public_key.to_string(),
             endpoint: status.endpoint,
+            unresolved: None,
             networks: status.networks.iter().map(ToString::to_string).collect(),
             persistent_keepalive: status.persistent_keepalive.map(|every| every.as_secs()),
             latest_handshake: status.last_handshake.map(|at| at.seconds),

@@ -115,15 +115,20 @@ fn describe(report: &Report, bold: bool, now: u64) -> String {
 }
 
 fn describe_peer(text: &mut String, peer: &Peer, bold: bool, now: u64) {
-    let state = match (&peer.session, peer.endpoint) {
-        (Some(_), _) => "session",
-        (None, Some(_)) => "no session",
-        (None, None) => "address unknown",
+    let state = match (&peer.session, peer.endpoint, &peer.unresolved) {
+        (Some(_), ..) => "session",
+        (None, Some(_), _) => "no session",
+        (None, None, Some(_)) => "name does not resolve",
+        (None, None, None) => "address unknown",
     };
     heading(text, bold, &format!("peer {}", peer.name), state);
     row(text, "public key", &peer.public_key);
     if let Some(endpoint) = peer.endpoint {
         row(text, "endpoint", &endpoint.to_string());
+    }
+    if let Some(name) = &peer.unresolved {
+        let name = format!("{name}, not resolved yet; trying again");
+        row(text, "endpoint", &name);
     }
     row(text, "networks", &peer.networks.join(", "));
     let handshake = match peer.latest_handshake {

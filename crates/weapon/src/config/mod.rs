@@ -31,7 +31,7 @@ mod tests;
 use std::path::Path;
 
 pub use model::{Config, ConfigSource, Format, HostPort, PeerConfig};
-pub use problem::{BadConfig, Problem, Severity};
+pub use problem::{BadConfig, Place, Problem, Severity};
 pub use source::{gateway_name, locate};
 
 use problem::Problems;

@@ -3,11 +3,14 @@
 //! A `Config` exists only when the whole file was found good: keys are read and parsed, networks
 //! are masked and do not collide, numbers are in range.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
+
+use super::problem::Place;
 
 /// One gateway and its peers.
 pub struct Config {
@@ -35,6 +38,15 @@ pub struct Config {
     pub peers: Vec<PeerConfig>,
     /// Where all this was read.
     pub source: ConfigSource,
+    /// Where in the file the values stand that only the system can refuse.
+    pub written: Written,
+}
+
+impl Config {
+    /// `FILE:LINE:COLUMN: KEY`, to stand before what is wrong with the value written there.
+    pub fn at(&self, place: &Place) -> String {
+        place.in_file(&self.source.path)
+    }
 }
 
 /// One peer.
@@ -96,6 +108,21 @@ impl fmt::Display for HostPort {
             write!(f, "{}:{}", self.host, self.port)
         }
     }
+}
+
+/// Where the values stand of which only the system can say that they are wrong: the port is in
+/// use, the interface and the route are there already. A value that is not written has the place of
+/// its section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// The UDP port.
+    pub listen: Place,
+    /// The TUN device's name.
+    pub interface: Place,
+    /// Its addresses.
+    pub addresses: BTreeMap<IpNet, Place>,
+    /// The peers' networks.
+    pub networks: BTreeMap<IpNet, Place>,
 }
 
 /// Where a configuration was read.

@@ -9,25 +9,27 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 use super::draft::{GatewayDraft, PeerDraft};
-use super::problem::{Located, Problems};
+use super::problem::{Located, Place, Problems};
 use super::value;
 
 /// All addresses and networks of a file, in its order.
 pub struct Networks {
     /// Of the TUN device, with host bits.
-    pub addresses: Vec<IpNet>,
+    pub addresses: Vec<Located<IpNet>>,
     /// Behind us, masked.
     pub ours: Vec<IpNet>,
     /// Behind each peer, masked.
     pub of_peers: Vec<Vec<IpNet>>,
+    /// Where the peers' networks stand.
+    pub places: BTreeMap<IpNet, Place>,
 }
 
 impl Networks {
     /// Whether IPv6 runs through the tunnel.
     pub fn has_ipv6(&self) -> bool {
+        let addresses = self.addresses.iter().map(|address| &address.value);
         let of_peers = self.of_peers.iter().flatten();
-        self.addresses
-            .iter()
+        addresses
             .chain(&self.ours)
             .chain(of_peers)
             .any(|net| net.addr().is_ipv6())
@@ -40,6 +42,7 @@ pub fn check(gateway: &GatewayDraft, peers: &[PeerDraft], problems: &mut Problem
     let ours = our_networks(&gateway.networks, problems);
     let mut taken = BTreeMap::new();
     let mut of_peers = Vec::with_capacity(peers.len());
+    let mut places = BTreeMap::new();
     for (index, peer) in peers.iter().enumerate() {
         let mut list = Vec::with_capacity(peer.networks.len());
         for text in &peer.networks {
@@ -69,14 +72,15 @@ pub fn check(gateway: &GatewayDraft, peers: &[PeerDraft], problems: &mut Problem
                 );
             }
             list.push(net);
+            places.insert(net, at.place);
         }
         of_peers.push(list);
     }
-    let values = |list: Vec<Located<IpNet>>| list.into_iter().map(|net| net.value).collect();
     Networks {
-        addresses: values(addresses),
-        ours: values(ours),
+        addresses,
+        ours: ours.into_iter().map(|net| net.value).collect(),
         of_peers,
+        places,
     }
 }
 

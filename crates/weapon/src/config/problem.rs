@@ -19,6 +19,26 @@ pub struct Place {
     pub key: String,
 }
 
+impl Place {
+    /// `FILE:LINE:COLUMN: KEY`, less what is not known.
+    pub fn in_file(&self, file: &Path) -> String {
+        let mut text = numbered(file, self.line, self.column);
+        if !self.key.is_empty() {
+            let _ = write!(text, ": {}", self.key);
+        }
+        text
+    }
+}
+
+/// `FILE:LINE:COLUMN`, less what is not known.
+fn numbered(file: &Path, line: usize, column: usize) -> String {
+    let mut text = file.display().to_string();
+    for number in [line, column].into_iter().filter(|number| *number > 0) {
+        let _ = write!(text, ":{number}");
+    }
+    text
+}
+
 /// A value and where it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located<T> {
@@ -85,13 +105,8 @@ impl Problem {
             paint("\x1b[1;33m"),
             paint("\x1b[0m"),
         );
-        let mut line = format!("{bold}{}", self.file.display());
-        for number in [self.line, self.column] {
-            if number > 0 {
-                let _ = write!(line, ":{number}");
-            }
-        }
-        let _ = write!(line, ":{reset} ");
+        let at = numbered(&self.file, self.line, self.column);
+        let mut line = format!("{bold}{at}:{reset} ");
         let tint = match self.severity {
             Severity::Error => red,
             Severity::Warning => {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey, derive_psk, derive_site_keys};
 
 use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
-use super::model::{Config, ConfigSource, Offload, PeerConfig};
+use super::model::{Config, ConfigSource, Offload, PeerConfig, Written};
 use super::problem::{Located, Place, Problems};
 use super::{keyfile, networks, value};
 
@@ -49,6 +49,8 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         return None;
     }
     let (name, interface, keys) = (name?, interface?, keys?);
+    let addresses = networks.addresses;
+    let written = written(&gateway, &addresses, networks.places, spelling);
     Some(Config {
         name,
         interface,
@@ -56,13 +58,39 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         listen_port: listen.unwrap_or(0),
         fwmark: fwmark.unwrap_or(0),
         mtu,
-        addresses: networks.addresses,
+        addresses: addresses.into_iter().map(|net| net.value).collect(),
         networks: networks.ours,
         routes: gateway.routes.unwrap_or(true),
         offload: offload(&gateway.offload),
         peers,
         source,
+        written,
     })
+}
+
+fn written(
+    gateway: &GatewayDraft,
+    addresses: &[Located<IpNet>],
+    networks: BTreeMap<IpNet, Place>,
+    spelling: &Spelling,
+) -> Written {
+    let place = |written: Option<&Place>, key: &str| match written {
+        Some(place) => place.clone(),
+        None => Place {
+            key: key.to_owned(),
+            ..gateway.place.clone()
+        },
+    };
+    let interface = gateway.interface.as_ref().map(|name| &name.place);
+    Written {
+        listen: place(gateway.listen.as_ref().map(|port| &port.place), ""),
+        interface: place(interface, spelling.interface),
+        addresses: addresses
+            .iter()
+            .map(|address| (address.value, address.place.clone()))
+            .collect(),
+        networks,
+    }
 }
 
 /// The value if it is good; else its problem is noted.
