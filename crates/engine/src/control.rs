@@ -113,6 +113,11 @@ impl<D: Device, S: Socket> Control<D, S> {
                     }
                 });
             }
+            Command::ClearSource(peer) => {
+                if let Some(id) = self.gateway.peer_by_name(&peer) {
+                    self.gateway.clear_source(id);
+                }
+            }
             Command::SetMtu(mtu) => self.gateway.set_mtu(mtu),
             Command::SetUp(up) if up == self.gateway.is_up() => {}
             Command::SetUp(true) => self.up(),

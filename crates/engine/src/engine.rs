@@ -79,6 +79,7 @@ pub(crate) enum Command {
     Stop,
     Status(mpsc::SyncSender<GatewayStatus>),
     SetEndpoint { peer: String, remote: SocketAddr },
+    ClearSource(String),
     SetMtu(usize),
     SetUp(bool),
 }
@@ -281,6 +282,11 @@ impl Engine {
             peer: peer.into(),
             remote,
         });
+    }
+
+    /// Another way leads to the peer now: which address it is answered from is chosen anew.
+    pub fn clear_source(&self, peer: &str) {
+        self.command(Command::ClearSource(peer.into()));
     }
 
     /// The interface's MTU changed.

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use weapon_io::namespace::Namespace;
-use weapon_io::netlink::{LinkEvent, LinkMonitor, Netlink, NetlinkError, Route, block_on};
+use weapon_io::netlink::{
+    LinkEvent, LinkMonitor, Netlink, NetlinkError, Route, RouteMonitor, block_on,
+};
 
 /// Runs `test` on a netlink connection in a fresh namespace.
 fn in_namespace(test: impl AsyncFnOnce(&Netlink) -> Result<(), NetlinkError> + Send) {
@@ -234,6 +236,28 @@ fn without_privilege_the_error_says_so() {
 async fn event(monitor: &mut LinkMonitor) -> Option<LinkEvent> {
     let next = tokio::time::timeout(Duration::from_secs(5), monitor.next());
     next.await.expect("an event within five seconds")
+}
+
+#[test]
+fn route_monitor_tells_of_changes() {
+    in_namespace(async |netlink| {
+        let index = veth(netlink).await?;
+        let mut monitor = RouteMonitor::open()?;
+        let second = Duration::from_secs(1);
+        netlink
+            .add_address(index, "192.0.2.1/24".parse().unwrap())
+            .await?;
+        let network = "198.51.100.0/24".parse().unwrap();
+        netlink.add_route(&Route::new(network, index)).await?;
+        let told = tokio::time::timeout(5 * second, monitor.changed()).await;
+        told.expect("word of the change");
+        netlink
+            .delete_address(index, "192.0.2.1/24".parse().unwrap())
+            .await?;
+        let told = tokio::time::timeout(5 * second, monitor.changed()).await;
+        told.expect("word of the next change");
+        Ok(())
+    });
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tokio::{
 use weapon_core::{Gateway, GatewayConfig, PeerConfig};
 use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
-    netlink::{LinkEvent, LinkMonitor, Netlink},
+    netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
     tun::Device,
     udp::{Socket, Udp, UdpConfig},
 };
@@ -53,6 +53,8 @@ struct Daemon {
     engine: Engine,
     facts: Facts,
     monitor: LinkMonitor,
+    routes: RouteMonitor,
+    netlink: Netlink,
     signals: Signals,
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<Call>,
@@ -88,6 +90,7 @@ impl Daemon {
         let netlink = Netlink::connect()?;
         let tun = interface::make(&config, &netlink).await?;
         let monitor = LinkMonitor::open(tun.ifindex()).await?;
+        let routes = RouteMonitor::open()?;
         let listener = api::listen(&places)
             .with_context(|| format!("cannot listen at {}", places.socket().display()))?;
 
@@ -111,6 +114,8 @@ impl Daemon {
             engine,
             facts,
             monitor,
+            routes,
+            netlink,
             signals,
             engine_events,
             calls: serve(listener),
@@ -154,6 +159,7 @@ impl Daemon {
                         return (end, None);
                     }
                 }
+                () = self.routes.changed() => self.check_sources().await,
                 Some(resolved) = self.resolved.recv() => {
                     self.facts.unresolved.remove(&resolved.peer);
                     self.engine.set_endpoint(&resolved.peer, resolved.remote);
@@ -170,6 +176,24 @@ impl Daemon {
                         let _ = call.answer.send(self.status());
                     }
                 },
+            }
+        }
+    }
+
+    /// A peer is answered from the address that it has sent to, through that interface, but only as
+    /// long as the host's routes lead there that way: sticky, not too sticky (P79).
+    async fn check_sources(&self) {
+        let Ok(status) = self.engine.status() else {
+            return;
+        };
+        for peer in status.gateway.peers {
+            let (Some(endpoint), Some(source)) = (peer.endpoint, peer.source) else {
+                continue;
+            };
+            let path = self.netlink.path_to(endpoint.ip(), self.facts.fwmark).await;
+            // Without a path nothing can be sent at all; the next change brings one.
+            if path.is_ok_and(|path| path.interface != source.interface) {
+                self.engine.clear_source(&peer.name);
             }
         }
     }

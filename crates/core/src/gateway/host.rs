@@ -61,6 +61,9 @@ impl<'a, 'env> Host<'a, 'env> {
             "each peer has its own host"
         );
         let fib = self.shared.fib.load();
+        let mut upcalls = ControlIsHere {
+            asked: &mut self.shared.asked,
+        };
         let mut sent = 0;
         while let Some(mut read) = self.parked.pop() {
             let outcome = outbound(
@@ -69,7 +72,7 @@ impl<'a, 'env> Host<'a, 'env> {
                 self.env.now.tick,
                 &self.shared.counters,
                 &mut self.env.underlay,
-                &mut ControlIsHere,
+                &mut upcalls,
             );
             match outcome {
                 Ok(()) => sent += 1,
@@ -151,11 +154,13 @@ impl TunnelHost for Host<'_, '_> {
     }
 }
 
-/// The control loop sends packets itself: what it would ask of itself, it looks at anyway after each
-/// call, and the bit that was set is found with the peer's next entry in the queue.
-struct ControlIsHere;
+/// The control loop sends packets itself, and notes what it asks of itself: the peer's attention is
+/// on from then on and no lane would queue it again.
+struct ControlIsHere<'a> {
+    asked: &'a mut Vec<PeerId>,
+}
 
-impl Upcalls for ControlIsHere {
+impl Upcalls for ControlIsHere<'_> {
     fn handshake(&mut self, _message: HandshakeMessage) -> bool {
         false
     }
@@ -166,5 +171,7 @@ impl Upcalls for ControlIsHere {
 
     fn unreachable(&mut self, _packet: &[u8]) {}
 
-    fn attention(&mut self, _peer: PeerId) {}
+    fn attention(&mut self, peer: PeerId) {
+        self.asked.push(peer);
+    }
 }

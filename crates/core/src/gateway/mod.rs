@@ -6,17 +6,16 @@
 use core::{net::SocketAddr, time::Duration};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::IpAddr,
     sync::Arc,
 };
 
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use weapon_noise::{
-    CookieChecker, Entropy, Identity, LoadGauge, PresharedKey, PrivateKey, PublicKey, Tai64n, Tick,
+    CookieChecker, Entropy, Identity, LoadGauge, PresharedKey, PrivateKey, PublicKey, Tick,
     TimestampGuard, Tunnel, TunnelConfig,
 };
-use weapon_wire::Endpoint;
+use weapon_wire::{Endpoint, VnetHeader};
 
 use crate::{
     Attention, Counters, DropReason, Fib, Peer, PeerId, Routes, SharedFib,
@@ -25,6 +24,8 @@ use crate::{
     ports::{Overlay, TimestampStore, Underlay},
 };
 
+mod config;
+pub use config::{GatewayConfig, PeerConfig};
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
 mod host;
@@ -69,38 +70,6 @@ pub struct Env<'a> {
     pub store: &'a mut dyn TimestampStore,
 }
 
-/// Settings of a gateway.
-#[derive(Debug)]
-pub struct GatewayConfig {
-    /// Our static private key.
-    pub private_key: PrivateKey,
-    /// Bytes of the largest inner packet.
-    pub mtu: usize,
-    /// Our addresses on the overlay: ICMP errors come from them.
-    pub addresses: Vec<IpAddr>,
-    /// What the [`TimestampStore`] persisted last.
-    pub timestamp_mark: Option<Tai64n>,
-}
-
-/// Settings of a peer.
-#[derive(Debug)]
-pub struct PeerConfig {
-    /// Its name for people.
-    pub name: String,
-    /// Its static public key.
-    pub public_key: PublicKey,
-    /// The pre-shared key.
-    pub preshared_key: Option<PresharedKey>,
-    /// Where it is, if that is known.
-    pub endpoint: Option<SocketAddr>,
-    /// Whether it stays there.
-    pub endpoint_pinned: bool,
-    /// The networks behind it.
-    pub networks: Vec<IpNet>,
-    /// An empty packet this long after the last one.
-    pub persistent_keepalive: Option<Duration>,
-}
-
 /// A gateway and its peers.
 #[derive(Debug)]
 pub struct Gateway {
@@ -126,6 +95,8 @@ struct Shared {
     timestamps: TimestampGuard,
     fib: SharedFib,
     counters: Arc<Counters>,
+    /// Peers that got packets from the control loop itself and have wants since.
+    asked: Vec<PeerId>,
 }
 
 /// A peer, and what only the control loop knows of it.
@@ -136,7 +107,8 @@ struct Member {
     parked: Parked,
     persistent_keepalive: Option<Duration>,
     last_handshake: Option<WallTime>,
-    deadline: Option<Tick>,
+    /// When the tunnel must be called, and why.
+    deadline: Option<(Tick, &'static str)>,
 }
 
 impl Gateway {
@@ -157,6 +129,7 @@ impl Gateway {
                 timestamps: TimestampGuard::new(config.timestamp_mark),
                 fib: Arc::new(ArcSwap::from_pointee(Fib::default())),
                 counters: Arc::default(),
+                asked: Vec::new(),
             },
             load: LoadGauge::new(),
             unreachable: Unreachable::new(config.addresses),
@@ -257,7 +230,7 @@ impl Gateway {
         let Some(member) = self.members.remove(&id) else {
             return;
         };
-        if let Some(at) = member.deadline {
+        if let Some((at, _)) = member.deadline {
             self.deadlines.remove(&(at, id));
         }
         self.by_key.remove(&member.tunnel.public_key());
@@ -345,6 +318,13 @@ impl Gateway {
         }
     }
 
+    /// Forgets through which address the peer is reached: another way leads there now (P79).
+    pub fn clear_source(&self, id: PeerId) {
+        if let Some(member) = self.members.get(&id) {
+            member.tunnel.link().clear_source();
+        }
+    }
+
     /// Forgets through which address each peer is reached: the port or the mark changed (P80).
     pub fn clear_sources(&self) {
         for member in self.members.values() {
@@ -389,6 +369,16 @@ impl Gateway {
             self.shared.counters.count(DropReason::InterfaceDown);
             return;
         }
+        let Some(member) = self.members.get(&id) else {
+            // Removed while the packet was in the queue.
+            self.shared.counters.count(DropReason::NoSession);
+            return;
+        };
+        if member.peer.link.endpoint().is_none() {
+            self.shared.counters.count(DropReason::NoEndpoint);
+            self.return_unreachable(read.get(VnetHeader::LEN..).unwrap_or_default(), env);
+            return;
+        }
         self.with_tunnel(id, env, |tunnel, identity, host| {
             host.park(read);
             let now = host.now().tick;
@@ -424,14 +414,10 @@ impl Gateway {
 
     /// When the gateway wants to be called next, and why.
     pub fn poll_timeout(&self) -> Option<(Tick, &'static str)> {
-        let &(at, id) = self.deadlines.first()?;
-        let reason = self
-            .members
-            .get(&id)?
-            .tunnel
-            .poll_timeout()
-            .map_or("look", |(_, reason)| reason);
-        Some((at, reason))
+        // The tunnel is not asked: it would take that for a promise to call it at what it says now,
+        // and a lane's stamp of this moment would wake nobody.
+        let &(_, id) = self.deadlines.first()?;
+        self.members.get(&id)?.deadline
     }
 
     /// Does what is due.
@@ -457,7 +443,7 @@ impl Gateway {
         }
     }
 
-    /// Runs `act` on a peer's tunnel and notes its next deadline.
+    /// Runs `act` on a peer's tunnel, notes its next deadline, and serves what came of it.
     fn with_tunnel<R>(
         &mut self,
         id: PeerId,
@@ -481,15 +467,18 @@ impl Gateway {
         } = members.get_mut(&id)?;
         let mut host = Host::new(shared, peer, parked, last_handshake, env);
         let result = act(tunnel, identity, &mut host);
-        let next = tunnel.poll_timeout().map(|(at, _)| at);
+        let next = tunnel.poll_timeout();
         if *deadline != next {
-            if let Some(at) = *deadline {
+            if let Some((at, _)) = *deadline {
                 deadlines.remove(&(at, id));
             }
-            if let Some(at) = next {
+            if let Some((at, _)) = next {
                 deadlines.insert((at, id));
             }
             *deadline = next;
+        }
+        while let Some(asked) = self.shared.asked.pop() {
+            self.attend(asked, env);
         }
         Some(result)
     }

@@ -1,11 +1,14 @@
 //! What a gateway tells about itself.
 
 use core::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use weapon_noise::{PublicKey, Role, Tick};
+use weapon_wire::Source;
 
 use super::{Gateway, WallTime};
+use crate::PeerId;
 
 /// A gateway at one moment.
 #[derive(Clone, Debug)]
@@ -29,6 +32,9 @@ pub struct PeerStatus {
     pub public_key: PublicKey,
     /// Where it is.
     pub endpoint: Option<SocketAddr>,
+    /// Which of our addresses it is answered from, and through which interface; the kernel chooses
+    /// if there is none.
+    pub source: Option<Source>,
     /// The networks behind it.
     pub networks: Vec<IpNet>,
     /// The interval of the persistent keepalive.
@@ -61,6 +67,10 @@ pub struct SessionStatus {
 impl Gateway {
     /// The state at `now`.
     pub fn status(&self, now: Tick) -> GatewayStatus {
+        let mut networks: BTreeMap<PeerId, Vec<IpNet>> = BTreeMap::new();
+        for (network, owner) in self.routes.iter() {
+            networks.entry(owner).or_default().push(network);
+        }
         let peers = self.members.values().map(|member| {
             let link = &member.peer.link;
             let session = member
@@ -72,15 +82,12 @@ impl Gateway {
                     role: keypair.role(),
                     sent_packets: keypair.sent_count(),
                 });
-            let networks = self.routes.iter();
             PeerStatus {
                 name: member.peer.name.to_string(),
                 public_key: member.tunnel.public_key(),
                 endpoint: link.endpoint().as_deref().map(|endpoint| endpoint.remote),
-                networks: networks
-                    .filter(|&(_, owner)| owner == member.peer.id)
-                    .map(|(network, _)| network)
-                    .collect(),
+                source: link.endpoint().as_deref().and_then(|endpoint| endpoint.source),
+                networks: networks.remove(&member.peer.id).unwrap_or_default(),
                 persistent_keepalive: member.persistent_keepalive,
                 last_handshake: member.last_handshake,
                 session,

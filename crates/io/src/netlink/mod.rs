@@ -18,11 +18,15 @@ mod route;
 /// What happens to an interface while we use it.
 mod monitor;
 
+/// Whether routes or addresses of the host change while we use them.
+mod route_monitor;
+
 pub use address::ConnectedNetwork;
 pub use error::NetlinkError;
 pub use link::Link;
 pub use monitor::{LinkEvent, LinkMonitor};
 pub use route::{Path, Route};
+pub use route_monitor::RouteMonitor;
 
 use rtnetlink::proto::Connection;
 use rtnetlink::sys::AsyncSocket;

@@ -1,0 +1,41 @@
+//! What a gateway and its peers are told before they start.
+
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
+
+use ipnet::IpNet;
+use weapon_noise::{PresharedKey, PrivateKey, PublicKey, Tai64n};
+
+/// Settings of a gateway.
+#[derive(Debug)]
+pub struct GatewayConfig {
+    /// Our static private key.
+    pub private_key: PrivateKey,
+    /// Bytes of the largest inner packet.
+    pub mtu: usize,
+    /// Our addresses on the overlay: ICMP errors come from them.
+    pub addresses: Vec<IpAddr>,
+    /// What the [`TimestampStore`](crate::TimestampStore) persisted last.
+    pub timestamp_mark: Option<Tai64n>,
+}
+
+/// Settings of a peer.
+#[derive(Debug)]
+pub struct PeerConfig {
+    /// Its name for people.
+    pub name: String,
+    /// Its static public key.
+    pub public_key: PublicKey,
+    /// The pre-shared key.
+    pub preshared_key: Option<PresharedKey>,
+    /// Where it is, if that is known.
+    pub endpoint: Option<SocketAddr>,
+    /// Whether it stays there.
+    pub endpoint_pinned: bool,
+    /// The networks behind it.
+    pub networks: Vec<IpNet>,
+    /// An empty packet this long after the last one.
+    pub persistent_keepalive: Option<Duration>,
+}
