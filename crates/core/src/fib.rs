@@ -43,16 +43,18 @@ impl Peer {
     #[must_use]
     pub fn ask(&self, wants: Attention) -> bool {
         let wants = wants as u8;
-        // Most asks repeat one that is already in the queue: then nothing is written.
-        if self.attention.load(Ordering::Acquire) & wants != 0 {
+        // Most asks repeat one that is already in the queue: then nothing is written. What the lane
+        // did before it asked, and this load, are in one total order with the control loop's taking
+        // and looking: if the bit seen here is about to be taken, the look sees what was done.
+        if self.attention.load(Ordering::SeqCst) & wants != 0 {
             return false;
         }
-        self.attention.fetch_or(wants, Ordering::AcqRel) == 0
+        self.attention.fetch_or(wants, Ordering::SeqCst) == 0
     }
 
-    /// What was asked for since the last call.
+    /// What was asked for since the last call. Take first, then look.
     pub fn take_attention(&self) -> AttentionSet {
-        AttentionSet(self.attention.swap(0, Ordering::AcqRel))
+        AttentionSet(self.attention.swap(0, Ordering::SeqCst))
     }
 }
 

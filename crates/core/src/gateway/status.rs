@@ -86,7 +86,10 @@ impl Gateway {
                 name: member.peer.name.to_string(),
                 public_key: member.tunnel.public_key(),
                 endpoint: link.endpoint().as_deref().map(|endpoint| endpoint.remote),
-                source: link.endpoint().as_deref().and_then(|endpoint| endpoint.source),
+                source: link
+                    .endpoint()
+                    .as_deref()
+                    .and_then(|endpoint| endpoint.source),
                 networks: networks.remove(&member.peer.id).unwrap_or_default(),
                 persistent_keepalive: member.persistent_keepalive,
                 last_handshake: member.last_handshake,

@@ -1,0 +1,22 @@
+//! Whole gateways in virtual time: packets go in at one overlay and come out at another, by the same
+//! functions that the engine's lanes call.
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+#[path = "../../../noise/tests/session/network.rs"]
+mod network;
+mod packets;
+mod site;
+mod world;
+
+mod changes;
+mod erasure;
+mod indices;
+mod lifecycle;
+mod load;
+mod opened;
+mod recordings;
+mod routing;
+mod silence;
+mod superpackets;
+mod timers;
+mod wakeups;

@@ -1,0 +1,209 @@
+//! Cryptokey routing: the table against a naive one, and what becomes of packets without a route.
+
+use core::net::IpAddr;
+use std::collections::BTreeMap;
+
+use etherparse::{NetSlice, SlicedPacket, TransportSlice};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use weapon_core::{DropReason, PeerId, Routes};
+
+use crate::{
+    network::Dice,
+    packets::{plain, udp, v4, v6},
+    world::{A, B, World, peer},
+};
+
+/// Prefixes of each family in a small part of the address space, so that they nest and collide.
+fn random_network(dice: &mut Dice) -> IpNet {
+    let roll = dice.roll();
+    let len = dice.roll();
+    if dice.happens(50) {
+        let address = 0x0a00_0000 | (roll as u32 & 0x000f_ffff);
+        IpNet::V4(Ipv4Net::new(address.into(), (len % 33) as u8).unwrap())
+    } else {
+        let address = (0xfd00_u128 << 112) | u128::from(roll & 0xff) | u128::from(roll >> 56) << 64;
+        let address = address | u128::from(roll >> 48 & 0xff) << 24;
+        IpNet::V6(Ipv6Net::new(address.into(), (len % 129) as u8).unwrap())
+    }
+}
+
+/// A network as the naive table knows it: family, length, and the bits that count.
+type Key = (bool, u8, u128);
+
+fn key(address: IpAddr, len: u8) -> Key {
+    let (bits, width) = match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    };
+    let ignored = width - u32::from(len);
+    let bits = bits.checked_shr(ignored).unwrap_or(0);
+    (address.is_ipv4(), len, bits)
+}
+
+/// Every length is looked up, the longest first.
+fn naive_lookup(table: &BTreeMap<Key, PeerId>, address: IpAddr) -> Option<PeerId> {
+    let len_max = if address.is_ipv4() { 32 } else { 128 };
+    let lens = (0..=len_max).rev();
+    lens.into_iter()
+        .find_map(|len| table.get(&key(address, len)).copied())
+}
+
+#[test]
+fn p86_a_million_random_routes_agree_with_a_naive_table() {
+    const PEERS: u64 = 64;
+    let mut dice = Dice(86);
+    let mut routes = Routes::default();
+    let mut naive = BTreeMap::new();
+    let mut moved = 0;
+    for step in 0..1_000_000_u32 {
+        let network = random_network(&mut dice);
+        let peer = PeerId(dice.below(PEERS) as u32);
+        let masked = key(network.addr(), network.prefix_len());
+        if dice.happens(10) {
+            let owned = naive.get(&masked) == Some(&peer);
+            if owned {
+                naive.remove(&masked);
+            }
+            assert_eq!(routes.remove(network, peer), owned, "only from its owner");
+        } else {
+            let before = naive.insert(masked, peer);
+            moved += u32::from(before.is_some_and(|before| before != peer));
+            assert_eq!(routes.insert(network, peer), before);
+        }
+        if step % 50 == 0 {
+            let address = random_network(&mut dice).addr();
+            assert_eq!(routes.lookup(address), naive_lookup(&naive, address));
+        }
+        if step % 100_000 == 0 {
+            let peer = PeerId(dice.below(PEERS) as u32);
+            routes.remove_peer(peer);
+            naive.retain(|_, owner| *owner != peer);
+            assert_eq!(routes.len(), naive.len());
+        }
+    }
+    assert!(moved > 100_000, "prefixes change hands: {moved}");
+    let all = routes.iter();
+    let all: BTreeMap<Key, PeerId> = all
+        .map(|(network, peer)| (key(network.addr(), network.prefix_len()), peer))
+        .collect();
+    assert!(all == naive);
+    for peer in 0..PEERS {
+        routes.remove_peer(PeerId(peer as u32));
+    }
+    assert!(routes.is_empty());
+    assert_eq!(routes.iter().next(), None);
+    assert_eq!(routes.lookup(v4(0, 1)), None);
+}
+
+#[test]
+fn p86_host_bits_are_masked() {
+    let mut routes = Routes::default();
+    routes.insert("10.1.2.3/16".parse().unwrap(), PeerId(1));
+    let shown: Vec<String> = routes.iter().map(|(net, _)| net.to_string()).collect();
+    assert_eq!(shown, ["10.1.0.0/16"]);
+    assert!(!routes.remove("10.1.9.9/16".parse().unwrap(), PeerId(2)));
+    assert!(routes.remove("10.1.9.9/16".parse().unwrap(), PeerId(1)));
+}
+
+#[test]
+fn p86_a_network_moves_to_the_peer_that_gets_it() {
+    let mut world = World::new(1, 3);
+    let network: IpNet = "10.0.1.0/24".parse().unwrap();
+    let other = world.id(A, 2);
+    world.sites[A].gateway.add_network(other, network);
+    let status = world.sites[A].gateway.status(world.now);
+    assert!(!status.peers[0].networks.contains(&network));
+    assert!(status.peers[1].networks.contains(&network));
+    let fib = world.sites[A].fib.load_full();
+    assert_eq!(fib.route(v4(B, 1)).unwrap().id, other);
+    let not_the_owner = world.id(A, B);
+    world.sites[A]
+        .gateway
+        .remove_network(not_the_owner, network);
+    let fib = world.sites[A].fib.load_full();
+    assert_eq!(fib.route(v4(B, 1)).unwrap().id, other, "not its to remove");
+}
+
+fn icmp_answers(world: &mut World, packet: &[u8]) -> Vec<Vec<u8>> {
+    let written = core::mem::take(&mut world.sites[A].overlay.0);
+    for (vnet, answer) in &written {
+        assert_eq!(vnet.gso_type, 0);
+        let parsed = SlicedPacket::from_ip(answer).unwrap();
+        let quoted = match (parsed.net.unwrap(), parsed.transport.unwrap()) {
+            (NetSlice::Ipv4(ip), TransportSlice::Icmpv4(icmp)) => {
+                assert_eq!(IpAddr::from(ip.header().source_addr()), v4(A, 1));
+                assert_eq!((icmp.type_u8(), icmp.code_u8()), (3, 1));
+                icmp.payload().to_vec()
+            }
+            (NetSlice::Ipv6(ip), TransportSlice::Icmpv6(icmp)) => {
+                assert_eq!(IpAddr::from(ip.header().source_addr()), v6(A, 1));
+                assert_eq!((icmp.type_u8(), icmp.code_u8()), (1, 3));
+                icmp.payload().to_vec()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert!(packet.starts_with(&quoted) && quoted.len() >= 28);
+    }
+    written.into_iter().map(|(_, answer)| answer).collect()
+}
+
+#[test]
+fn p84_no_route_is_told_to_the_sender() {
+    let mut world = World::new(2, 2);
+    for (source, destination) in [(v4(A, 5), v4(9, 9)), (v6(A, 5), v6(9, 9))] {
+        let packet = udp(source, destination, b"who is there");
+        let result = world.read(A, plain(&packet));
+        assert_eq!(result, Err(DropReason::NoRoute));
+        assert_eq!(icmp_answers(&mut world, &packet).len(), 1);
+    }
+    assert_eq!(world.sites[A].drops(), [(DropReason::NoRoute, 2)]);
+    assert_eq!(world.log.len(), 0);
+}
+
+#[test]
+fn p84_a_peer_without_an_address_is_unreachable() {
+    let mut world = World::without_peers(3, 2);
+    let mut config = peer(A, B);
+    config.endpoint = None;
+    world.control(A, |gateway, env| {
+        gateway.up(env);
+        gateway.add_peer(config, env);
+    });
+    let packet = udp(v4(A, 5), v4(B, 9), b"where are you");
+    let result = world.read(A, plain(&packet));
+    assert_eq!(result, Err(DropReason::NoEndpoint));
+    assert_eq!(icmp_answers(&mut world, &packet).len(), 1);
+}
+
+#[test]
+fn a_packet_parked_for_a_peer_without_an_address_is_told_as_well() {
+    let mut world = World::new(4, 2);
+    let packet = udp(v4(A, 5), v4(B, 9), b"too late");
+    let id = world.id(A, B);
+    let fib = world.sites[A].fib.load_full();
+    fib.peers[0].link.set_endpoint(None);
+    world.control(A, |gateway, env| {
+        gateway.park(id, plain(&packet).into(), env);
+    });
+    assert_eq!(icmp_answers(&mut world, &packet).len(), 1);
+    assert_eq!(world.sites[A].drops(), [(DropReason::NoEndpoint, 1)]);
+    assert_eq!(world.sites[A].gateway.status(world.now).peers[0].parked, 0);
+}
+
+#[test]
+fn p84_errors_are_not_answered_and_not_flooded() {
+    let mut world = World::new(5, 2);
+    let packet = udp(v4(A, 5), v4(9, 9), b"who is there");
+    for _ in 0..3000 {
+        let _no_route = world.read(A, plain(&packet));
+    }
+    let answers = icmp_answers(&mut world, &packet);
+    assert_eq!(answers.len(), 1000, "a second's worth");
+    // An ICMP error to nowhere gets no answer.
+    world.drive(core::time::Duration::from_secs(2));
+    let mut error = answers[0].clone();
+    error[12..16].copy_from_slice(&[10, 0, 0, 5]);
+    error[16..20].copy_from_slice(&[10, 0, 9, 9]);
+    let _no_route = world.read(A, plain(&error));
+    assert_eq!(world.sites[A].overlay.0.len(), 0);
+}

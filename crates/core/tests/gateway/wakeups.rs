@@ -1,0 +1,119 @@
+//! No wish of a lane is lost, and nobody is woken for nothing.
+
+use core::time::Duration;
+
+use weapon_core::Attention;
+use weapon_noise::{PrivateKey, Role};
+
+use crate::{
+    packets::{plain, udp, v4},
+    world::{A, B, Wire, World, peer},
+};
+
+fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+#[test]
+fn what_parked_packets_ask_for_is_served_at_once() {
+    let mut world = World::new(1, 2);
+    world.ping(A, B, b"parked").unwrap();
+    world.drive(secs(60));
+    let fib = world.sites[A].fib.load_full();
+    assert!(
+        fib.peers[0].ask(Attention::Deadlines),
+        "an attention that nobody takes would never be queued again"
+    );
+    let _taken = fib.peers[0].take_attention();
+}
+
+#[test]
+fn p45_a_session_that_began_with_parked_packets_notices_a_silent_peer() {
+    let mut world = World::new(2, 2);
+    world.ping(A, B, b"parked").unwrap();
+    world.drive(secs(60));
+    world.cut_off(B);
+    world.forget();
+    world.ping(A, B, b"anybody?").unwrap();
+    world.drive(secs(16));
+    let initiations = world.sent(A, Wire::Initiation);
+    assert_eq!(initiations.len(), 1);
+    assert!((15_000..=15_333).contains(&initiations[0]));
+}
+
+#[test]
+fn p54_a_responder_that_parked_packets_follows_later_sessions() {
+    let mut world = World::new(3, 2);
+    world.ping(A, B, b"one").unwrap();
+    world.drive(Duration::from_millis(15));
+    assert_eq!(world.count(B, Wire::Response), 1);
+    world.ping(B, A, b"waits for the session").unwrap();
+    assert_eq!(world.sites[B].gateway.status(world.now).peers[0].parked, 1);
+    world.drive(secs(130));
+    assert_eq!(world.payloads(A), [b"waits for the session".to_vec()]);
+
+    world.ping(A, B, b"asks for a new session").unwrap();
+    world.drive(secs(1));
+    world.ping(A, B, b"confirms it").unwrap();
+    world.drive(secs(1));
+    let session = world.sites[B].gateway.status(world.now).peers[0].session;
+    let session = session.expect("a session");
+    assert_eq!(session.role, Role::Responder);
+    assert!(session.age < secs(3), "{session:?}");
+}
+
+#[test]
+fn asking_for_the_deadline_is_no_promise_to_a_tunnel() {
+    let mut world = World::connected(4);
+    let before = world.sites[A].gateway.poll_timeout();
+    let read = plain(&udp(v4(A, 1), v4(B, 1), b"data"));
+    world.sites[A].read(world.now, read).unwrap();
+    assert_eq!(world.sites[A].mail.attention.len(), 1);
+    assert_eq!(world.sites[A].gateway.poll_timeout(), before);
+    world.deliver(A);
+    let (at, reason) = world.sites[A].gateway.poll_timeout().unwrap();
+    assert_eq!(reason, "no answer");
+    assert!(at.since(world.now) >= secs(15));
+}
+
+#[test]
+fn p51_ten_thousand_idle_peers_wake_nobody() {
+    let mut world = World::new(5, 2);
+    let peers: Vec<_> = (0..10_000u32)
+        .map(|number| {
+            let mut bytes = [3; 32];
+            bytes[8..12].copy_from_slice(&number.to_le_bytes());
+            let mut config = peer(A, 2);
+            config.public_key = PrivateKey::from_bytes(&bytes).public();
+            config.networks = vec![format!("10.{}.{}.0/24", 1 + number / 256, number % 256)]
+                .iter()
+                .map(|network| network.parse().unwrap())
+                .collect();
+            config
+        })
+        .collect();
+    world.control(A, |gateway, env| {
+        gateway.down(env);
+        gateway.add_peers(peers);
+        gateway.up(env);
+    });
+    assert_eq!(world.sites[A].gateway.poll_timeout(), None);
+    world.ping(A, B, b"one of them is busy").unwrap();
+    world.drive(secs(30));
+    world.forget();
+    let wakes = world.sites[A].wakes;
+    world.drive(secs(3600));
+    assert_eq!(
+        world.sites[A].wakes - wakes,
+        1,
+        "that one's keys are erased"
+    );
+    assert_eq!(world.log.len(), 0);
+    assert_eq!(world.sites[A].gateway.poll_timeout(), None);
+
+    let status = world.sites[A].gateway.status(world.now);
+    assert_eq!(status.peers.len(), 10_001);
+    assert_eq!(status.peers[0].networks.len(), 2);
+    let named = status.peers[300].networks[0].to_string();
+    assert_eq!(named, "10.2.43.0/24", "each has its own");
+}
