@@ -10,8 +10,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::gateway::Gateways;
 use super::report;
 
-/// What a shell reports for a command that Ctrl-C ended: 128 + SIGINT.
-const EXIT_INTERRUPTED: i32 = 130;
+/// Added to a signal's number, the exit code that shells report for whom it ended.
+const EXIT_BY_SIGNAL: i32 = 128;
 
 /// A thread that waits for SIGINT, SIGTERM and SIGHUP. Such a signal ends the gateways and then
 /// this process, wherever the demo stands; everything else lives in namespaces and goes with it.
@@ -47,15 +47,15 @@ impl Interrupt {
         };
         let wait = async move {
             tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
+                _ = interrupt.recv() => SignalKind::interrupt(),
+                _ = terminate.recv() => SignalKind::terminate(),
+                _ = hangup.recv() => SignalKind::hangup(),
             }
         };
         std::thread::Builder::new()
             .name("signals".into())
             .spawn(move || {
-                runtime.block_on(wait);
+                let kind = runtime.block_on(wait);
                 let _busy = lock(&busy);
                 if let Some(waiter) = lock(&waiter).take() {
                     // It may have stopped waiting, which ends the process all the same.
@@ -64,17 +64,17 @@ impl Interrupt {
                 }
                 gateways.stop();
                 report::say("\nweapon: interrupted; the gateways are stopped, nothing is left");
-                std::process::exit(EXIT_INTERRUPTED);
+                std::process::exit(EXIT_BY_SIGNAL + kind.as_raw_value());
             })
             .context("cannot watch for signals")?;
         Ok(watch)
     }
 
-    /// Waits for a signal, which then ends nothing but this wait.
-    pub(super) fn wait(&self) {
+    /// From here on a signal ends nothing, but is what can be received here.
+    pub(super) fn hold(&self) -> mpsc::Receiver<()> {
         let (sender, receiver) = mpsc::channel();
         *lock(&self.waiter) = Some(sender);
-        let _ = receiver.recv();
+        receiver
     }
 
     /// Returns unless a signal is being dealt with, which ends the process.

@@ -61,6 +61,12 @@ pub struct DemoArgs {
 /// What the demo covers with a file system of its own: sockets, state and configurations go there.
 const PRIVATE_DIRECTORY: &str = "/run";
 
+const DIAGRAM: &str = "
+  a1 ┐                                                            ┌ b1
+     ├ 172.17.0.0/16 ─ site-a ═ internet ═ site-b ─ 172.18.0.0/16 ┤
+  a2 ┘                                                            └ b2
+";
+
 /// Runs `weapon demo`.
 ///
 /// # Errors
@@ -77,21 +83,26 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     let gateways = Gateways::default();
     let interrupt = Interrupt::watch(gateways.clone())?;
     let mut report = Report::new();
+    report::say(DIAGRAM);
     report.doing("building two hosts, four containers and an internet between them");
     let world = World::build().context("cannot build the networks")?;
     let before = Inventory::of(&world)?;
     play::run(&world, &gateways, &mut report);
     if args.keep {
         report.finish(args.json, start.elapsed())?;
+        let ctrl_c = interrupt.hold();
         look_around(&world, &gateways, isolation);
-        interrupt.wait();
+        // An error would mean that nobody watches for signals any more; then there is no sense in
+        // staying either.
+        let _ = ctrl_c.recv();
         gateways.stop();
+        report::say("\nweapon: the gateways are stopped, nothing is left");
     } else {
         play::stop(&world, &before, &gateways, &mut report);
+        // A Ctrl-C that is being dealt with has the last word.
+        interrupt.settle();
         report.finish(args.json, start.elapsed())?;
     }
-    // A Ctrl-C that is being dealt with has the last word.
-    interrupt.settle();
     Ok(if report.is_good() {
         ExitCode::SUCCESS
     } else {

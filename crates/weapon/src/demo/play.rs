@@ -52,8 +52,8 @@ pub(super) fn run(world: &World, gateways: &Gateways, report: &mut Report) {
         return;
     }
     reach(world, report);
-    round_trips(world, report);
     secrecy(world, report, internet, &marker);
+    round_trips(world, report);
     let Ok((forward, reverse)) = digests.join() else {
         report.row("checksums", Err(anyhow!("could not be computed")));
         return;
@@ -78,7 +78,7 @@ pub(super) fn stop(world: &World, before: &Inventory, gateways: &Gateways, repor
     let clean = ends
         .iter()
         .all(|end| end.is_some_and(|status| status.success()));
-    let figure = Figure::duration(took).expect(clean, || {
+    let figure = Figure::millis(took).expect(clean, || {
         format!(
             "ended as {ends:?}\n{}\n{}",
             log_tail(world.a.site),
@@ -111,7 +111,7 @@ fn before(world: &World, report: &mut Report) {
         });
     report.row(
         "the two hosts reach each other, round trip",
-        hosts.map(Figure::duration),
+        hosts.map(Figure::micros),
     );
     report.row("container to container before: passed", blocked(world));
 }
@@ -165,7 +165,7 @@ fn bring_up(world: &World, gateways: &Gateways, report: &mut Report) -> bool {
         gateways.start(world)
     });
     let is_up = configured.is_ok();
-    report.row("both gateways up", configured.map(Figure::duration));
+    report.row("both gateways up", configured.map(Figure::millis));
     is_up
 }
 
@@ -174,10 +174,7 @@ fn reach(world: &World, report: &mut Report) {
     report.doing("pinging container to container");
     let (from, to) = (&world.a.containers[0], &world.b.containers[0]);
     let first = traffic::ping(&from.namespace, to.address, PATIENCE);
-    report.row(
-        "first ping, handshake included",
-        first.map(Figure::duration),
-    );
+    report.row("first ping, handshake included", first.map(Figure::millis));
 
     let all = |what: &(dyn Fn(&Container, &Container) -> anyhow::Result<()> + Sync)| {
         let results = across(world, |from, to| {
@@ -212,9 +209,9 @@ fn round_trips(world: &World, report: &mut Report) {
             let percentile = |percent: usize| sorted[(sorted.len() - 1) * percent / 100];
             report.row(
                 "round trip a1 to b1, median",
-                Ok(Figure::duration(percentile(50))),
+                Ok(Figure::micros(percentile(50))),
             );
-            let p99 = Figure::duration(percentile(99));
+            let p99 = Figure::micros(percentile(99));
             report.row("round trip a1 to b1, 99th percentile", Ok(p99));
         }
         Err(error) => report.row("round trip a1 to b1", Err(error)),
@@ -233,7 +230,7 @@ fn secrecy(world: &World, report: &mut Report, internet: anyhow::Result<Wiretap>
     let handshake = internet.handshake.context("none was seen");
     report.row(
         "handshake, as the internet saw it",
-        handshake.map(Figure::duration),
+        handshake.map(Figure::millis),
     );
     let handshakes = Figure::new(internet.responses as f64, "seen");
     report.row(
@@ -276,13 +273,13 @@ fn transfers(world: &World, report: &mut Report, forward: &[u8], reverse: &[u8])
     let took = traffic::transfer(a1, b1, TRANSFER_BYTES, forward);
     report.row(
         "1 GB over TCP, a1 to b1, SHA-256 equal",
-        took.map(Figure::duration),
+        took.map(Figure::secs),
     );
     report.doing("256 MB over TCP, b2 to a2");
     let took = traffic::transfer(b2, a2, REVERSE_BYTES, reverse);
     report.row(
         "256 MB over TCP, b2 to a2, SHA-256 equal",
-        took.map(Figure::duration),
+        took.map(Figure::secs),
     );
     for (name, from, to) in [
         ("throughput, TCP, a1 to b1", a1, b1),

@@ -34,15 +34,19 @@ impl Figure {
         }
     }
 
-    /// A duration in the unit that suits it.
-    pub(super) fn duration(duration: Duration) -> Self {
-        match duration {
-            _ if duration < Duration::from_millis(1) => {
-                Self::new(duration.as_secs_f64() * 1e6, "µs")
-            }
-            _ if duration < Duration::from_secs(1) => Self::new(duration.as_secs_f64() * 1e3, "ms"),
-            _ => Self::new(duration.as_secs_f64(), "s"),
-        }
+    /// A duration in microseconds.
+    pub(super) fn micros(duration: Duration) -> Self {
+        Self::new(duration.as_secs_f64() * 1e6, "µs")
+    }
+
+    /// A duration in milliseconds.
+    pub(super) fn millis(duration: Duration) -> Self {
+        Self::new(duration.as_secs_f64() * 1e3, "ms")
+    }
+
+    /// A duration in seconds.
+    pub(super) fn secs(duration: Duration) -> Self {
+        Self::new(duration.as_secs_f64(), "s")
     }
 
     /// The same, good only if `ok`; else `trouble` says why not.
@@ -231,7 +235,7 @@ mod tests {
         report.row("a short one", Ok(Figure::new(3.0, "of 3")));
         report.row(
             "round trip µs",
-            Ok(Figure::duration(Duration::from_nanos(51_500))),
+            Ok(Figure::micros(Duration::from_nanos(51_500))),
         );
         report
     }
