@@ -7,6 +7,7 @@ use std::{
         fs::PermissionsExt,
         net::{UnixListener as StdListener, UnixStream as StdStream},
     },
+    path::Path,
     time::Duration,
 };
 
@@ -20,6 +21,9 @@ use tokio::{
 };
 
 use crate::{places::Places, report::Report};
+
+/// Bytes of a socket's path at most (`sockaddr_un` without its zero byte).
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Bytes of a request at most.
 const REQUEST_BYTES_MAX: u64 = 4096;
@@ -68,13 +72,28 @@ pub struct Call {
 ///
 /// # Errors
 /// The socket can't be made.
-pub fn listen(places: &Places) -> io::Result<UnixListener> {
+pub fn listen(places: &Places) -> anyhow::Result<UnixListener> {
     let path = places.socket();
-    let new = path.with_extension("sock.new");
-    let _ = fs::remove_file(&new);
-    let listener = StdListener::bind(&new)?;
-    fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
-    fs::rename(&new, &path)?;
+    // So that the path is as long as it will be.
+    let new = path.with_extension("new!");
+    bind(&new, &path).with_context(|| {
+        let path = path.display();
+        if path.to_string().len() > SOCKET_PATH_BYTES_MAX {
+            format!(
+                "cannot listen at {path}: a socket's path has {SOCKET_PATH_BYTES_MAX} bytes at \
+                 most; set RUNTIME_DIRECTORY to a shorter one"
+            )
+        } else {
+            format!("cannot listen at {path}")
+        }
+    })
+}
+
+fn bind(new: &Path, path: &Path) -> io::Result<UnixListener> {
+    let _ = fs::remove_file(new);
+    let listener = StdListener::bind(new)?;
+    fs::set_permissions(new, fs::Permissions::from_mode(0o600))?;
+    fs::rename(new, path)?;
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)
 }
@@ -155,7 +174,7 @@ impl Client {
             }
             Err(error) => Err(error).with_context(|| {
                 format!(
-                    "cannot ask the gateway at {}; are you root?",
+                    "cannot ask the gateway at {}; run as root, or as the user that started it",
                     path.display()
                 )
             }),

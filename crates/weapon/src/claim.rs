@@ -15,7 +15,7 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::places::Places;
+use crate::{places::Places, timestamp_file};
 
 /// What a claim says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +30,7 @@ struct Record {
 pub struct Claim {
     places: Places,
     /// Held for its lock.
-    _file: File,
+    file: File,
 }
 
 impl Claim {
@@ -41,13 +41,20 @@ impl Claim {
     pub fn take(places: &Places, interface: &str, config: &Path) -> anyhow::Result<Self> {
         make_directory(places.runtime(), 0o755, "RUNTIME_DIRECTORY")?;
         make_directory(places.state(), 0o700, "STATE_DIRECTORY")?;
-        let mut file = lock(places)?;
+        // From here on an error gives the claim back.
+        let claim = Self {
+            places: places.clone(),
+            file: lock(places)?,
+        };
+        let mut file = &claim.file;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         if !text.is_empty() {
             report_leftovers(places, &text);
         }
         remove(&places.socket())?;
+        timestamp_file::probe(&places.timestamp())
+            .with_context(|| cannot_write(places.state(), "STATE_DIRECTORY"))?;
         let record = Record {
             pid: process::id(),
             interface: interface.to_owned(),
@@ -56,10 +63,7 @@ impl Claim {
         file.rewind()?;
         file.set_len(0)?;
         file.write_all(&serde_json::to_vec(&record)?)?;
-        Ok(Self {
-            places: places.clone(),
-            _file: file,
-        })
+        Ok(claim)
     }
 }
 
@@ -99,7 +103,9 @@ fn lock(places: &Places) -> anyhow::Result<File> {
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             match running_pid(places) {
                 Some(pid) => bail!(
-                    "this gateway runs already, as process {pid}; stop it with `weapon down` first"
+                    "this gateway runs already, as process {pid}; stop it with `weapon down {}` \
+                     first",
+                    places.name()
                 ),
                 None => bail!("this gateway is just starting or stopping; try again"),
             }

@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
-use anyhow::Context;
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -13,7 +12,7 @@ use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
     netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
     tun::Device,
-    udp::{Socket, Udp, UdpConfig},
+    udp::{Socket, Udp, UdpConfig, UdpError},
 };
 
 use crate::{
@@ -82,7 +81,14 @@ impl Daemon {
             gso: config.offload.gso,
             gro: config.offload.gro,
         };
-        let udp = Udp::bind(&udp_config).with_context(|| config.at(&config.written.listen))?;
+        let udp = Udp::bind(&udp_config).map_err(|error| {
+            let at = match &error {
+                UdpError::MarkPermission => &config.written.fwmark,
+                _ => &config.written.listen,
+            };
+            let at = config.at(at);
+            anyhow::Error::new(error).context(at)
+        })?;
         let udp_config = UdpConfig {
             port: udp.port(),
             ..udp_config
@@ -91,8 +97,7 @@ impl Daemon {
         let tun = interface::make(&config, &netlink).await?;
         let monitor = LinkMonitor::open(tun.ifindex()).await?;
         let routes = RouteMonitor::open()?;
-        let listener = api::listen(&places)
-            .with_context(|| format!("cannot listen at {}", places.socket().display()))?;
+        let listener = api::listen(&places)?;
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = unresolved(&config);

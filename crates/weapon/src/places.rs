@@ -24,6 +24,11 @@ impl Places {
         }
     }
 
+    /// The gateway.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Says who runs; locked while it does.
     pub fn claim(&self) -> PathBuf {
         self.runtime.join(format!("{}.json", self.name))

@@ -4,15 +4,28 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::OpenOptionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use weapon_core::TimestampStore;
 use weapon_noise::Tai64n;
 
+/// Of the file that a new mark is written to.
+const EXTENSION_NEW: &str = "timestamp.new";
+
 /// The mark as 24 hex digits and a newline.
 #[derive(Debug)]
 pub struct TimestampFile(PathBuf);
+
+/// Whether a mark can be kept at `path`: found out at the start, not at the first handshake.
+///
+/// # Errors
+/// Why it cannot.
+pub fn probe(path: &Path) -> io::Result<()> {
+    let new = path.with_extension(EXTENSION_NEW);
+    File::create(&new)?;
+    fs::remove_file(new)
+}
 
 impl TimestampFile {
     /// The file at `path`, and the mark in it. An unreadable mark counts as none and is said: then
@@ -37,7 +50,7 @@ impl TimestampFile {
 
     /// Writes beside the file and renames, so that a crash leaves the old mark or the new one.
     fn write(&self, mark: Tai64n) -> io::Result<()> {
-        let new = self.0.with_extension("timestamp.new");
+        let new = self.0.with_extension(EXTENSION_NEW);
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)

@@ -40,7 +40,7 @@ pub enum TunError {
     )]
     NoDevice,
     /// CAP_NET_ADMIN is missing in the user namespace that owns the network namespace.
-    #[error("no permission to create the interface {name}: CAP_NET_ADMIN is needed")]
+    #[error("no permission to create the interface {name}: run as root, or with CAP_NET_ADMIN")]
     Permission {
         /// The interface.
         name: String,

@@ -53,14 +53,18 @@ pub enum UdpError {
         /// The port.
         port: u16,
     },
-    /// A port below 1024, or a mark, needs a capability.
-    #[error("no permission to {what}: {capability} is needed")]
-    Permission {
-        /// What was tried.
-        what: &'static str,
-        /// What would allow it.
-        capability: &'static str,
+    /// A port below 1024 needs a capability.
+    #[error(
+        "no permission to bind UDP port {port}, which is below 1024: run as root, or with \
+         CAP_NET_BIND_SERVICE"
+    )]
+    PortPermission {
+        /// The port.
+        port: u16,
     },
+    /// A mark needs a capability.
+    #[error("no permission to mark packets: run as root, or with CAP_NET_ADMIN")]
+    MarkPermission,
     /// Anything else.
     #[error("cannot {what}")]
     Io {
@@ -141,7 +145,7 @@ impl Udp {
     ///
     /// # Errors
     ///
-    /// [`UdpError::Permission`] without CAP_NET_ADMIN.
+    /// [`UdpError::MarkPermission`] without CAP_NET_ADMIN.
     pub fn set_mark(&self, mark: u32) -> Result<(), UdpError> {
         self.sockets().try_for_each(|socket| set_mark(socket, mark))
     }
@@ -322,12 +326,9 @@ fn set_buffers(socket: &socket2::Socket, bytes: usize) {
 }
 
 fn set_mark(socket: &socket2::Socket, mark: u32) -> Result<(), UdpError> {
-    let what = "mark packets (fwmark)";
+    let what = "mark packets";
     socket.set_mark(mark).map_err(|source| match source.kind() {
-        io::ErrorKind::PermissionDenied => UdpError::Permission {
-            what,
-            capability: "CAP_NET_ADMIN",
-        },
+        io::ErrorKind::PermissionDenied => UdpError::MarkPermission,
         _ => UdpError::Io { what, source },
     })
 }
@@ -341,10 +342,7 @@ fn bind_to(socket: &socket2::Socket, family: Family, port: u16) -> Result<(), Ud
         .bind(&address.into())
         .map_err(|source| match source.kind() {
             io::ErrorKind::AddrInUse => UdpError::PortInUse { port },
-            io::ErrorKind::PermissionDenied => UdpError::Permission {
-                what: "bind a UDP port below 1024",
-                capability: "CAP_NET_BIND_SERVICE",
-            },
+            io::ErrorKind::PermissionDenied => UdpError::PortPermission { port },
             _ => UdpError::Io {
                 what: "bind a UDP port",
                 source,
@@ -493,7 +491,7 @@ mod tests {
         };
         match Udp::bind(&config) {
             Err(error) => {
-                assert!(matches!(error, UdpError::Permission { .. }), "{error}");
+                assert!(matches!(error, UdpError::MarkPermission), "{error}");
                 skip("marks need CAP_NET_ADMIN: run this test as root");
             }
             Ok(udp) => {

@@ -117,6 +117,8 @@ impl fmt::Display for HostPort {
 pub struct Written {
     /// The UDP port.
     pub listen: Place,
+    /// The mark of what we send.
+    pub fwmark: Place,
     /// The TUN device's name.
     pub interface: Place,
     /// Its addresses.

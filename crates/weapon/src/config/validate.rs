@@ -83,6 +83,7 @@ fn written(
     };
     let interface = gateway.interface.as_ref().map(|name| &name.place);
     Written {
+        fwmark: place(gateway.fwmark.as_ref().map(|mark| &mark.place), ""),
         listen: place(gateway.listen.as_ref().map(|port| &port.place), ""),
         interface: place(interface, spelling.interface),
         addresses: addresses
