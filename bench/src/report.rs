@@ -171,7 +171,7 @@ impl fmt::Display for Report {
             let load = self.plan.idle_load;
             writeln!(
                 f,
-                "the machine was not idle before ({load:.1} processors busy): these figures mean little\n"
+                "these figures mean little: {load:.1} processors were busy before the first round\n"
             )?;
         }
         write!(f, "{:<20}", "")?;

@@ -17,12 +17,7 @@ const TOOLS: [Tool; 8] = [
     Tool {
         program: "ip",
         package: "iproute2",
-        purpose: "networks of the measurements",
-    },
-    Tool {
-        program: "ping",
-        package: "iputils-ping",
-        purpose: "round trips",
+        purpose: "networks between the gateways",
     },
     Tool {
         program: "wg",
@@ -35,11 +30,6 @@ const TOOLS: [Tool; 8] = [
         purpose: "interop",
     },
     Tool {
-        program: "iperf3",
-        package: "iperf3",
-        purpose: "throughput",
-    },
-    Tool {
         program: "nft",
         package: "nftables",
         purpose: "firewalls between the gateways",
@@ -50,9 +40,19 @@ const TOOLS: [Tool; 8] = [
         purpose: "NAT between the gateways",
     },
     Tool {
-        program: "tc",
-        package: "iproute2",
-        purpose: "loss and delay on links",
+        program: "script",
+        package: "bsdutils",
+        purpose: "a terminal to run in",
+    },
+    Tool {
+        program: "ping",
+        package: "iputils-ping",
+        purpose: "round trips of `cargo xtask bench`",
+    },
+    Tool {
+        program: "iperf3",
+        package: "iperf3",
+        purpose: "throughput of `cargo xtask bench`",
     },
 ];
 
