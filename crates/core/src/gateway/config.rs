@@ -15,7 +15,7 @@ pub struct GatewayConfig {
     pub private_key: PrivateKey,
     /// Bytes of the largest inner packet.
     pub mtu: usize,
-    /// Our addresses on the overlay: ICMP errors come from them.
+    /// Our addresses on the overlay: ICMPv6 errors come from the first of them.
     pub addresses: Vec<IpAddr>,
     /// What the [`TimestampStore`](crate::TimestampStore) persisted last.
     pub timestamp_mark: Option<Tai64n>,

@@ -132,7 +132,7 @@ impl Gateway {
                 asked: Vec::new(),
             },
             load: LoadGauge::new(),
-            unreachable: Unreachable::new(config.addresses),
+            unreachable: Unreachable::new(&config.addresses),
             deadlines: BTreeSet::new(),
         };
         gateway.publish();

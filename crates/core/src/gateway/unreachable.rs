@@ -14,15 +14,16 @@ const ERRORS_PER_SECOND_MAX: u32 = 1000;
 /// Answers packets that died without a route or an endpoint.
 #[derive(Debug)]
 pub(super) struct Unreachable {
-    addresses: Vec<IpAddr>,
+    address_v6: Option<IpAddr>,
     second: Tick,
     sent: u32,
 }
 
 impl Unreachable {
-    pub(super) fn new(addresses: Vec<IpAddr>) -> Self {
+    /// `addresses` are ours on the overlay.
+    pub(super) fn new(addresses: &[IpAddr]) -> Self {
         Self {
-            addresses,
+            address_v6: addresses.iter().copied().find(IpAddr::is_ipv6),
             second: Tick::default(),
             sent: 0,
         }
@@ -38,12 +39,10 @@ impl Unreachable {
         if self.sent >= ERRORS_PER_SECOND_MAX {
             return;
         }
-        let is_v4 = packet.first().is_some_and(|byte| byte >> 4 == 4);
-        let from = self
-            .addresses
-            .iter()
-            .find(|address| address.is_ipv4() == is_v4)
-            .copied();
+        // Linux drops IPv4 packets that come in by an interface and claim to be from one of its own
+        // addresses ("martian source"): there the destination that nobody has answers itself.
+        let is_v6 = packet.first().is_some_and(|byte| byte >> 4 == 6);
+        let from = self.address_v6.filter(|_| is_v6);
         let mut error = [0; icmp::ERROR_LEN_MAX];
         let Some(len) = icmp::unreachable(packet, from, &mut error) else {
             return;

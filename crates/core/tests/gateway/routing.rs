@@ -50,7 +50,7 @@ fn naive_lookup(table: &BTreeMap<Key, PeerId>, address: IpAddr) -> Option<PeerId
 
 #[test]
 fn p86_a_million_random_routes_agree_with_a_naive_table() {
-    const PEERS: u64 = 64;
+    const PEERS: u64 = 16;
     let mut dice = Dice(86);
     let mut routes = Routes::default();
     let mut naive = BTreeMap::new();
@@ -131,7 +131,8 @@ fn icmp_answers(world: &mut World, packet: &[u8]) -> Vec<Vec<u8>> {
         let parsed = SlicedPacket::from_ip(answer).unwrap();
         let quoted = match (parsed.net.unwrap(), parsed.transport.unwrap()) {
             (NetSlice::Ipv4(ip), TransportSlice::Icmpv4(icmp)) => {
-                assert_eq!(IpAddr::from(ip.header().source_addr()), v4(A, 1));
+                // Not ours: Linux would drop that as a martian.
+                assert_eq!(ip.header().source_addr().octets(), packet[16..20]);
                 assert_eq!((icmp.type_u8(), icmp.code_u8()), (3, 1));
                 icmp.payload().to_vec()
             }
