@@ -78,8 +78,9 @@ pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     if !is_root() {
         eprintln!("test: not root: tests that need network namespaces will say what they lack");
     }
-    // The end-to-end tests start the real program.
-    Step::new("cargo build --workspace --bins --locked").run()?;
+    // Builds the program too, which the end-to-end tests start. `cargo build` would choose other
+    // features for the libraries, and they would be built twice.
+    Step::new("cargo test --workspace --locked --no-run").run()?;
     if is_installed("cargo-nextest") {
         run_with_nextest()
     } else {
