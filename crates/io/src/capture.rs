@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::{MaybeUninit, zeroed};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
@@ -29,7 +29,9 @@ pub struct Frame<'a> {
     /// out may not be there yet, and one frame may stand for a whole train of segments.
     /// Valid until the next [`Capture::read`].
     pub bytes: &'a [u8],
-    /// Since the UNIX epoch, by the kernel's clock, when the frame passed.
+    /// Since the UNIX epoch, by the kernel's clock, when the frame passed; or when it was read, if
+    /// it passed in the first moment after the capture was opened: the kernel takes a while to
+    /// begin with time stamps.
     pub at: Duration,
     /// Sent by this host, else received.
     pub outgoing: bool,
@@ -116,6 +118,13 @@ impl Capture {
         } else {
             Err(io::Error::last_os_error())
         }
+    }
+}
+
+/// Readable when a frame waits.
+impl AsFd for Capture {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -200,8 +200,13 @@ pub enum IsolationError {
         hint: String,
     },
     /// Mounts could not be made private.
-    #[error("could not make the mounts of the new mount namespace private: {0}")]
-    Mounts(#[source] io::Error),
+    #[error("could not make the mounts of a new mount namespace private: {error}: {hint}")]
+    Mounts {
+        /// The kernel's answer.
+        error: io::Error,
+        /// What an administrator could do about it.
+        hint: String,
+    },
 }
 
 /// Moves the process into a mount and a network namespace of its own; where it lacks the privilege
@@ -227,8 +232,10 @@ pub fn isolate() -> Result<Isolation, IsolationError> {
     };
     // What is mounted from here on must not show outside.
     let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", flags)
-        .map_err(|errno| IsolationError::Mounts(errno.into()))?;
+    rustix::mount::mount_change("/", flags).map_err(|errno| IsolationError::Mounts {
+        error: errno.into(),
+        hint: hint(),
+    })?;
     Ok(isolation)
 }
 

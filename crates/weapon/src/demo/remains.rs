@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::gateway::RUNTIME_DIRECTORY;
 use super::topology::{Host, World, inside};
 
@@ -41,6 +43,8 @@ impl Inventory {
     }
 }
 
+/// What an interface of ours has. Addresses of the link alone come and go by the kernel's own
+/// doing, and with their interface.
 fn things(host: &Host) -> anyhow::Result<Vec<String>> {
     let site = host.site;
     inside(&host.namespace, async |netlink| {
@@ -50,15 +54,25 @@ fn things(host: &Host) -> anyhow::Result<Vec<String>> {
                 "{site}: interface {} (MTU {})",
                 link.name, link.mtu
             ));
-            for address in netlink.addresses(link.index).await? {
+            for address in netlink
+                .addresses(link.index)
+                .await?
+                .into_iter()
+                .filter(is_lasting)
+            {
                 found.push(format!("{site}: address {address} on {}", link.name));
             }
         }
-        for route in netlink.all_routes().await? {
+        let routes = netlink.all_routes().await?;
+        for route in routes.iter().filter(|route| is_lasting(&route.destination)) {
             found.push(format!("{site}: {route}"));
         }
         Ok(found)
     })
+}
+
+fn is_lasting(net: &IpNet) -> bool {
+    !matches!(net, IpNet::V6(net) if net.addr().is_unicast_link_local())
 }
 
 /// Files below the directory of sockets. The state directory keeps its time stamps on purpose.

@@ -6,14 +6,19 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, ensure};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use weapon_io::capture::{Capture, CaptureFilter};
 use weapon_io::namespace::Namespace;
 use weapon_wire::message::{self, Kind};
 
 use super::gateway::PORT;
 
-/// How long a listener sleeps when nothing passes. Frames wait in the socket with their time.
-const NAP: Duration = Duration::from_millis(2);
+/// How long a listener sleeps when nothing passes, before it asks whether it is to stop.
+const NAP: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 20_000_000,
+};
 
 /// Strangers that are described; the rest is counted.
 const STRANGERS_SHOWN_MAX: usize = 5;
@@ -94,7 +99,11 @@ fn listen(mut capture: Capture, marker: &[u8], stop: &AtomicBool) -> anyhow::Res
         if last {
             break;
         }
-        std::thread::sleep(NAP);
+        let mut waiting = [PollFd::new(&capture, PollFlags::IN)];
+        match rustix::event::poll(&mut waiting, Some(&NAP)) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
     let lost = capture.lost()?;
     ensure!(lost == 0, "{lost} frames passed too fast to be looked at");
