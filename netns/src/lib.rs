@@ -24,7 +24,19 @@ pub mod gateway;
 /// TCP streams and pings that run while something happens.
 pub mod traffic;
 
+/// Two gateways and the tunnel between them.
+pub mod pair;
+
+/// What passes a cable.
+pub mod tap;
+
+/// What a gateway could leave behind.
+pub mod traces;
+
 pub use gateway::{Gateway, Kind};
 pub use lab::{Host, link, ready, until};
+pub use pair::Pair;
 pub use plan::{PeerPlan, Plan};
+pub use tap::{Packet, Tap};
+pub use traces::Traces;
 pub use weapon::{Home, Weapon};

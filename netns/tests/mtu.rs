@@ -1,0 +1,64 @@
+//! The interface's MTU is followed when somebody changes it, and large packets pass.
+
+use std::time::Duration;
+
+use weapon_io::ping::Ping;
+use weapon_netns::traffic::transfer;
+use weapon_netns::weapon::PATIENCE;
+use weapon_netns::{Host, Pair, ready, until};
+
+/// Pings with as many bytes of payload as given.
+#[track_caller]
+fn large_ping(host: &Host, remote: &str, payload_len: usize) {
+    let remote = remote.parse().expect("an address");
+    let payload: Vec<u8> = (0..payload_len).map(|at| (at % 251) as u8).collect();
+    let answered = host.enter(|| Ping::open(remote, &payload)?.once(Duration::from_secs(5)));
+    answered.unwrap_or_else(|error| panic!("{payload_len} bytes: {error}"));
+}
+
+#[test]
+fn changed_mtu_is_followed_and_large_packets_pass() {
+    if !ready(&[]) {
+        return;
+    }
+    let pair = Pair::new();
+    let (one, other) = pair.start_both();
+    // 1500 of the cable less 80.
+    assert_eq!(one.status()["mtu"], 1420);
+    for mtu in [1280, 1420, 1419, 576, 1500, 9000] {
+        if mtu < 1280 {
+            // Linux takes IPv6 from an interface that is too small for it.
+            assert_eq!(mtu, 576);
+        }
+        for (host, name, weapon) in [(&pair.one, "one", &one), (&pair.other, "other", &other)] {
+            host.run(&format!("ip link set w-{name} mtu {mtu}"));
+            until("the gateway notices", PATIENCE, || {
+                (weapon.status()["mtu"] == mtu).then_some(())
+            });
+        }
+        // IP and ICMP headers are 28 bytes: just fitting, one more, and in many fragments.
+        for len in [mtu - 28, mtu - 27, mtu - 29, 4000, 20_000] {
+            large_ping(&pair.one, "10.99.0.2", len);
+        }
+        transfer(&pair.one, &pair.other, "10.99.0.2", 2_000_000);
+        transfer(&pair.other, &pair.one, "10.99.0.1", 2_000_000);
+    }
+    let malformed = one.drops("outbound_malformed") + other.drops("inner_malformed");
+    assert_eq!(malformed, 0);
+    assert_eq!(one.stop().code(), Some(0));
+    assert_eq!(other.stop().code(), Some(0));
+}
+
+/// A cable with a smaller MTU makes a smaller tunnel.
+#[test]
+fn mtu_comes_from_the_way_to_the_peers() {
+    if !ready(&[]) {
+        return;
+    }
+    let pair = Pair::new();
+    pair.one.run("ip link set eth0 mtu 1400");
+    let one = pair.start();
+    assert_eq!(one.status()["mtu"], 1320);
+    assert!(pair.one.run("ip -o link show w-one").contains("mtu 1320"));
+    assert_eq!(one.stop().code(), Some(0));
+}
