@@ -161,7 +161,7 @@ impl Remote {
         self.static_static.is_none()
     }
 
-    fn static_static(&self) -> Result<&SecretKey32, HandshakeError> {
+    pub(crate) fn static_static(&self) -> Result<&SecretKey32, HandshakeError> {
         self.static_static.as_ref().ok_or(HandshakeError::LowOrder)
     }
 
@@ -252,6 +252,12 @@ impl AwaitingResponse {
     /// The index by which the response will address us.
     pub fn local_index(&self) -> u32 {
         self.local_index
+    }
+
+    /// The chaining key between the two messages.
+    #[cfg(test)]
+    pub(crate) fn chaining_key(&self) -> &[u8; 32] {
+        self.state.chaining_key()
     }
 
     /// Takes the response, and yields the keys (paper §5.4.3). On success this state must be

@@ -208,7 +208,8 @@ pub struct OpenRun<'a> {
 impl OpenRun<'_> {
     /// Opens the data message `datagram` in place and returns the length of the plaintext, which
     /// then stands at `datagram[DATA_HEADER_LEN..]`. The window moves only after the tag was found
-    /// right (P62). A failed datagram is left as it was.
+    /// right (P62). Of a forged datagram, the body is not left as it was, and nothing of what it
+    /// would decrypt to is there either.
     ///
     /// # Errors
     /// [`OpenError`], and nothing has changed.

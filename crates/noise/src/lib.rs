@@ -51,3 +51,6 @@ mod sessions;
 pub use sessions::Sessions;
 mod tunnel;
 pub use tunnel::{Rejected, Tunnel, TunnelConfig, TunnelHost};
+
+#[cfg(test)]
+mod erasure;

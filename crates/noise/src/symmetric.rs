@@ -80,6 +80,12 @@ impl SymmetricState {
         (self.chaining_key, second)
     }
 
+    /// The chaining key.
+    #[cfg(test)]
+    pub(crate) fn chaining_key(&self) -> &[u8; 32] {
+        self.chaining_key.expose()
+    }
+
     /// Noise's handshake hash.
     #[cfg(test)]
     pub(crate) fn handshake_hash(&self) -> [u8; 32] {

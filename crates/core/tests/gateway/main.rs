@@ -9,7 +9,6 @@ mod site;
 mod world;
 
 mod changes;
-mod erasure;
 mod indices;
 mod lifecycle;
 mod load;

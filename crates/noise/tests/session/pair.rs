@@ -469,6 +469,11 @@ impl Pair {
         self.start = self.now;
     }
 
+    /// The time `duration` ago.
+    pub(crate) fn now_minus(&self, duration: Duration) -> Tick {
+        Tick::from_nanos(self.now.as_nanos() - duration.as_nanos() as u64)
+    }
+
     /// Nothing arrives at `us` any more.
     pub(crate) fn cut_off(&mut self, us: usize) {
         self.network.dead.push(self.sides[us].address);
