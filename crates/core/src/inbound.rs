@@ -68,6 +68,11 @@ impl Inbound {
             from,
         } = received;
         self.last_source = None;
+        if bytes.is_empty() {
+            // A datagram without a byte is one too.
+            counters.count(DropReason::NotWireGuard);
+            counters.inbound_datagrams.fetch_add(1, Relaxed);
+        }
         let stride = stride.max(1);
         // What the merger holds at most; the kernel hands over no more than that anyway.
         for batch in bytes.chunks_mut(stride * SEGMENTS_MAX) {

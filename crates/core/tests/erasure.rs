@@ -1,4 +1,5 @@
-//! Whether a gateway's secrets leave traces when a peer is removed and when the gateway ends (P101).
+//! Whether a gateway's secrets leave traces when a peer is removed and when the gateway ends
+//! (P101).
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 use core::{net::SocketAddr, time::Duration};

@@ -115,7 +115,7 @@ impl Gateway {
     /// A gateway without peers, its interface down.
     pub fn new(config: GatewayConfig) -> Self {
         let identity = Identity::new(config.private_key);
-        let mut gateway = Self {
+        let gateway = Self {
             cookies: CookieChecker::new(&identity),
             identity,
             members: BTreeMap::new(),
@@ -483,7 +483,7 @@ impl Gateway {
         Some(result)
     }
 
-    fn publish(&mut self) {
+    fn publish(&self) {
         let fib = Fib {
             routes: self.routes.clone(),
             peers: self

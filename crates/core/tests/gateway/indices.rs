@@ -60,7 +60,7 @@ fn growth_keeps_sessions_and_handshakes() {
         while held.len() < 1 << round {
             let holder = PeerId(held.len() as u32);
             let index = indices.reserve(holder, &mut entropy).unwrap();
-            if holder.0 % 2 == 0 {
+            if holder.0.is_multiple_of(2) {
                 indices.activate(index, session(index));
             }
             held.push(index);

@@ -1,5 +1,5 @@
-//! Whole gateways in virtual time: packets go in at one overlay and come out at another, by the same
-//! functions that the engine's lanes call.
+//! Whole gateways in virtual time: packets go in at one overlay and come out at another, by the
+//! same functions that the engine's lanes call.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
 #[path = "../../../noise/tests/session/network.rs"]

@@ -85,10 +85,8 @@ fn p51_ten_thousand_idle_peers_wake_nobody() {
             bytes[8..12].copy_from_slice(&number.to_le_bytes());
             let mut config = peer(A, 2);
             config.public_key = PrivateKey::from_bytes(&bytes).public();
-            config.networks = vec![format!("10.{}.{}.0/24", 1 + number / 256, number % 256)]
-                .iter()
-                .map(|network| network.parse().unwrap())
-                .collect();
+            let network = format!("10.{}.{}.0/24", 1 + number / 256, number % 256);
+            config.networks = vec![network.parse().unwrap()];
             config
         })
         .collect();
@@ -116,4 +114,23 @@ fn p51_ten_thousand_idle_peers_wake_nobody() {
     assert_eq!(status.peers[0].networks.len(), 2);
     let named = status.peers[300].networks[0].to_string();
     assert_eq!(named, "10.2.43.0/24", "each has its own");
+}
+
+#[test]
+fn peers_that_are_due_at_the_same_moment_all_get_their_turn() {
+    let mut world = World::new(6, 4);
+    for them in 1..4 {
+        let id = world.id(A, them);
+        world.control(A, |gateway, env| {
+            gateway.set_persistent_keepalive(id, Some(secs(25)), env);
+        });
+    }
+    world.network.dead = (1..4).map(crate::world::address).collect();
+    world.drive(secs(12));
+    assert!(world.count(A, Wire::Initiation) >= 9, "each three times");
+    world.network.dead.clear();
+    world.drive(secs(60));
+    let status = world.sites[A].gateway.status(world.now);
+    assert!(status.peers.iter().all(|peer| peer.session.is_some()));
+    assert!(world.count(A, Wire::Keepalive) >= 9);
 }

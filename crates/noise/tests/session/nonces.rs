@@ -273,8 +273,8 @@ fn tunnel() -> Tunnel {
     Tunnel::new(&identity, config)
 }
 
-/// A lane stamps while the control loop looks. Either the lane is told to wake the loop, or what the
-/// loop saw last was a deadline that is early enough.
+/// A lane stamps while the control loop looks. Either the lane is told to wake the loop, or what
+/// the loop saw last was a deadline that is early enough.
 #[test]
 fn p45_no_stamp_falls_between_a_look_and_a_lane() {
     const ROUNDS: u64 = 30_000;

@@ -11,8 +11,8 @@ use super::{Entropy, EntropyNotReady, SecretKey32};
 
 const MASK: u8 = 0xa5;
 
-/// A secret, masked so that the note itself is not found. What is looked for is its middle, for X25519
-/// keys are clamped at their ends.
+/// A secret, masked so that the note itself is not found. What is looked for is its middle, for
+/// X25519 keys are clamped at their ends.
 pub(crate) struct Note {
     pub(crate) name: &'static str,
     masked: [u8; 32],
