@@ -8,19 +8,19 @@ mod cli;
 mod config;
 
 // `weapon up`: from a good configuration to a running gateway.
-mod up;
-mod daemon;
 mod claim;
-mod places;
-mod timestamp_file;
+mod daemon;
 mod interface;
+mod places;
 mod resolver;
+mod timestamp_file;
+mod up;
 
 // How a running gateway is asked.
 mod api;
+mod down;
 mod report;
 mod status;
-mod down;
 
 // `weapon demo`.
 mod demo;
