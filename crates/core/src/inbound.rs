@@ -51,6 +51,11 @@ impl Inbound {
         }
     }
 
+    /// What the overlay takes merged has changed.
+    pub fn set_limits(&mut self, limits: MergeLimits) {
+        self.merger.set_limits(limits);
+    }
+
     /// Takes the datagrams of one receive call from the underlay to the overlay. The order of a
     /// flow is kept. Drops are counted, never returned: one bad datagram does not stop a batch.
     pub fn receive(

@@ -35,7 +35,6 @@ pub fn outbound(
     underlay: &mut impl Underlay,
     upcalls: &mut impl Upcalls,
 ) -> Result<(), DropReason> {
-    counters.outbound_superpackets.fetch_add(1, Relaxed);
     let vnet = VnetHeader::parse(read).map_err(|_| DropReason::OutboundMalformed)?;
     let packet = &mut read[VnetHeader::LEN..];
     let superpacket =
@@ -115,7 +114,7 @@ fn note_sent(peer: &Peer, keypair: &Keypair, now: Tick, upcalls: &mut impl Upcal
     if peer.link.activity.note_sent(now, true) {
         ask(upcalls, peer, Attention::Deadlines);
     }
-    if keypair.wants_rekey_on_send(now) {
+    if keypair.asks_for_rekey(now) {
         ask(upcalls, peer, Attention::WantSession);
     }
 }

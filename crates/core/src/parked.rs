@@ -40,6 +40,11 @@ impl Parked {
         Some(oldest)
     }
 
+    /// Bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         self.packets.len()

@@ -23,6 +23,10 @@ use crate::{
 const KNOCK: u64 = 0;
 const DEADLINE: u64 = 1;
 
+/// How long until a port that could not be opened is tried again, and how often without a word.
+const RETRY_MS: u32 = 10;
+const TRIES_UNSAID: u32 = 50;
+
 /// What the control loop owns.
 pub(crate) struct Control<D, S> {
     pub(crate) gateway: Gateway,
@@ -32,6 +36,9 @@ pub(crate) struct Control<D, S> {
     pub(crate) store: Box<dyn TimestampStore + Send>,
     pub(crate) socket: SocketHold<S>,
     pub(crate) sender: Sender,
+    /// The interface is up, and this often the port could not be opened. None: it is open, or not
+    /// wanted.
+    pub(crate) tries: Option<u32>,
 }
 
 impl<D: Device, S: Socket> Control<D, S> {
@@ -49,7 +56,10 @@ impl<D: Device, S: Socket> Control<D, S> {
                 tracing::trace!(at = at.as_nanos(), reason, "next deadline");
             }
             timer.arm(deadline.map(|(at, _)| at.as_nanos()))?;
-            epoll.wait(&mut events, None)?;
+            epoll.wait(&mut events, self.tries.map(|_| RETRY_MS))?;
+            if self.tries.is_some() {
+                self.up();
+            }
             timer.drain();
             mailbox.knock().drain();
             mailbox.take(&mut mail);
@@ -114,32 +124,44 @@ impl<D: Device, S: Socket> Control<D, S> {
                 });
             }
             Command::ClearSource(peer) => {
-                if let Some(id) = self.gateway.peer_by_name(&peer) {
+                if let Some(id) = self.gateway.peer_by_key(&peer) {
                     self.gateway.clear_source(id);
                 }
             }
             Command::SetMtu(mtu) => self.gateway.set_mtu(mtu),
-            Command::SetUp(up) if up == self.gateway.is_up() => {}
-            Command::SetUp(true) => self.up(),
+            Command::SetUp(up) if up == self.gateway.is_up() => self.tries = None,
+            Command::SetUp(true) => {
+                self.tries = Some(0);
+                self.up();
+            }
             Command::SetUp(false) => self.down(),
         }
     }
 
     /// The interface is up again: opens the port and greets those who are to be kept alive (P99).
+    /// Just after it was closed the port may still be taken, until each lane has let go of it.
     fn up(&mut self) {
         match (self.rebind)() {
             Ok(socket) => {
                 self.shared.socket.set(Some(socket));
                 self.shared.wake_lanes();
+                self.tries = None;
                 self.with_env(|gateway, env| gateway.up(env));
                 tracing::info!("interface is up");
             }
-            Err(error) => tracing::error!(%error, "interface is up, but the port can't be opened"),
+            Err(error) => {
+                let tries = self.tries.get_or_insert(0);
+                *tries = tries.saturating_add(1);
+                if *tries == TRIES_UNSAID {
+                    tracing::error!(%error, "interface is up, but the port can't be opened");
+                }
+            }
         }
     }
 
     /// The interface is down: erases the sessions and closes the port (P11, P99).
     fn down(&mut self) {
+        self.tries = None;
         self.with_env(|gateway, env| gateway.down(env));
         self.shared.socket.set(None);
         self.socket.refresh();

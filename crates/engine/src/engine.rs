@@ -17,6 +17,7 @@ use weapon_io::{
     tun::Device,
     udp::{SendReport, Sender, Socket},
 };
+use weapon_noise::PublicKey;
 
 use crate::{
     control::Control,
@@ -79,7 +80,7 @@ pub(crate) enum Command {
     Stop,
     Status(mpsc::SyncSender<GatewayStatus>),
     SetEndpoint { peer: String, remote: SocketAddr },
-    ClearSource(String),
+    ClearSource(PublicKey),
     SetMtu(usize),
     SetUp(bool),
 }
@@ -206,6 +207,7 @@ impl Engine {
             store,
             socket: SocketHold::new(Arc::clone(&shared.socket)),
             sender: Sender::new(),
+            tries: None,
         };
         let (epoll, timer) = (Epoll::new()?, TimerFd::new()?);
         self.thread("control", &on_event, move || {
@@ -285,8 +287,8 @@ impl Engine {
     }
 
     /// Another way leads to the peer now: which address it is answered from is chosen anew.
-    pub fn clear_source(&self, peer: &str) {
-        self.command(Command::ClearSource(peer.into()));
+    pub fn clear_source(&self, peer: PublicKey) {
+        self.command(Command::ClearSource(peer));
     }
 
     /// The interface's MTU changed.

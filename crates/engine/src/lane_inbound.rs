@@ -42,7 +42,6 @@ pub(crate) struct LaneInbound<D, S> {
 
 impl<D: Device, S: Socket> LaneInbound<D, S> {
     pub(crate) fn new(shared: &Shared<D, S>, counters: Arc<Counters>, wake: Arc<EventFd>) -> Self {
-        let offloads = shared.device.offloads();
         Self {
             device: Arc::clone(&shared.device),
             fib: Arc::clone(&shared.fib),
@@ -52,10 +51,7 @@ impl<D: Device, S: Socket> LaneInbound<D, S> {
             wake,
             socket: SocketHold::new(Arc::clone(&shared.socket)),
             receiver: Receiver::new(TRAINS),
-            inbound: Inbound::new(MergeLimits {
-                tcp: offloads.tcp,
-                udp: offloads.udp,
-            }),
+            inbound: Inbound::new(limits(&*shared.device)),
         }
     }
 
@@ -107,6 +103,8 @@ impl<D: Device, S: Socket> LaneInbound<D, S> {
             return Ok(false);
         };
         let fib = self.fib.load();
+        // A device that refuses superpackets gives them up while it runs.
+        self.inbound.set_limits(limits(&*self.device));
         let mut overlay = ToOverlay::new(&*self.device);
         for _ in 0..QUANTUM {
             let trains = self.receiver.receive(&**socket, family)?;
@@ -137,5 +135,13 @@ impl<D: Device, S: Socket> LaneInbound<D, S> {
         }
         self.totals.note_refused(overlay.refused);
         Ok(overlay.gone)
+    }
+}
+
+fn limits(device: &impl Device) -> MergeLimits {
+    let offloads = device.offloads();
+    MergeLimits {
+        tcp: offloads.tcp,
+        udp: offloads.udp,
     }
 }

@@ -84,6 +84,7 @@ impl<D: Device, S: Socket> LaneOutbound<D, S> {
         let fib = self.fib.load();
         let now = tick();
         let mut gone = false;
+        let mut superpackets = 0;
         for _ in 0..QUANTUM {
             let len = match outcome(self.device.read(&mut self.buffer)) {
                 Outcome::Some(len) => len,
@@ -93,6 +94,7 @@ impl<D: Device, S: Socket> LaneOutbound<D, S> {
                     break;
                 }
             };
+            superpackets += 1;
             let mut underlay = ToUnderlay::new(&mut self.sender, socket);
             let mut upcalls = &*self.mailbox;
             let read = &mut self.buffer[..len];
@@ -102,6 +104,9 @@ impl<D: Device, S: Socket> LaneOutbound<D, S> {
                 self.counters.count(reason);
             }
         }
+        self.counters
+            .outbound_superpackets
+            .fetch_add(superpackets, Relaxed);
         self.totals.note_sent(flush(&mut self.sender, socket, &fib));
         gone
     }

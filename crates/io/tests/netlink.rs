@@ -157,10 +157,10 @@ fn routes_of_both_families() {
         }
         assert!(netlink.routes(1).await?.is_empty());
 
-        let path = netlink.path_to(ip("172.18.3.4"), 0).await?;
+        let path = netlink.path_to(ip("172.18.3.4"), None, 0).await?;
         assert_eq!((path.interface, path.gateway), (index, None));
         assert_eq!(path.source, Some(ip("10.99.0.1")));
-        let path = netlink.path_to(ip("2001:db8::1"), 7).await?;
+        let path = netlink.path_to(ip("2001:db8::1"), None, 7).await?;
         assert_eq!(
             (path.interface, path.gateway),
             (index, Some(ip("fd99::254")))
@@ -171,7 +171,10 @@ fn routes_of_both_families() {
             let gone = netlink.delete_route(route).await.unwrap_err();
             assert!(gone.is_not_found(), "{gone}");
         }
-        let unreachable = netlink.path_to(ip("172.18.3.4"), 0).await.unwrap_err();
+        let unreachable = netlink
+            .path_to(ip("172.18.3.4"), None, 0)
+            .await
+            .unwrap_err();
         assert!(
             unreachable.to_string().starts_with("look up the path to"),
             "{unreachable}"

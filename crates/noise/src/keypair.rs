@@ -58,6 +58,8 @@ pub struct Keypair {
     replay: Mutex<ReplayWindow>,
     /// Set once the initiator asked for a new session because this one is about to expire (P40).
     last_minute: AtomicBool,
+    /// When a lane last asked for a new session, in nanoseconds; 0 is never.
+    rekey_asked: AtomicU64,
     /// Set once a packet was opened with this keypair.
     confirmed: AtomicBool,
 }
@@ -75,6 +77,7 @@ impl Keypair {
             send_counter: AtomicU64::new(0),
             replay: Mutex::new(ReplayWindow::default()),
             last_minute: AtomicBool::new(false),
+            rekey_asked: AtomicU64::new(0),
             confirmed: AtomicBool::new(keys.role == Role::Initiator),
         }
     }
@@ -113,6 +116,22 @@ impl Keypair {
     pub fn wants_rekey_on_send(&self, now: Tick) -> bool {
         self.sent_count() > REKEY_AFTER_MESSAGES
             || (self.role == Role::Initiator && now.since(self.created) >= REKEY_AFTER_TIME)
+    }
+
+    /// As [`Keypair::wants_rekey_on_send`], but true once a second at most: while the handshake
+    /// runs, a lane need not ask for it with each superpacket.
+    pub fn asks_for_rekey(&self, now: Tick) -> bool {
+        const INTERVAL_NANOS: u64 = 1_000_000_000;
+        if !self.wants_rekey_on_send(now) {
+            return false;
+        }
+        let now = now.as_nanos();
+        let asked = self.rekey_asked.load(Ordering::Relaxed);
+        if asked != 0 && now.saturating_sub(asked) < INTERVAL_NANOS {
+            return false;
+        }
+        self.rekey_asked.store(now, Ordering::Relaxed);
+        true
     }
 
     /// Whether a packet received now should start a new handshake (paper 6.2; P40). True at most

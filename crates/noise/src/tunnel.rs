@@ -216,7 +216,12 @@ impl Tunnel {
 
     /// Sends an initiation unless the last handshake message is less than 5 s old (P28).
     fn start_handshake(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
-        if !self.timers.up || self.remote.is_low_order() {
+        if self.remote.is_low_order() {
+            // There will never be a session with such a key (P16).
+            host.drop_parked();
+            return;
+        }
+        if !self.timers.up {
             return;
         }
         if let Some(last) = self.timers.last_sent_handshake

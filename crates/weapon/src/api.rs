@@ -141,7 +141,7 @@ async fn serve_client(client: UnixStream, calls: &mpsc::Sender<Call>) -> io::Res
     };
     let mut text = serde_json::to_vec(&answer)?;
     text.push(b'\n');
-    writer.write_all(&text).await?;
+    timeout(REQUEST_TIME, writer.write_all(&text)).await??;
     if matches!(answer, Answer::Stopping) {
         // The client waits for the end of the connection, which comes with the end of the process.
         std::future::pending::<()>().await;

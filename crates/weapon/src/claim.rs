@@ -8,7 +8,8 @@ use std::{
     io::{self, Read, Seek, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    process,
+    process, thread,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -16,6 +17,10 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::{places::Places, timestamp_file};
+
+/// How often, and after which time, a lock is tried again that nobody has for long.
+const LOCK_TRIES_MAX: u32 = 10;
+const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 /// What a claim says.
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,6 +96,7 @@ pub fn running_pid(places: &Places) -> Option<u32> {
 /// Opens and locks the claim's file; again if its holder removed it in between.
 fn lock(places: &Places) -> anyhow::Result<File> {
     let path = places.claim();
+    let mut tries = 0;
     loop {
         let file = OpenOptions::new()
             .read(true)
@@ -107,6 +113,12 @@ fn lock(places: &Places) -> anyhow::Result<File> {
                      first",
                     places.name()
                 ),
+                // Somebody only looks, or is about to be gone.
+                None if tries < LOCK_TRIES_MAX => {
+                    tries += 1;
+                    thread::sleep(LOCK_RETRY);
+                    continue;
+                }
                 None => bail!("this gateway is just starting or stopping; try again"),
             }
         }

@@ -19,7 +19,7 @@ use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
     config::{Config, HostPort},
-    interface,
+    interface::{self, Fittings},
     places::Places,
     report::{Facts, Offloads, Report},
     resolver::{self, Resolved},
@@ -54,6 +54,7 @@ struct Daemon {
     monitor: LinkMonitor,
     routes: RouteMonitor,
     netlink: Netlink,
+    fittings: Fittings,
     signals: Signals,
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<Call>,
@@ -101,6 +102,7 @@ impl Daemon {
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = unresolved(&config);
+        let fittings = Fittings::of(&config);
         let facts = facts(&config, &unresolved, &tun, &udp);
         let gateway = gateway(config, monitor.link().mtu, timestamp_mark);
         let (event, engine_events) = mpsc::unbounded_channel();
@@ -121,6 +123,7 @@ impl Daemon {
             monitor,
             routes,
             netlink,
+            fittings,
             signals,
             engine_events,
             calls: serve(listener),
@@ -160,7 +163,7 @@ impl Daemon {
                 by = self.signals.next() => return (End::Asked(by), None),
                 event = self.engine_events.recv() => return (engine_end(event), None),
                 event = self.monitor.next() => {
-                    if let Some(end) = self.link_event(event) {
+                    if let Some(end) = self.link_event(event).await {
                         return (end, None);
                     }
                 }
@@ -195,10 +198,13 @@ impl Daemon {
             let (Some(endpoint), Some(source)) = (peer.endpoint, peer.source) else {
                 continue;
             };
-            let path = self.netlink.path_to(endpoint.ip(), self.facts.fwmark).await;
-            // Without a path nothing can be sent at all; the next change brings one.
-            if path.is_ok_and(|path| path.interface != source.interface) {
-                self.engine.clear_source(&peer.name);
+            let path = self
+                .netlink
+                .path_to(endpoint.ip(), Some(source.address), self.facts.fwmark)
+                .await;
+            // No path: the address is ours no longer, or leads nowhere.
+            if path.map_or(true, |path| path.interface != source.interface) {
+                self.engine.clear_source(peer.public_key);
             }
         }
     }
@@ -210,10 +216,16 @@ impl Daemon {
         }
     }
 
-    fn link_event(&self, event: Option<LinkEvent>) -> Option<End> {
+    async fn link_event(&self, event: Option<LinkEvent>) -> Option<End> {
         match event {
             Some(LinkEvent::Deleted) => return Some(End::Deleted),
-            Some(LinkEvent::Up(up)) => self.engine.set_up(up),
+            Some(LinkEvent::Up(up)) => {
+                if up {
+                    let index = self.monitor.link().index;
+                    self.fittings.restore(index, &self.netlink).await;
+                }
+                self.engine.set_up(up);
+            }
             Some(LinkEvent::Mtu(mtu)) => self.engine.set_mtu(mtu as usize),
             Some(LinkEvent::Renamed(name)) => tracing::warn!(name, "the interface was renamed"),
             None => return Some(End::Failed("the link monitor ended".into())),

@@ -6,7 +6,7 @@
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use weapon_io::{
-    netlink::{Netlink, Route},
+    netlink::{Netlink, NetlinkError, Route},
     tun::{Offloads, Tun, TunConfig},
 };
 use weapon_wire::SEGMENTS_MAX;
@@ -63,6 +63,45 @@ pub async fn make(config: &Config, netlink: &Netlink) -> anyhow::Result<Tun> {
     Ok(tun)
 }
 
+/// What the kernel takes from an interface that is set down.
+#[derive(Debug)]
+pub struct Fittings {
+    addresses: Vec<IpNet>,
+    routes: Vec<IpNet>,
+}
+
+impl Fittings {
+    /// Those of the configuration.
+    pub fn of(config: &Config) -> Self {
+        let networks = config.peers.iter().flat_map(|peer| &peer.networks);
+        let routes = networks.filter(|_| config.routes).copied();
+        Self {
+            addresses: config.addresses.clone(),
+            routes: routes
+                .filter(|&network| !is_connected(network, config))
+                .collect(),
+        }
+    }
+
+    /// Gives them back to the interface `index`, which is up again. What cannot be given is said.
+    pub async fn restore(&self, index: u32, netlink: &Netlink) {
+        for &address in &self.addresses {
+            warn_unless_there(netlink.add_address(index, address).await);
+        }
+        for &network in &self.routes {
+            warn_unless_there(netlink.add_route(&Route::new(network, index)).await);
+        }
+    }
+}
+
+fn warn_unless_there(added: Result<(), NetlinkError>) {
+    if let Err(error) = added
+        && !error.is_exists()
+    {
+        tracing::warn!(%error, "not set again after the interface was down");
+    }
+}
+
 /// The smallest MTU on the way to the peers, less the overhead, but never more than what an
 /// Ethernet in between would let through.
 async fn mtu_by_paths(config: &Config, netlink: &Netlink) -> u32 {
@@ -75,7 +114,7 @@ async fn mtu_by_paths(config: &Config, netlink: &Netlink) -> u32 {
         let Some(Ok(address)) = host.map(str::parse) else {
             continue;
         };
-        let Ok(path) = netlink.path_to(address, config.fwmark).await else {
+        let Ok(path) = netlink.path_to(address, None, config.fwmark).await else {
             continue;
         };
         let link = netlink.link_by_index(path.interface).await;

@@ -46,6 +46,16 @@ impl Flow {
 
     /// As [`Flow::parse`], and says which part of a packet this is.
     pub(crate) fn parse_fragment(packet: &[u8]) -> Result<(Self, Fragment), Malformed> {
+        let (flow, fragment) = Self::parse_start(packet)?;
+        if flow.total_len > packet.len() {
+            return Err(Malformed::BadTotalLength);
+        }
+        Ok((flow, fragment))
+    }
+
+    /// Parses a packet of which only the start is there, at least all its IP headers. Its
+    /// `total_len` may be beyond the end of `packet`.
+    pub(crate) fn parse_start(packet: &[u8]) -> Result<(Self, Fragment), Malformed> {
         match packet.first().map(|byte| byte >> 4) {
             Some(4) => parse_v4(packet),
             Some(6) => parse_v6(packet),
@@ -85,7 +95,8 @@ fn parse_v4(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
         return Err(Malformed::BadHeaderLength);
     }
     let total_len = usize::from(be16(fixed, ip::V4_TOTAL_LEN));
-    if total_len < header_len || total_len > packet.len() {
+    let there = total_len.min(packet.len());
+    if there < header_len {
         return Err(Malformed::BadTotalLength);
     }
     let field = be16(fixed, ip::V4_FRAGMENT);
@@ -96,7 +107,7 @@ fn parse_v4(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
         source: address(ip::V4_SOURCE).into(),
         destination: address(ip::V4_DESTINATION).into(),
         protocol,
-        ports: ports(protocol, fragment, &packet[header_len..total_len]),
+        ports: ports(protocol, fragment, &packet[header_len..there]),
         header_len,
         total_len,
         traffic_class: fixed[1],
@@ -110,10 +121,8 @@ fn parse_v6(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
     };
     // In usize: a payload length near 65535 plus 40 must not wrap to a small total.
     let total_len = ip::V6_HEADER_LEN + usize::from(be16(fixed, ip::V6_PAYLOAD_LEN));
-    if total_len > packet.len() {
-        return Err(Malformed::BadTotalLength);
-    }
-    let chain = walk_extensions(&packet[..total_len], fixed[ip::V6_NEXT_HEADER])?;
+    let there = total_len.min(packet.len());
+    let chain = walk_extensions(&packet[..there], fixed[ip::V6_NEXT_HEADER])?;
     let address = |at: usize| {
         let mut octets = [0; 16];
         octets.copy_from_slice(&fixed[at..at + 16]);
@@ -126,7 +135,7 @@ fn parse_v6(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
         ports: ports(
             chain.protocol,
             chain.fragment,
-            &packet[chain.header_len..total_len],
+            &packet[chain.header_len..there],
         ),
         header_len: chain.header_len,
         total_len,

@@ -87,8 +87,9 @@ struct Offender<'a> {
 
 impl<'a> Offender<'a> {
     fn parse(original: &'a [u8]) -> Option<Self> {
-        let (flow, fragment) = Flow::parse_fragment(original).ok()?;
-        let packet = &original[..flow.total_len];
+        // The start is enough: no error quotes more than that.
+        let (flow, fragment) = Flow::parse_start(original).ok()?;
+        let packet = &original[..original.len().min(flow.total_len)];
         let is_allowed = is_one_host(flow.source)
             && fragment != Fragment::Later
             && !is_icmp_error(&flow, packet);

@@ -41,6 +41,15 @@ pub struct Superpacket<'a> {
     segments: usize,
     next: usize,
     cut: Option<Cut>,
+    /// The checksum that a packet of one segment still needs.
+    unfinished: Option<Unfinished>,
+}
+
+/// Where a checksum goes whose field holds the pseudo-header's sum.
+#[derive(Clone, Copy, Debug)]
+struct Unfinished {
+    start: usize,
+    offset: usize,
 }
 
 /// How to cut a superpacket, and all that its segments have in common.
@@ -67,7 +76,8 @@ impl<'a> Superpacket<'a> {
     /// Checks what a TUN read returned: the offload header and the packet behind it.
     ///
     /// Nothing of `vnet` is believed that the packet does not confirm, and `hdr_len` is not looked
-    /// at. A packet that only needs its checksum gets it here.
+    /// at. The packet stays as it was read until the first [`next`](Self::next): it may be put
+    /// aside and parsed again.
     pub fn parse(vnet: &VnetHeader, packet: &'a mut [u8]) -> Result<Self, Malformed> {
         let (flow, fragment) = Flow::parse_fragment(packet)?;
         let packet = &mut packet[..flow.total_len];
@@ -75,15 +85,18 @@ impl<'a> Superpacket<'a> {
         // ECN says something of the first segment's CWR flag only, and the flag is in the header.
         let gso_type = vnet.gso_type & !VnetHeader::GSO_ECN;
         if gso_type == VnetHeader::GSO_NONE {
-            if needs_checksum {
-                complete_checksum(vnet, &flow, packet)?;
-            }
+            let unfinished = if needs_checksum {
+                Some(Unfinished::new(vnet, &flow)?)
+            } else {
+                None
+            };
             return Ok(Self {
                 packet,
                 flow,
                 segments: 1,
                 next: 0,
                 cut: None,
+                unfinished,
             });
         }
 
@@ -112,6 +125,7 @@ impl<'a> Superpacket<'a> {
             segments,
             next: 0,
             cut: Some(cut),
+            unfinished: None,
         })
     }
 
@@ -154,6 +168,9 @@ impl<'a> Superpacket<'a> {
         let index = self.next;
         self.next += 1;
         let Some(cut) = &self.cut else {
+            if let Some(unfinished) = self.unfinished.take() {
+                unfinished.finish(self.packet);
+            }
             return Some(self.packet);
         };
         let start = index * cut.payload_len_max;
@@ -285,20 +302,24 @@ impl Cut {
     }
 }
 
-/// Completes a checksum whose field holds the pseudo-header's sum.
-fn complete_checksum(vnet: &VnetHeader, flow: &Flow, packet: &mut [u8]) -> Result<(), Malformed> {
-    let start = usize::from(vnet.csum_start);
-    let offset = usize::from(vnet.csum_offset);
-    if start < flow.header_len || start + offset + 2 > packet.len() {
-        return Err(Malformed::BadChecksumPosition);
+impl Unfinished {
+    fn new(vnet: &VnetHeader, flow: &Flow) -> Result<Self, Malformed> {
+        let start = usize::from(vnet.csum_start);
+        let offset = usize::from(vnet.csum_offset);
+        if start < flow.header_len || start + offset + 2 > flow.total_len {
+            return Err(Malformed::BadChecksumPosition);
+        }
+        Ok(Self { start, offset })
     }
-    let sum = checksum::partial(&packet[start..]);
-    let is_udp = offset == udp::CHECKSUM;
-    let value = if is_udp {
-        checksum::finish_udp(sum)
-    } else {
-        checksum::finish(sum)
-    };
-    put16(packet, start + offset, value);
-    Ok(())
+
+    fn finish(self, packet: &mut [u8]) {
+        let sum = checksum::partial(&packet[self.start..]);
+        let is_udp = self.offset == udp::CHECKSUM;
+        let value = if is_udp {
+            checksum::finish_udp(sum)
+        } else {
+            checksum::finish(sum)
+        };
+        put16(packet, self.start + self.offset, value);
+    }
 }

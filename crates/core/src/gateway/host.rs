@@ -3,19 +3,38 @@
 use std::sync::Arc;
 
 use weapon_noise::{
-    Entropy, EntropyNotReady, Keypair, Link, Role, Tai64n, TunnelHost, protocol::HANDSHAKE_DS,
+    Entropy, EntropyNotReady, Keypair, Link, Role, Tai64n, TimestampGuard, TunnelHost,
+    protocol::HANDSHAKE_DS,
 };
 use weapon_wire::{
     Endpoint,
     message::{Kind, kind},
 };
 
-use super::{Env, Now, Shared, WallTime};
+use super::{Env, Now, WallTime};
 use crate::{
-    DropReason, Peer, PeerId, Session, outbound,
+    Counters, DropReason, Peer, PeerId, Session, SharedFib,
+    index_table::Indices,
+    outbound,
     parked::Parked,
     ports::{HandshakeMessage, Upcalls},
 };
+
+/// What all tunnels of a gateway share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) indices: Indices,
+    /// Bytes that wait for sessions, of all peers.
+    pub(super) parked_bytes: usize,
+    pub(super) timestamps: TimestampGuard,
+    pub(super) fib: SharedFib,
+    pub(super) counters: Arc<Counters>,
+    /// Peers that got packets from the control loop itself and have wants since.
+    pub(super) asked: Vec<PeerId>,
+}
+
+/// Bytes that wait for sessions at most, of all peers together.
+const PARKED_BYTES_MAX: usize = 64 << 20;
 
 /// The gateway, seen by the tunnel of one peer during one call.
 pub(super) struct Host<'a, 'env> {
@@ -48,7 +67,14 @@ impl<'a, 'env> Host<'a, 'env> {
     }
 
     pub(super) fn park(&mut self, read: Box<[u8]>) {
+        if self.shared.parked_bytes + read.len() > PARKED_BYTES_MAX {
+            self.shared.counters.count(DropReason::ParkOverflow);
+            return;
+        }
+        let before = self.parked.bytes();
         let dropped = self.parked.push(read);
+        self.shared.parked_bytes += self.parked.bytes();
+        self.shared.parked_bytes -= before;
         self.shared
             .counters
             .count_many(DropReason::ParkOverflow, dropped);
@@ -60,6 +86,7 @@ impl<'a, 'env> Host<'a, 'env> {
             core::ptr::eq(link, &*self.peer.link),
             "each peer has its own host"
         );
+        self.shared.parked_bytes -= self.parked.bytes();
         let fib = self.shared.fib.load();
         let mut upcalls = ControlIsHere {
             asked: &mut self.shared.asked,
@@ -139,6 +166,7 @@ impl TunnelHost for Host<'_, '_> {
     }
 
     fn drop_parked(&mut self) {
+        self.shared.parked_bytes -= self.parked.bytes();
         let dropped = self.parked.clear();
         self.shared
             .counters

@@ -32,7 +32,7 @@ mod host;
 mod status;
 pub use status::{GatewayStatus, PeerStatus, SessionStatus};
 mod unreachable;
-use host::Host;
+use host::{Host, Shared};
 use unreachable::Unreachable;
 
 /// Receiver indices that a peer holds at most: three keypairs and a handshake (P57).
@@ -88,17 +88,6 @@ pub struct Gateway {
     deadlines: BTreeSet<(Tick, PeerId)>,
 }
 
-/// What all tunnels of a gateway share.
-#[derive(Debug)]
-struct Shared {
-    indices: Indices,
-    timestamps: TimestampGuard,
-    fib: SharedFib,
-    counters: Arc<Counters>,
-    /// Peers that got packets from the control loop itself and have wants since.
-    asked: Vec<PeerId>,
-}
-
 /// A peer, and what only the control loop knows of it.
 #[derive(Debug)]
 struct Member {
@@ -129,6 +118,7 @@ impl Gateway {
                 timestamps: TimestampGuard::new(config.timestamp_mark),
                 fib: Arc::new(ArcSwap::from_pointee(Fib::default())),
                 counters: Arc::default(),
+                parked_bytes: 0,
                 asked: Vec::new(),
             },
             load: LoadGauge::new(),

@@ -114,6 +114,39 @@ fn p34_a_parked_superpacket_comes_out_as_it_went_in() {
 }
 
 #[test]
+fn p98_a_parked_packet_leaves_with_the_checksum_that_it_needed() {
+    for (is_v6, is_tcp) in [(false, false), (false, true), (true, false), (true, true)] {
+        let sent = superpacket(is_v6, is_tcp, 0, b"the first of a connection");
+        let whole = VnetHeader {
+            gso_type: VnetHeader::GSO_NONE,
+            ..sent.vnet
+        };
+        let mut came_out = [World::new(4, 2), World::connected(4)].map(|mut world| {
+            world.sites[B].overlay.0.clear();
+            let mut read = whole.to_bytes().to_vec();
+            read.extend_from_slice(&sent.packet);
+            world.read(A, read).unwrap();
+            world.drive(Duration::from_secs(1));
+            core::mem::take(&mut world.sites[B].overlay.0)
+        });
+        let [parked, direct] = &mut came_out;
+        assert_eq!(direct.len(), 1);
+        assert_eq!(parked, direct, "IPv6 {is_v6}, TCP {is_tcp}");
+        let ip_len = if is_v6 { 40 } else { 20 };
+        let (source, destination) = if is_v6 {
+            (v6(A, 9), v6(B, 9))
+        } else {
+            (v4(A, 9), v4(B, 9))
+        };
+        let packet = &parked[0].1;
+        let protocol = if is_tcp { 6 } else { 17 };
+        let sum = checksum::pseudo_header(source, destination, protocol, packet.len() - ip_len)
+            + checksum::partial(&packet[ip_len..]);
+        assert_eq!(checksum::finish(sum), 0, "IPv6 {is_v6}, TCP {is_tcp}");
+    }
+}
+
+#[test]
 fn p58_each_segment_has_the_next_counter() {
     let mut world = World::connected(3);
     let sent = superpacket(false, true, 1000, &[7; 5500]);

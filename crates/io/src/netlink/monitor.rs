@@ -34,6 +34,8 @@ pub struct LinkMonitor {
     netlink: Netlink,
     task: AbortHandle,
     ended: bool,
+    /// The kernel left messages out, and the interface was not looked up since.
+    overrun: bool,
 }
 
 type Messages = futures_util::stream::BoxStream<'static, NetlinkMessage<RouteNetlinkMessage>>;
@@ -66,6 +68,7 @@ impl LinkMonitor {
             netlink,
             task,
             ended: false,
+            overrun: false,
         })
     }
 
@@ -83,6 +86,11 @@ impl LinkMonitor {
             }
             if self.ended {
                 return None;
+            }
+            if self.overrun {
+                self.look_up().await;
+                self.overrun = false;
+                continue;
             }
             let message = self.messages.next().await?;
             match message.payload {
@@ -102,7 +110,7 @@ impl LinkMonitor {
                         self.end();
                     }
                 }
-                NetlinkPayload::Overrun(_) => self.look_up().await,
+                NetlinkPayload::Overrun(_) => self.overrun = true,
                 _ => {}
             }
         }

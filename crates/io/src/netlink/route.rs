@@ -186,12 +186,17 @@ impl Netlink {
         Ok(routes)
     }
 
-    /// The path that a packet of ours to `destination`, carrying the firewall mark `fwmark`
-    /// (0 for none), would take.
+    /// The path that a packet of ours to `destination` would take, sent from `source` if that is
+    /// given, and carrying the firewall mark `fwmark` (0 for none).
     ///
     /// # Errors
-    /// See [`NetlinkError`]; `Refused` when the network is unreachable.
-    pub async fn path_to(&self, destination: IpAddr, fwmark: u32) -> Result<Path, NetlinkError> {
+    /// See [`NetlinkError`]; `Refused` when the network is unreachable, or `source` is not ours.
+    pub async fn path_to(
+        &self,
+        destination: IpAddr,
+        source: Option<IpAddr>,
+        fwmark: u32,
+    ) -> Result<Path, NetlinkError> {
         let asked = || format!("look up the path to {destination}");
         let mut message = RouteMessage::default();
         message.header.address_family = family(destination);
@@ -199,6 +204,12 @@ impl Netlink {
         message
             .attributes
             .push(RouteAttribute::Destination(destination.into()));
+        if let Some(source) = source {
+            message.header.source_prefix_length = if source.is_ipv4() { 32 } else { 128 };
+            message
+                .attributes
+                .push(RouteAttribute::Source(source.into()));
+        }
         if fwmark != 0 {
             message.attributes.push(RouteAttribute::Mark(fwmark));
         }

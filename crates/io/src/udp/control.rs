@@ -55,16 +55,19 @@ impl Control {
         if let Some(source) = train.to.source {
             match (family, source.address) {
                 (Family::V4, IpAddr::V4(address)) => {
-                    // in_pktinfo: interface, our address, and a field for arrivals only.
+                    // in_pktinfo: no interface, which would overrule the routes; our address;
+                    // and a field for arrivals only.
                     let mut info = [0; 12];
-                    info[..4].copy_from_slice(&source.interface.to_ne_bytes());
                     info[4..8].copy_from_slice(&address.octets());
                     writer.push(libc::IPPROTO_IP, libc::IP_PKTINFO, &info);
                 }
                 (Family::V6, IpAddr::V6(address)) => {
                     let mut info = [0; 20];
                     info[..16].copy_from_slice(&address.octets());
-                    info[16..].copy_from_slice(&source.interface.to_ne_bytes());
+                    // A link-local address means nothing without its interface.
+                    if address.is_unicast_link_local() {
+                        info[16..].copy_from_slice(&source.interface.to_ne_bytes());
+                    }
                     writer.push(libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &info);
                 }
                 // A source of the other family cannot be meant.
@@ -196,10 +199,11 @@ mod tests {
     }
 
     #[test]
-    fn p79_the_source_survives_with_its_interface() {
-        for (remote, address) in [
-            ("192.0.2.1:1", "198.51.100.7"),
-            ("[2001:db8::1]:1", "fe80::7"),
+    fn p79_the_source_address_is_kept_and_routes_choose_the_interface() {
+        for (remote, address, interface) in [
+            ("192.0.2.1:1", "198.51.100.7", 0),
+            ("[2001:db8::1]:1", "2001:db8::7", 0),
+            ("[2001:db8::1]:1", "fe80::7", 0x0102_0304),
         ] {
             let source = Source {
                 address: address.parse().unwrap(),
@@ -208,7 +212,11 @@ mod tests {
             let mut control = Control::EMPTY;
             let len = control.encode(&train(remote, Some(source)));
             let labels = control.decode(len);
-            assert_eq!(labels.source, Some(source));
+            let chosen = Source {
+                interface,
+                ..source
+            };
+            assert_eq!(labels.source, Some(chosen));
             assert_eq!(labels.tos, 0x88);
         }
     }

@@ -153,8 +153,8 @@ fn no_privilege() {
         said,
         refused(
             1,
-            "weapon: site.toml:5:10: gateway.fwmark: no permission to mark packets: run as root, or with \
-             CAP_NET_ADMIN\n"
+            "weapon: site.toml:5:10: gateway.fwmark: no permission to mark packets: run as root, \
+             or with CAP_NET_ADMIN\n"
         )
     );
     // Key files and folders that are root's.
@@ -194,8 +194,8 @@ fn running_gateways_of_root_are_not_for_others() {
             refused(
                 1,
                 format!(
-                    "weapon: cannot ask the gateway at {}; run as root, or as the user that started \
-                     it: Permission denied (os error 13)\n",
+                    "weapon: cannot ask the gateway at {}; run as root, or as the user that \
+                     started it: Permission denied (os error 13)\n",
                     site.path("run/site.sock").display()
                 )
             )
@@ -309,8 +309,8 @@ fn socket_path_too_long() {
     let mut command = site.command(&["up", "site.toml"]);
     let said = site.run(command.env("RUNTIME_DIRECTORY", &folder));
     let expected = format!(
-        "weapon: cannot listen at {}: a socket's path has 107 bytes at most; set RUNTIME_DIRECTORY to \
-         a shorter one: path must be shorter than SUN_LEN\n",
+        "weapon: cannot listen at {}: a socket's path has 107 bytes at most; set \
+         RUNTIME_DIRECTORY to a shorter one: path must be shorter than SUN_LEN\n",
         folder.join("site.sock").display()
     );
     assert_eq!(said, refused(1, expected));

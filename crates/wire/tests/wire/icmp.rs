@@ -56,6 +56,18 @@ fn read_v6(error: &[u8]) -> ([u8; 16], Icmpv6Type, &[u8]) {
 }
 
 #[test]
+fn the_start_of_a_packet_is_enough_for_an_answer() {
+    let packet = Spec::udp(vec![7; 1400]).build();
+    for there in [28, 100, 1232] {
+        let answer = unreachable(&packet[..there]).expect("an answer");
+        let (_, _, quote) = read_v4(&answer);
+        assert_eq!(quote, &packet[..quote.len()]);
+        assert!(quote.len() >= 28);
+    }
+    assert_eq!(unreachable(&packet[..19]), None, "not even a header");
+}
+
+#[test]
 fn host_unreachable_quotes_what_fits() {
     for len in [0, 1, 100, 520, 521, 1400, 60_000] {
         let original = Spec::tcp(noise(1, len)).build();
@@ -252,5 +264,12 @@ fn ipv6_multicast_learns_the_mtu() {
 fn malformed_packets_are_not_answered() {
     let packet = Spec::udp(vec![0; 20]).build();
     assert_eq!(icmp::unreachable(&[], None, &mut [0; 1280]), None);
-    assert_eq!(unreachable(&packet[..40]), None);
+    assert_eq!(unreachable(&packet[..19]), None);
+    let mut too_short = packet.clone();
+    too_short[..4].copy_from_slice(&[0x45, 0, 0, 19]);
+    assert_eq!(
+        unreachable(&too_short),
+        None,
+        "a length that its own header exceeds"
+    );
 }
