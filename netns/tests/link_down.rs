@@ -91,6 +91,43 @@ fn p99_up_greets_those_who_are_to_be_kept_alive() {
     drop(other);
 }
 
+/// Down and up in one breath: the port that is still being let go of is had in the end, and what
+/// Linux took from the interface is there again.
+#[test]
+fn p99_a_flap_leaves_everything_as_it_was() {
+    if !ready(&[]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.plan.peers[0].networks.push("172.18.0.0/16".to_owned());
+    pair.plan.peers[0].networks.push("fd18::/32".to_owned());
+    let (one, other) = pair.start_both();
+    let fittings = || {
+        let said = ["-4 route", "-6 route", "address"].map(|what| {
+            let said = pair.one.run(&format!("ip {what} show dev w-one"));
+            let mut lines: Vec<_> = said.lines().map(|line| line.trim().to_owned()).collect();
+            lines.sort();
+            lines
+        });
+        said.concat()
+    };
+    let before = fittings();
+    assert!(before.iter().any(|line| line.contains("172.18.0.0/16")));
+    assert!(before.iter().any(|line| line.contains("fd18::/32")));
+    for _ in 0..20 {
+        pair.one.run("ip link set w-one down");
+        pair.one.run("ip link set w-one up");
+    }
+    wait_until_up(&one, true);
+    until("all is back", PATIENCE, || {
+        (fittings() == before).then_some(())
+    });
+    pair.one.ping("10.99.0.2");
+    pair.one.ping("fd99::2");
+    assert_eq!(one.stop().code(), Some(0));
+    drop(other);
+}
+
 /// What is written to an interface that is down does not come out later.
 #[test]
 fn p99_parked_packets_are_dropped() {

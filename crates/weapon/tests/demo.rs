@@ -115,7 +115,10 @@ fn ended_at(moment: &str, signal: Signal) -> Option<Option<i32>> {
         .spawn()
         .unwrap();
     let mut said = String::new();
-    let mut progress = BufReader::new(child.stderr.take().unwrap());
+    let Some(stderr) = child.stderr.take() else {
+        panic!("its standard error is piped");
+    };
+    let mut progress = BufReader::new(stderr);
     while !said.contains(moment) {
         if progress.read_line(&mut said).unwrap() == 0 {
             let status = child.wait().unwrap();

@@ -265,7 +265,7 @@ fn malformed_packets_are_not_answered() {
     let packet = Spec::udp(vec![0; 20]).build();
     assert_eq!(icmp::unreachable(&[], None, &mut [0; 1280]), None);
     assert_eq!(unreachable(&packet[..19]), None);
-    let mut too_short = packet.clone();
+    let mut too_short = packet;
     too_short[..4].copy_from_slice(&[0x45, 0, 0, 19]);
     assert_eq!(
         unreachable(&too_short),
