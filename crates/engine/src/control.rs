@@ -125,7 +125,7 @@ impl<D: Device, S: Socket> Control<D, S> {
             }
             Command::ClearSource(peer) => {
                 if let Some(id) = self.gateway.peer_by_key(&peer) {
-                    self.gateway.clear_source(id);
+                    self.gateway.leave_source(id, now().tick);
                 }
             }
             Command::SetMtu(mtu) => self.gateway.set_mtu(mtu),

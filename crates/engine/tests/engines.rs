@@ -1,6 +1,8 @@
 //! Two engines with their threads, a device without a kernel each, and a network without one
 //! between them.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::{
     io,
     net::SocketAddr,

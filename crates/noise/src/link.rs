@@ -4,7 +4,11 @@
 //! The control loop owns the [`crate::Tunnel`] and publishes into the link: the keypair to send
 //! with and the endpoint. Lanes read those without a lock, leave stamps, and roam.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::{
+    net::IpAddr,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
@@ -12,12 +16,17 @@ use weapon_wire::Endpoint;
 
 use crate::{Activity, Keypair, Tick};
 
+/// How long a source that was left is not learned again.
+const SOURCE_HOLD_TIME: Duration = Duration::from_secs(1);
+
 /// What lanes and control loop share of one tunnel.
 #[derive(Debug, Default)]
 pub struct Link {
     sending: ArcSwapOption<Keypair>,
     endpoint: ArcSwapOption<Endpoint>,
     endpoint_pinned: AtomicBool,
+    /// Until then no source is learned from the peer's packets.
+    source_free_at: AtomicU64,
     /// Stamps for the timers.
     pub activity: Activity,
     /// Bytes and packets, for `status`.
@@ -69,13 +78,22 @@ impl Link {
     /// An authenticated packet came from `from`: later packets go there (paper 2.1; P77). Senders
     /// see the old endpoint or the new one, never a mix (P78). Allocates only when the peer moved.
     /// Returns true if it did.
-    pub fn roam(&self, from: &Endpoint) -> bool {
+    pub fn roam(&self, from: &Endpoint, now: Tick) -> bool {
         let known = self.endpoint.load();
         match known.as_deref() {
-            Some(endpoint) if endpoint == from => return false,
+            Some(endpoint) if endpoint == from || came_the_same_way(endpoint, from) => {
+                return false;
+            }
             Some(endpoint)
                 if self.endpoint_pinned.load(Ordering::Relaxed)
                     && endpoint.remote != from.remote =>
+            {
+                return false;
+            }
+            Some(endpoint)
+                if endpoint.remote == from.remote
+                    && endpoint.source.is_none()
+                    && now.as_nanos() < self.source_free_at.load(Ordering::Relaxed) =>
             {
                 return false;
             }
@@ -99,6 +117,16 @@ impl Link {
         self.endpoint_pinned.store(pinned, Ordering::Relaxed);
     }
 
+    /// Another way leads to the peer now: routing chooses our address anew (P79). What is still on
+    /// its way to the old one does not bring that back: the peer has a second to hear from the new.
+    #[cold]
+    pub fn leave_source(&self, now: Tick) {
+        let free_at = now + SOURCE_HOLD_TIME;
+        self.source_free_at
+            .store(free_at.as_nanos(), Ordering::Relaxed);
+        self.clear_source();
+    }
+
     /// Forgets through which of our addresses the peer is reached; routing decides again (P38,
     /// P80).
     #[cold]
@@ -120,4 +148,16 @@ impl Link {
     pub(crate) fn publish(&self, keypair: Option<Arc<Keypair>>) {
         self.sending.store(keypair);
     }
+}
+
+/// Whether `from` differs from `known` in the interface alone. That is no reason to move: the
+/// address is what the peer knows, and the interface says by which way it came first, which is held
+/// against the routes when they change (P79). A link-local address is another one on another
+/// interface.
+fn came_the_same_way(known: &Endpoint, from: &Endpoint) -> bool {
+    let (Some(ours), Some(theirs)) = (known.source, from.source) else {
+        return false;
+    };
+    let is_link_local = matches!(ours.address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    known.remote == from.remote && ours.address == theirs.address && !is_link_local
 }

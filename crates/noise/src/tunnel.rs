@@ -292,7 +292,7 @@ impl Tunnel {
         // After a restart, recordings of before look like new messages, one after the other: they
         // get answers, but do not move the endpoint. The peer's first data packet does (P31).
         if self.gate_is_proven {
-            self.link.roam(from);
+            self.link.roam(from, now);
         }
         self.note_received(now, size_of::<Initiation>());
         self.install(Arc::new(Keypair::new(&keys, now)), now, host);
@@ -323,7 +323,7 @@ impl Tunnel {
             .ok_or(Rejected::Unasked)?;
         let keys = pending.finish(identity, &self.remote, response)?;
         self.pending = None;
-        self.link.roam(from);
+        self.link.roam(from, now);
         self.note_received(now, size_of::<Response>());
         self.install(Arc::new(Keypair::new(&keys, now)), now, host);
         self.complete(Role::Initiator, host);

@@ -14,6 +14,7 @@ use weapon_io::{
     tun::Device,
     udp::{Socket, Udp, UdpConfig, UdpError},
 };
+use weapon_noise::PublicKey;
 
 use crate::{
     api::{self, Answer, Call, Request},
@@ -54,6 +55,8 @@ struct Daemon {
     monitor: LinkMonitor,
     routes: RouteMonitor,
     netlink: Netlink,
+    /// By which interface the host's routes led to each peer when they last changed.
+    ways: BTreeMap<PublicKey, u32>,
     fittings: Fittings,
     signals: Signals,
     engine_events: mpsc::UnboundedReceiver<Event>,
@@ -123,6 +126,7 @@ impl Daemon {
             monitor,
             routes,
             netlink,
+            ways: BTreeMap::new(),
             fittings,
             signals,
             engine_events,
@@ -190,7 +194,7 @@ impl Daemon {
 
     /// A peer is answered from the address that it has sent to, through that interface, but only as
     /// long as the host's routes lead there that way: sticky, not too sticky (P79).
-    async fn check_sources(&self) {
+    async fn check_sources(&mut self) {
         let Ok(status) = self.engine.status() else {
             return;
         };
@@ -202,8 +206,12 @@ impl Daemon {
                 .netlink
                 .path_to(endpoint.ip(), Some(source.address), self.facts.fwmark)
                 .await;
+            tracing::debug!(peer = peer.name, ?source, ?path, "routes have changed");
             // No path: the address is ours no longer, or leads nowhere.
-            if path.map_or(true, |path| path.interface != source.interface) {
+            let way = path.map_or(0, |path| path.interface);
+            // The way out may never have been the way in; only its change is of interest.
+            let before = self.ways.insert(peer.public_key, way);
+            if before.unwrap_or(source.interface) != way {
                 self.engine.clear_source(peer.public_key);
             }
         }

@@ -309,9 +309,9 @@ impl Gateway {
     }
 
     /// Forgets through which address the peer is reached: another way leads there now (P79).
-    pub fn clear_source(&self, id: PeerId) {
+    pub fn leave_source(&self, id: PeerId, now: Tick) {
         if let Some(member) = self.members.get(&id) {
-            member.tunnel.link().clear_source();
+            member.tunnel.link().leave_source(now);
         }
     }
 

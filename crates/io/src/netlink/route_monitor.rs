@@ -1,6 +1,9 @@
 //! Whether routes or addresses of the host change while we use them.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
@@ -11,8 +14,9 @@ use tokio::{
 
 use super::NetlinkError;
 
-/// Changes come in bursts: an interface that goes takes all its routes along.
-const SETTLE_TIME: Duration = Duration::from_millis(20);
+/// Changes come in bursts: an interface that goes takes all its routes along. The first is told at
+/// once, the rest of the burst together after this time.
+const INTERVAL_MIN: Duration = Duration::from_millis(20);
 
 /// Word of changed routes and addresses, IPv4 and IPv6, of the whole network namespace.
 pub struct RouteMonitor {
@@ -20,6 +24,7 @@ pub struct RouteMonitor {
     task: AbortHandle,
     /// Something has changed, and nobody was told yet.
     pending: bool,
+    told: Option<Instant>,
 }
 
 impl RouteMonitor {
@@ -41,10 +46,11 @@ impl RouteMonitor {
             // An overrun is a change too.
             messages: messages.map(|_| ()).boxed(),
             pending: false,
+            told: None,
         })
     }
 
-    /// Waits until something has changed, and a moment more, so that a burst counts once. May be
+    /// Waits until something has changed, and a moment more if that was told just before. May be
     /// dropped and called again without losing a change.
     pub async fn changed(&mut self) {
         if !self.pending && self.messages.next().await.is_none() {
@@ -52,9 +58,12 @@ impl RouteMonitor {
             std::future::pending::<()>().await;
         }
         self.pending = true;
-        sleep(SETTLE_TIME).await;
+        if let Some(told) = self.told {
+            sleep(INTERVAL_MIN.saturating_sub(told.elapsed())).await;
+        }
         while let Ok(Some(())) = timeout(Duration::ZERO, self.messages.next()).await {}
         self.pending = false;
+        self.told = Some(Instant::now());
     }
 }
 

@@ -255,7 +255,7 @@ fn p78_senders_see_the_old_endpoint_or_the_new_one() {
         }
         let mut rounds = 0;
         while rounds < 20_000 || seen.load(Ordering::Relaxed) < 50_000 {
-            link.roam(&endpoint(1 + (rounds % 60_000) as u16));
+            link.roam(&endpoint(1 + (rounds % 60_000) as u16), Tick::default());
             link.clear_source();
             rounds += 1;
         }

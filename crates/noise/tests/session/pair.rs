@@ -397,7 +397,7 @@ impl Pair {
             }
         };
         let link = Arc::clone(side.tunnel.link());
-        link.roam(from);
+        link.roam(from, now);
         if len != 0 {
             let payload = &bytes[DATA_HEADER_LEN..][..len];
             side.delivered.push(payload.to_vec());

@@ -2,6 +2,7 @@
 
 use core::{net::SocketAddr, time::Duration};
 
+use weapon_noise::Tick;
 use weapon_wire::{Endpoint, Source};
 
 use crate::pair::{A, B, Pair, Wire};
@@ -78,6 +79,22 @@ fn p80_configuring_an_endpoint_forgets_the_source() {
 }
 
 #[test]
+fn p79_a_source_that_was_left_is_not_learned_from_what_is_still_on_its_way() {
+    let mut pair = Pair::connected(5);
+    pair.drive(Duration::from_secs(11));
+    let now = pair.now;
+    pair.sides[A].tunnel.link().leave_source(now);
+    pair.send(B, b"still to the old address");
+    pair.drive(ms(20));
+    assert_eq!(pair.sides[A].delivered.len(), 1);
+    assert_eq!(endpoint(&pair, A).source, None);
+    pair.drive(ms(1000));
+    pair.send(B, b"it insists");
+    pair.drive(ms(20));
+    assert!(endpoint(&pair, A).source.is_some());
+}
+
+#[test]
 fn p83_a_pinned_endpoint_learns_its_source_only() {
     let pair = Pair::connected(4);
     let link = pair.sides[B].tunnel.link();
@@ -85,13 +102,16 @@ fn p83_a_pinned_endpoint_learns_its_source_only() {
     link.clear_source();
     let known = endpoint(&pair, B);
     let link = pair.sides[B].tunnel.link();
-    assert!(!link.roam(&Endpoint::new(elsewhere())));
+    assert!(!link.roam(&Endpoint::new(elsewhere()), Tick::default()));
     assert_eq!(endpoint(&pair, B), known);
     let source = Source {
         address: "192.0.2.2".parse().unwrap(),
         interface: 3,
     };
     let link = pair.sides[B].tunnel.link();
-    assert!(!link.roam(&known.with_source(source)), "it did not move");
+    assert!(
+        !link.roam(&known.with_source(source), Tick::default()),
+        "it did not move"
+    );
     assert_eq!(endpoint(&pair, B).source, Some(source));
 }
