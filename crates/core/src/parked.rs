@@ -2,8 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Packets that wait at most (kernel `MAX_STAGED_PACKETS`).
-const PARKED_PACKETS_MAX: usize = 128;
+use weapon_noise::protocol::STAGED_PACKETS_MAX;
 
 /// Bytes that wait at most: 128 packets of 2 KB, for superpackets would be 8 MB.
 const PARKED_BYTES_MAX: usize = 256 * 1024;
@@ -21,7 +20,7 @@ impl Parked {
         let mut dropped = 0;
         self.bytes += read.len();
         self.packets.push_back(read);
-        while self.packets.len() > PARKED_PACKETS_MAX
+        while self.packets.len() > STAGED_PACKETS_MAX
             || (self.bytes > PARKED_BYTES_MAX && self.packets.len() > 1)
         {
             let Some(oldest) = self.packets.pop_front() else {
@@ -71,11 +70,11 @@ mod tests {
     #[test]
     fn p34_the_oldest_goes_first_when_full() {
         let mut parked = Parked::default();
-        for number in 0..PARKED_PACKETS_MAX {
+        for number in 0..STAGED_PACKETS_MAX {
             assert_eq!(parked.push(Box::new([number as u8])), 0);
         }
         assert_eq!(parked.push(Box::new([200])), 1);
-        assert_eq!(parked.len(), PARKED_PACKETS_MAX);
+        assert_eq!(parked.len(), STAGED_PACKETS_MAX);
         assert_eq!(parked.pop().as_deref(), Some(&[1][..]));
     }
 
