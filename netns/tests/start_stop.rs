@@ -54,6 +54,7 @@ fn one_round(number: usize) {
         mtu: 1420,
         addresses: Vec::new(),
         timestamp_mark: None,
+        cipher: &weapon_noise::LibraryCipher,
     });
     gateway.add_peers([PeerConfig {
         name: "peer".to_owned(),

@@ -83,6 +83,7 @@ fn gateway(key: &[u8; 32]) -> Gateway {
         mtu: 1420,
         addresses: Vec::new(),
         timestamp_mark: None,
+        cipher: &weapon_noise::LibraryCipher,
     })
 }
 

@@ -62,6 +62,7 @@ fn start(site: u8, network: &Network) -> Site {
         mtu: 1420,
         addresses: Vec::new(),
         timestamp_mark: None,
+        cipher: &weapon_noise::LibraryCipher,
     });
     gateway.add_peers([PeerConfig {
         name: "other".into(),

@@ -7,13 +7,12 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 use weapon_wire::message::{
     DATA_HEADER_LEN, DATA_OVERHEAD, TAG_LEN, data_counter, data_receiver, write_data_header,
 };
 
 use crate::{
-    Tick,
+    Cipher, LibraryCipher, Tick, TransportKey,
     handshake::{Role, SessionKeys},
     protocol::{
         KEEPALIVE_TIMEOUT, REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES,
@@ -51,8 +50,8 @@ pub struct Keypair {
     local_index: u32,
     remote_index: u32,
     created: Tick,
-    sealing: LessSafeKey,
-    opening: LessSafeKey,
+    sealing: Box<dyn TransportKey>,
+    opening: Box<dyn TransportKey>,
     /// The next counter to send. Never wraps, never used twice: only [`Keypair::reserve`] moves it.
     send_counter: AtomicU64,
     replay: Mutex<ReplayWindow>,
@@ -65,15 +64,20 @@ pub struct Keypair {
 }
 
 impl Keypair {
-    /// The keypair of a finished handshake, born at `now`.
+    /// The keypair of a finished handshake, born at `now`, with the cipher of the protocol.
     pub fn new(keys: &SessionKeys, now: Tick) -> Self {
+        Self::with_cipher(keys, now, &LibraryCipher)
+    }
+
+    /// As [`Keypair::new`], with another cipher.
+    pub fn with_cipher(keys: &SessionKeys, now: Tick, cipher: &dyn Cipher) -> Self {
         Self {
             role: keys.role,
             local_index: keys.local_index,
             remote_index: keys.remote_index,
             created: now,
-            sealing: transport_key(keys.send.expose()),
-            opening: transport_key(keys.receive.expose()),
+            sealing: cipher.key(keys.send.expose()),
+            opening: cipher.key(keys.receive.expose()),
             send_counter: AtomicU64::new(0),
             replay: Mutex::new(ReplayWindow::default()),
             last_minute: AtomicBool::new(false),
@@ -192,14 +196,7 @@ impl Keypair {
         write_data_header(header, self.remote_index, counter);
         let (ciphertext, tail) = body.split_at_mut(plaintext.len());
         self.sealing
-            .seal_out_of_place_scatter(
-                nonce(counter),
-                Aad::empty(),
-                plaintext,
-                ciphertext,
-                padding,
-                tail,
-            )
+            .seal(counter, plaintext, ciphertext, padding, tail)
             .map_err(|_| SealError)
     }
 
@@ -247,7 +244,7 @@ impl OpenRun<'_> {
         let plaintext_len = body.len().checked_sub(TAG_LEN).ok_or(OpenError::Forged)?;
         self.keypair
             .opening
-            .open_in_place(nonce(counter), Aad::empty(), body)
+            .open(counter, body)
             .map_err(|_| OpenError::Forged)?;
         if self.window.commit(counter) {
             Ok(plaintext_len)
@@ -255,17 +252,4 @@ impl OpenRun<'_> {
             Err(OpenError::Replayed)
         }
     }
-}
-
-/// Four zero bytes and the counter, little-endian (paper 5.4.6).
-fn nonce(counter: u64) -> Nonce {
-    let mut bytes = [0; 12];
-    bytes[4..].copy_from_slice(&counter.to_le_bytes());
-    Nonce::assume_unique_for_key(bytes)
-}
-
-fn transport_key(secret: &[u8; 32]) -> LessSafeKey {
-    let key = UnboundKey::new(&CHACHA20_POLY1305, secret)
-        .expect("a ChaCha20-Poly1305 key is 32 bytes long");
-    LessSafeKey::new(key)
 }

@@ -41,6 +41,8 @@ pub use gate::{InitiationGate, Refused};
 // Sessions: keys, what they carry, and when they end.
 mod replay;
 pub use replay::ReplayWindow;
+mod cipher;
+pub use cipher::{Cipher, CipherError, LibraryCipher, TransportKey};
 mod keypair;
 pub use keypair::{Keypair, OpenError, OpenRun, SealError};
 mod activity;

@@ -13,7 +13,7 @@ use weapon_wire::{
 };
 
 use crate::{
-    Keypair, Link, Tick,
+    Cipher, Keypair, Link, Tick,
     cookie::CookieJar,
     entropy::{Entropy, EntropyNotReady},
     gate::{InitiationGate, Refused},
@@ -101,6 +101,8 @@ pub struct TunnelConfig {
     /// An empty packet this long after the last one in either direction; none if `None` or zero
     /// (P48).
     pub persistent_keepalive: Option<Duration>,
+    /// What seals and opens data messages.
+    pub cipher: &'static dyn Cipher,
 }
 
 /// One peer's tunnel.
@@ -117,6 +119,7 @@ pub struct Tunnel {
     gate_is_proven: bool,
     timers: Timers,
     persistent_keepalive: Option<Duration>,
+    cipher: &'static dyn Cipher,
 }
 
 impl Tunnel {
@@ -132,6 +135,7 @@ impl Tunnel {
             gate_is_proven: false,
             timers: Timers::default(),
             persistent_keepalive: config.persistent_keepalive.filter(is_some_time),
+            cipher: config.cipher,
         }
     }
 
@@ -295,7 +299,8 @@ impl Tunnel {
             self.link.roam(from, now);
         }
         self.note_received(now, size_of::<Initiation>());
-        self.install(Arc::new(Keypair::new(&keys, now)), now, host);
+        let keypair = Keypair::with_cipher(&keys, now, self.cipher);
+        self.install(Arc::new(keypair), now, host);
         self.timers.last_sent_handshake = Some(now);
         self.cookies
             .sign(&self.remote, response.as_mut_bytes(), now);
@@ -325,7 +330,8 @@ impl Tunnel {
         self.pending = None;
         self.link.roam(from, now);
         self.note_received(now, size_of::<Response>());
-        self.install(Arc::new(Keypair::new(&keys, now)), now, host);
+        let keypair = Keypair::with_cipher(&keys, now, self.cipher);
+        self.install(Arc::new(keypair), now, host);
         self.complete(Role::Initiator, host);
         if host.release_parked(&self.link) == 0 {
             self.send_keepalive(identity, now, host);

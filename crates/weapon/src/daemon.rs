@@ -14,7 +14,7 @@ use weapon_io::{
     tun::Device,
     udp::{Socket, Udp, UdpConfig, UdpError},
 };
-use weapon_noise::PublicKey;
+use weapon_noise::{LibraryCipher, PublicKey};
 
 use crate::{
     api::{self, Answer, Call, Request},
@@ -310,6 +310,7 @@ fn gateway(config: Config, mtu: u32, timestamp_mark: Option<weapon_noise::Tai64n
             .map(|address| address.addr())
             .collect(),
         timestamp_mark,
+        cipher: &LibraryCipher,
     });
     gateway.add_peers(config.peers.into_iter().map(|peer| {
         PeerConfig {

@@ -6,7 +6,7 @@ use core::{
 };
 
 use ipnet::IpNet;
-use weapon_noise::{PresharedKey, PrivateKey, PublicKey, Tai64n};
+use weapon_noise::{Cipher, PresharedKey, PrivateKey, PublicKey, Tai64n};
 
 /// Settings of a gateway.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct GatewayConfig {
     pub addresses: Vec<IpAddr>,
     /// What the [`TimestampStore`](crate::TimestampStore) persisted last.
     pub timestamp_mark: Option<Tai64n>,
+    /// What seals and opens data messages: [`weapon_noise::LibraryCipher`].
+    pub cipher: &'static dyn Cipher,
 }
 
 /// Settings of a peer.

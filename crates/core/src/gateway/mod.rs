@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use weapon_noise::{
-    CookieChecker, Entropy, Identity, LoadGauge, PresharedKey, PrivateKey, PublicKey, Tick,
+    Cipher, CookieChecker, Entropy, Identity, LoadGauge, PresharedKey, PrivateKey, PublicKey, Tick,
     TimestampGuard, Tunnel, TunnelConfig,
 };
 use weapon_wire::{Endpoint, VnetHeader};
@@ -78,6 +78,7 @@ pub struct Gateway {
     by_key: BTreeMap<PublicKey, PeerId>,
     routes: Routes,
     mtu: usize,
+    cipher: &'static dyn Cipher,
     next_id: u32,
     up: bool,
     shared: Shared,
@@ -111,6 +112,7 @@ impl Gateway {
             by_key: BTreeMap::new(),
             routes: Routes::default(),
             mtu: config.mtu,
+            cipher: config.cipher,
             next_id: 0,
             up: false,
             shared: Shared {
@@ -190,6 +192,7 @@ impl Gateway {
                 public_key: config.public_key,
                 preshared_key: config.preshared_key,
                 persistent_keepalive: config.persistent_keepalive,
+                cipher: self.cipher,
             },
         );
         let link = tunnel.link();

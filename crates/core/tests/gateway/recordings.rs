@@ -29,6 +29,7 @@ fn restart(world: &mut World, us: usize) {
     let old = &world.sites[us];
     let settings = GatewayConfig {
         timestamp_mark: old.disk.mark,
+        cipher: &weapon_noise::LibraryCipher,
         ..config(us)
     };
     let mut site = Site::new(private_key(us), 1000 + old.wakes as u64, settings);

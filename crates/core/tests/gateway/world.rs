@@ -77,6 +77,7 @@ pub(crate) fn config(site: usize) -> GatewayConfig {
         mtu: MTU,
         addresses: vec![v4(site, 1), v6(site, 1)],
         timestamp_mark: None,
+        cipher: &weapon_noise::LibraryCipher,
     }
 }
 

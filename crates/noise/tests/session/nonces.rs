@@ -269,6 +269,7 @@ fn tunnel() -> Tunnel {
         public_key: PrivateKey::from_bytes(&[2; 32]).public(),
         preshared_key: None,
         persistent_keepalive: None,
+        cipher: &weapon_noise::LibraryCipher,
     };
     Tunnel::new(&identity, config)
 }

@@ -240,6 +240,7 @@ impl Pair {
                 public_key: key(2 - us as u8).public(),
                 preshared_key: psk(),
                 persistent_keepalive: keepalive[us],
+                cipher: &weapon_noise::LibraryCipher,
             };
             let tunnel = Tunnel::new(&identity, config);
             tunnel
