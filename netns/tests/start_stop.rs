@@ -42,6 +42,7 @@ fn one_round(number: usize) {
             tcp: true,
             udp: true,
         },
+        queues: 1,
     });
     let tun = tun.unwrap_or_else(|error| panic!("round {number}: {error}"));
     let config = UdpConfig {
@@ -68,9 +69,9 @@ fn one_round(number: usize) {
     let engine = Engine::start(
         gateway,
         tun,
-        udp,
+        vec![udp],
         EngineConfig {
-            rebind: Box::new(move || Udp::bind(&config).map_err(io::Error::other)),
+            rebind: Box::new(move || Udp::bind_lanes(&config, 1).map_err(io::Error::other)),
             store: Box::new(NoStore),
             on_event: Box::new(|event| panic!("{event:?}")),
         },

@@ -92,11 +92,13 @@ impl Inbound {
                 };
                 at = self.take(fib, batch, next, counters, upcalls);
             }
-            self.merger
-                .finish(batch, &mut |vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
+            self.merger.finish(
+                batch,
+                &mut |flow: &Flow, vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
                     counters.inbound_superpackets.fetch_add(1, Relaxed);
-                    overlay.write(vnet, parts);
-                });
+                    overlay.write(flow, vnet, parts);
+                },
+            );
         }
     }
 

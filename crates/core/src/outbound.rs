@@ -23,7 +23,8 @@ use crate::{
 const RETURNED_BYTES_MAX: usize = 1232;
 
 /// Takes one superpacket, with its [`VnetHeader`] in front, from the overlay to the underlay. The
-/// buffer is consumed: segments are cut in place.
+/// buffer is consumed: segments are cut in place. Returns the hash of its flow, by which an overlay
+/// with several queues finds the right one for what comes back.
 ///
 /// # Errors
 /// Why the superpacket died. The caller counts it. A packet that was parked did not die.
@@ -34,12 +35,13 @@ pub fn outbound(
     counters: &Counters,
     underlay: &mut impl Underlay,
     upcalls: &mut impl Upcalls,
-) -> Result<(), DropReason> {
+) -> Result<u32, DropReason> {
     let vnet = VnetHeader::parse(read).map_err(|_| DropReason::OutboundMalformed)?;
     let packet = &mut read[VnetHeader::LEN..];
     let superpacket =
         Superpacket::parse(&vnet, packet).map_err(|_| DropReason::OutboundMalformed)?;
 
+    let flow_hash = superpacket.flow().hash();
     let Some(peer) = fib.route(superpacket.flow().destination) else {
         return_to_sender(superpacket.bytes(), upcalls);
         return Err(DropReason::NoRoute);
@@ -52,7 +54,7 @@ pub fn outbound(
     let keypair = peer.link.sending(now);
     let Some(keypair) = keypair.as_deref().and_then(Option::as_deref) else {
         return if upcalls.park(peer.id, read) {
-            Ok(())
+            Ok(flow_hash)
         } else {
             Err(DropReason::ControlBusy)
         };
@@ -63,7 +65,7 @@ pub fn outbound(
     counters.outbound_segments.fetch_add(segments, Relaxed);
     peer.link.traffic.note_sent(segments, bytes.total);
     note_sent(peer, keypair, now, upcalls);
-    Ok(())
+    Ok(flow_hash)
 }
 
 /// What was sealed.

@@ -4,7 +4,7 @@
 use std::io::IoSlice;
 
 use weapon_noise::Tai64n;
-use weapon_wire::{Endpoint, VnetHeader, message::Initiation};
+use weapon_wire::{Endpoint, Flow, VnetHeader, message::Initiation};
 
 use crate::{Attention, Peer, PeerId};
 
@@ -30,8 +30,8 @@ impl<T: Underlay + ?Sized> Underlay for &mut T {
 
 /// Where inner packets go.
 pub trait Overlay {
-    /// Writes one packet or superpacket, given in parts.
-    fn write(&mut self, vnet: &VnetHeader, parts: &[IoSlice<'_>]);
+    /// Writes one packet or superpacket of `flow`, given in parts.
+    fn write(&mut self, flow: &Flow, vnet: &VnetHeader, parts: &[IoSlice<'_>]);
 }
 
 /// Bounded queues from lanes to the control loop.

@@ -14,7 +14,7 @@ use weapon_noise::{
     Tai64n, Tick, initiate,
 };
 use weapon_wire::{
-    Endpoint, VnetHeader,
+    Endpoint, Flow, VnetHeader,
     message::{Initiation, Response},
 };
 
@@ -37,7 +37,7 @@ impl Underlay for Outbox {
 struct Nowhere;
 
 impl Overlay for Nowhere {
-    fn write(&mut self, _vnet: &VnetHeader, _parts: &[IoSlice<'_>]) {}
+    fn write(&mut self, _flow: &Flow, _vnet: &VnetHeader, _parts: &[IoSlice<'_>]) {}
 }
 
 impl TimestampStore for Nowhere {

@@ -83,16 +83,17 @@ impl<D: Device, S: Socket> Control<D, S> {
     /// Calls the gateway with the time and the ways out, and sends what came of it.
     fn with_env(&mut self, call: impl FnOnce(&mut Gateway, &mut Env<'_>)) {
         self.socket.refresh();
-        let socket = self.socket.socket().cloned();
+        let held = self.socket.held();
+        let socket = held.get();
         let (mut open, mut closed);
-        let underlay: &mut dyn Underlay = if let Some(socket) = &socket {
-            open = ToUnderlay::new(&mut self.sender, &**socket);
+        let underlay: &mut dyn Underlay = if let Some(socket) = socket {
+            open = ToUnderlay::new(&mut self.sender, socket);
             &mut open
         } else {
             closed = NoUnderlay::default();
             &mut closed
         };
-        let mut overlay = ToOverlay::new(&*self.shared.device);
+        let mut overlay = ToOverlay::new(&*self.shared.device, &self.shared.steering);
         let mut env = Env {
             now: now(),
             underlay,
@@ -101,11 +102,11 @@ impl<D: Device, S: Socket> Control<D, S> {
             store: &mut *self.store,
         };
         call(&mut self.gateway, &mut env);
-        if let Some(socket) = &socket {
+        if let Some(socket) = socket {
             let fib = self.shared.fib.load();
             self.shared
                 .totals
-                .note_sent(flush(&mut self.sender, &**socket, &fib));
+                .note_sent(flush(&mut self.sender, socket, &fib));
         }
     }
 
@@ -142,8 +143,8 @@ impl<D: Device, S: Socket> Control<D, S> {
     /// Just after it was closed the port may still be taken, until each lane has let go of it.
     fn up(&mut self) {
         match (self.rebind)() {
-            Ok(socket) => {
-                self.shared.socket.set(Some(socket));
+            Ok(sockets) => {
+                self.shared.socket.set(Some(sockets));
                 self.shared.wake_lanes();
                 self.tries = None;
                 self.with_env(|gateway, env| gateway.up(env));

@@ -21,19 +21,21 @@ use weapon_noise::PublicKey;
 
 use crate::{
     control::Control,
+    lane::Lane,
     lane_inbound::LaneInbound,
     lane_outbound::LaneOutbound,
     mailbox::Mailbox,
     socket_cell::{SocketCell, SocketHold},
+    steering::Steering,
 };
 
-/// Opens the underlay socket again after the interface was down.
-pub(crate) type Rebind<S> = Box<dyn FnMut() -> io::Result<S> + Send>;
+/// Opens the underlay sockets again after the interface was down.
+pub(crate) type Rebind<S> = Box<dyn FnMut() -> io::Result<Vec<S>> + Send>;
 
-/// What an engine needs beside gateway, device and socket.
+/// What an engine needs beside gateway, device and sockets.
 pub struct EngineConfig<S> {
-    /// Opens the socket again after the interface was down.
-    pub rebind: Box<dyn FnMut() -> io::Result<S> + Send>,
+    /// Opens the sockets again after the interface was down, as many as there are lanes.
+    pub rebind: Box<dyn FnMut() -> io::Result<Vec<S>> + Send>,
     /// Keeps the timestamp's high-water mark.
     pub store: Box<dyn TimestampStore + Send>,
     /// Called, from any thread, when the engine can't go on.
@@ -91,8 +93,9 @@ pub(crate) struct Shared<D, S> {
     pub(crate) socket: Arc<SocketCell<S>>,
     pub(crate) fib: SharedFib,
     pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) steering: Arc<Steering>,
     pub(crate) totals: Arc<Totals>,
-    wakes: [Arc<EventFd>; 2],
+    wakes: Vec<Arc<EventFd>>,
 }
 
 impl<D, S> Shared<D, S> {
@@ -103,10 +106,9 @@ impl<D, S> Shared<D, S> {
     }
 }
 
-/// Totals that belong to no lane, and the flag that ends them.
+/// Totals that belong to no lane.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
-    pub(crate) stopping: AtomicBool,
     send_failures: AtomicU64,
     write_failures: AtomicU64,
 }
@@ -130,49 +132,58 @@ impl Totals {
 pub struct Engine {
     commands: mpsc::Sender<Command>,
     mailbox: Arc<Mailbox>,
-    wakes: [Arc<EventFd>; 2],
+    wakes: Vec<Arc<EventFd>>,
+    stopping: Arc<AtomicBool>,
     totals: Arc<Totals>,
-    counters: [Arc<Counters>; 3],
+    /// The control loop's, then those of the lanes.
+    counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
 }
 
 impl Engine {
-    /// Starts the threads: control loop, outbound lane, inbound lane.
+    /// Starts the threads: the control loop, and a lane for each of `sockets`, which share the
+    /// queues of the device evenly.
     ///
     /// # Errors
-    /// If the kernel has no files or threads left; nothing runs then.
+    /// If there are no sockets, or fewer queues, or the kernel has no files or threads left;
+    /// nothing runs then.
     pub fn start<D, S>(
         gateway: Gateway,
         device: D,
-        socket: S,
+        sockets: Vec<S>,
         config: EngineConfig<S>,
     ) -> io::Result<Self>
     where
         D: Device + 'static,
         S: Socket + 'static,
     {
-        let wakes = [Arc::new(EventFd::new()?), Arc::new(EventFd::new()?)];
+        let lanes = sockets.len();
+        if lanes == 0 || device.queues() < lanes {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let wakes: Vec<_> = (0..lanes)
+            .map(|_| EventFd::new().map(Arc::new))
+            .collect::<io::Result<_>>()?;
         let shared = Arc::new(Shared {
+            steering: Arc::new(Steering::new(device.queues())),
             device: Arc::new(device),
-            socket: Arc::new(SocketCell::new(socket)),
+            socket: Arc::new(SocketCell::new(sockets)),
             fib: Arc::clone(gateway.fib()),
             mailbox: Arc::new(Mailbox::new()?),
             totals: Arc::default(),
             wakes: wakes.clone(),
         });
         let (commands, receiver) = mpsc::channel();
-        let counters = [
-            Arc::clone(gateway.counters()),
-            Arc::default(),
-            Arc::default(),
-        ];
+        let mut counters = vec![Arc::clone(gateway.counters())];
+        counters.resize_with(1 + lanes, Arc::default);
         let mut engine = Self {
             commands,
             mailbox: Arc::clone(&shared.mailbox),
             wakes,
+            stopping: Arc::default(),
             totals: Arc::clone(&shared.totals),
             counters,
-            threads: Vec::with_capacity(3),
+            threads: Vec::with_capacity(1 + lanes),
         };
         engine.spawn(gateway, &shared, receiver, config)?;
         Ok(engine)
@@ -195,42 +206,56 @@ impl Engine {
             on_event,
         } = config;
         let on_event: Arc<dyn Fn(Event) + Send + Sync> = on_event.into();
-        let [_, outbound, inbound] = &self.counters;
-        let [wake_outbound, wake_inbound] = &self.wakes;
-        let outbound = LaneOutbound::new(shared, Arc::clone(outbound), Arc::clone(wake_outbound));
-        let inbound = LaneInbound::new(shared, Arc::clone(inbound), Arc::clone(wake_inbound));
         let control = Control {
             gateway,
             shared: Arc::clone(shared),
             commands,
             rebind,
             store,
-            socket: SocketHold::new(Arc::clone(&shared.socket)),
+            socket: SocketHold::new(Arc::clone(&shared.socket), 0),
             sender: Sender::new(),
             tries: None,
         };
         let (epoll, timer) = (Epoll::new()?, TimerFd::new()?);
-        self.thread("control", &on_event, move || {
+        self.thread("control".to_owned(), &on_event, move || {
             control.run(&epoll, &timer)?;
             Ok(false)
         })?;
-        let epoll = Epoll::new()?;
-        self.thread("outbound", &on_event, move || outbound.run(&epoll))?;
-        let epoll = Epoll::new()?;
-        self.thread("inbound", &on_event, move || inbound.run(&epoll))
+        for number in 0..self.wakes.len() {
+            let (lane, epoll) = (self.lane(number, shared), Epoll::new()?);
+            self.thread(format!("lane-{number}"), &on_event, move || {
+                lane.run(&epoll)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn lane<D: Device, S: Socket>(&self, number: usize, shared: &Arc<Shared<D, S>>) -> Lane<D, S> {
+        let (lanes, queues) = (self.wakes.len(), shared.device.queues());
+        let counters = &self.counters[1 + number];
+        Lane {
+            device: Arc::clone(&shared.device),
+            queues: number * queues / lanes..(number + 1) * queues / lanes,
+            socket: SocketHold::new(Arc::clone(&shared.socket), number),
+            outbound: LaneOutbound::new(shared, Arc::clone(counters)),
+            inbound: LaneInbound::new(shared, Arc::clone(counters)),
+            wake: Arc::clone(&self.wakes[number]),
+            stopping: Arc::clone(&self.stopping),
+        }
     }
 
     /// Starts one thread. A loop that ends by a panic ends the process: a gateway that has lost one
     /// of its loops looks alive and is not.
     fn thread(
         &mut self,
-        name: &'static str,
+        name: String,
         on_event: &Arc<dyn Fn(Event) + Send + Sync>,
         run: impl FnOnce() -> io::Result<bool> + Send + 'static,
     ) -> io::Result<()> {
         let on_event = Arc::clone(on_event);
-        let thread = thread::Builder::new().name(name.into()).spawn(move || {
-            let guard = AbortOnPanic(name);
+        let builder = thread::Builder::new().name(name.clone());
+        let thread = builder.spawn(move || {
+            let guard = AbortOnPanic(name.clone());
             match run() {
                 Ok(false) => {}
                 Ok(true) => on_event(Event::DeviceGone),
@@ -309,7 +334,7 @@ impl Engine {
 
 impl Drop for Engine {
     fn drop(&mut self) {
-        self.totals.stopping.store(true, Ordering::Relaxed);
+        self.stopping.store(true, Ordering::Relaxed);
         self.command(Command::Stop);
         for wake in &self.wakes {
             wake.wake();
@@ -322,11 +347,11 @@ impl Drop for Engine {
 }
 
 /// Ends the process when a loop unwinds.
-struct AbortOnPanic(&'static str);
+struct AbortOnPanic(String);
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {
-        tracing::error!(thread = self.0, "a loop has died; ending the process");
+        tracing::error!(thread = &*self.0, "a loop has died; ending the process");
         std::process::abort();
     }
 }

@@ -1,92 +1,65 @@
-//! The outbound lane: reads the overlay and runs each superpacket to completion.
+//! A lane's outbound half: reads a queue of the overlay and runs each superpacket to completion.
 //! HOT
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use weapon_core::{Counters, SharedFib, outbound};
 use weapon_io::{
-    poll::{Epoll, EventFd, Events, Interest},
     tun::{Device, READ_BYTES},
     udp::{Sender, Socket},
 };
+use weapon_noise::Tick;
 
 use crate::{
     engine::{Shared, Totals},
     mailbox::Mailbox,
-    socket_cell::SocketHold,
-    surroundings::tick,
+    steering::Steering,
     ways::{Outcome, ToUnderlay, flush, outcome},
 };
 
-/// Superpackets that are read before the batch is sent. A batch also ends when there is nothing to
-/// read: no packet ever waits for another.
-const QUANTUM: usize = 8;
+/// What is read of a queue before the others have their turn: this many packets, or the first that
+/// reaches this many bytes. A batch also ends when there is nothing to read: no packet ever waits
+/// for another.
+const QUANTUM_PACKETS: usize = 64;
+const QUANTUM_BYTES: usize = 2 * READ_BYTES;
 
-const OVERLAY: u64 = 0;
-const WAKE: u64 = 1;
-
-/// What the outbound lane owns.
-pub(crate) struct LaneOutbound<D, S> {
+/// What the outbound half owns.
+pub(crate) struct LaneOutbound<D> {
     device: Arc<D>,
     fib: SharedFib,
     counters: Arc<Counters>,
     totals: Arc<Totals>,
     mailbox: Arc<Mailbox>,
-    wake: Arc<EventFd>,
-    socket: SocketHold<S>,
+    steering: Arc<Steering>,
     sender: Sender,
     buffer: Box<[u8]>,
 }
 
-impl<D: Device, S: Socket> LaneOutbound<D, S> {
-    pub(crate) fn new(shared: &Shared<D, S>, counters: Arc<Counters>, wake: Arc<EventFd>) -> Self {
+impl<D: Device> LaneOutbound<D> {
+    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>) -> Self {
         Self {
             device: Arc::clone(&shared.device),
             fib: Arc::clone(&shared.fib),
             counters,
             totals: Arc::clone(&shared.totals),
             mailbox: Arc::clone(&shared.mailbox),
-            wake,
-            socket: SocketHold::new(Arc::clone(&shared.socket)),
+            steering: Arc::clone(&shared.steering),
             sender: Sender::new(),
             buffer: std::iter::repeat_n(0, READ_BYTES).collect(),
         }
     }
 
-    /// Runs until the engine stops or the device is gone; says whether it is gone.
-    pub(crate) fn run(mut self, epoll: &Epoll) -> std::io::Result<bool> {
-        epoll.add(&*self.device, OVERLAY, Interest::Readable)?;
-        epoll.add(&*self.wake, WAKE, Interest::Readable)?;
-        let mut events = Events::with_capacity(2);
-        loop {
-            epoll.wait(&mut events, None)?;
-            for event in events.iter() {
-                if event.token == WAKE {
-                    self.wake.drain();
-                    if self.totals.stopping.load(Relaxed) {
-                        return Ok(false);
-                    }
-                }
-            }
-            self.socket.refresh();
-            if self.batch() {
-                return Ok(true);
-            }
-        }
-    }
-
-    /// Reads up to a quantum and sends it. True if the device is gone.
-    fn batch(&mut self) -> bool {
-        let Some(socket) = self.socket.socket() else {
-            return matches!(outcome(self.device.read(&mut self.buffer)), Outcome::Gone);
+    /// Reads up to a quantum of `queue` and sends it. True if the device is gone.
+    pub(crate) fn batch(&mut self, queue: usize, socket: Option<&impl Socket>, now: Tick) -> bool {
+        let Some(socket) = socket else {
+            let read = self.device.read(queue, &mut self.buffer);
+            return matches!(outcome(read), Outcome::Gone);
         };
-        let socket = &**socket;
         let fib = self.fib.load();
-        let now = tick();
         let mut gone = false;
-        let mut superpackets = 0;
-        for _ in 0..QUANTUM {
-            let len = match outcome(self.device.read(&mut self.buffer)) {
+        let (mut superpackets, mut bytes) = (0, 0);
+        while superpackets < QUANTUM_PACKETS && bytes < QUANTUM_BYTES {
+            let len = match outcome(self.device.read(queue, &mut self.buffer)) {
                 Outcome::Some(len) => len,
                 Outcome::Empty => break,
                 Outcome::Gone => {
@@ -95,18 +68,18 @@ impl<D: Device, S: Socket> LaneOutbound<D, S> {
                 }
             };
             superpackets += 1;
+            bytes += len;
             let mut underlay = ToUnderlay::new(&mut self.sender, socket);
             let mut upcalls = &*self.mailbox;
             let read = &mut self.buffer[..len];
-            if let Err(reason) =
-                outbound(&fib, read, now, &self.counters, &mut underlay, &mut upcalls)
-            {
-                self.counters.count(reason);
+            match outbound(&fib, read, now, &self.counters, &mut underlay, &mut upcalls) {
+                Ok(flow_hash) => self.steering.note_read(flow_hash, queue),
+                Err(reason) => self.counters.count(reason),
             }
         }
         self.counters
             .outbound_superpackets
-            .fetch_add(superpackets, Relaxed);
+            .fetch_add(superpackets as u64, Relaxed);
         self.totals.note_sent(flush(&mut self.sender, socket, &fib));
         gone
     }

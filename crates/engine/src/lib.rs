@@ -3,12 +3,14 @@
 
 // The loops, in the order of the packet.
 mod control;
+mod lane;
 mod lane_inbound;
 mod lane_outbound;
 
 // What connects them.
 mod mailbox;
 mod socket_cell;
+mod steering;
 mod ways;
 
 // What the binary starts and stops.

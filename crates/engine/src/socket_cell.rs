@@ -1,4 +1,4 @@
-//! The underlay socket that all threads use, and how it is taken from them.
+//! The underlay sockets, one for each lane, and how they are taken from the threads.
 //!
 //! When the interface goes down its UDP port is closed (P99). Each thread keeps the socket it
 //! works with and looks at the version, one relaxed load, before each batch.
@@ -8,62 +8,98 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// The socket of the moment.
+/// The sockets of the moment, lane by lane; none while the port is closed.
+type Sockets<S> = Option<Arc<[S]>>;
+
+/// Where the sockets of the moment are found.
 #[derive(Debug)]
 pub(crate) struct SocketCell<S> {
     version: AtomicU64,
-    socket: Mutex<Option<Arc<S>>>,
+    sockets: Mutex<Sockets<S>>,
 }
 
 impl<S> SocketCell<S> {
-    pub(crate) fn new(socket: S) -> Self {
+    pub(crate) fn new(sockets: Vec<S>) -> Self {
         Self {
             version: AtomicU64::new(1),
-            socket: Mutex::new(Some(Arc::new(socket))),
+            sockets: Mutex::new(Some(sockets.into())),
         }
     }
 
-    /// Replaces the socket. The old one closes when the last thread has let go of it.
-    pub(crate) fn set(&self, socket: Option<S>) {
-        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = socket.map(Arc::new);
+    /// Replaces the sockets. The old ones close when the last thread has let go of them.
+    pub(crate) fn set(&self, sockets: Option<Vec<S>>) {
+        *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = sockets.map(Arc::from);
         self.version.fetch_add(1, Ordering::Release);
     }
 }
 
-/// One thread's hold on the socket.
+/// The sockets of one moment, of which one lane's is used.
+#[derive(Debug)]
+pub(crate) struct Held<S> {
+    sockets: Sockets<S>,
+    lane: usize,
+}
+
+impl<S> Held<S> {
+    /// The lane's own.
+    pub(crate) fn get(&self) -> Option<&S> {
+        self.sockets.as_ref()?.get(self.lane)
+    }
+}
+
+impl<S> Clone for Held<S> {
+    fn clone(&self) -> Self {
+        Self {
+            sockets: self.sockets.clone(),
+            lane: self.lane,
+        }
+    }
+}
+
+/// One thread's hold on its socket.
 #[derive(Debug)]
 pub(crate) struct SocketHold<S> {
     cell: Arc<SocketCell<S>>,
     version: u64,
-    socket: Option<Arc<S>>,
+    held: Held<S>,
 }
 
 impl<S> SocketHold<S> {
-    pub(crate) fn new(cell: Arc<SocketCell<S>>) -> Self {
+    /// For the lane with this number.
+    pub(crate) fn new(cell: Arc<SocketCell<S>>, lane: usize) -> Self {
         Self {
             cell,
             version: 0,
-            socket: None,
+            held: Held {
+                sockets: None,
+                lane,
+            },
         }
     }
 
-    /// Looks whether the socket was replaced; then returns the one before, to be let go of.
-    pub(crate) fn refresh(&mut self) -> Option<Option<Arc<S>>> {
+    /// Looks whether the sockets were replaced; then returns those before, to be let go of.
+    pub(crate) fn refresh(&mut self) -> Option<Held<S>> {
         let version = self.cell.version.load(Ordering::Acquire);
         if version == self.version {
             return None;
         }
         self.version = version;
-        let current = self
+        let sockets = self
             .cell
-            .socket
+            .sockets
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        Some(std::mem::replace(&mut self.socket, current))
+        let lane = self.held.lane;
+        Some(std::mem::replace(&mut self.held, Held { sockets, lane }))
     }
 
-    pub(crate) fn socket(&self) -> Option<&Arc<S>> {
-        self.socket.as_ref()
+    pub(crate) fn socket(&self) -> Option<&S> {
+        self.held.get()
+    }
+
+    /// The sockets of the moment, to be kept while the hold is used for something else.
+    pub(crate) fn held(&self) -> Held<S> {
+        self.held.clone()
     }
 }

@@ -7,7 +7,9 @@ use weapon_io::{
     tun::{self, Device},
     udp::{SendReport, Sender, Socket},
 };
-use weapon_wire::{Endpoint, VnetHeader};
+use weapon_wire::{Endpoint, Flow, VnetHeader};
+
+use crate::steering::Steering;
 
 /// The send buffer of a thread and the socket it empties into.
 pub(crate) struct ToUnderlay<'a, S> {
@@ -65,7 +67,8 @@ pub(crate) fn flush<S: Socket>(sender: &mut Sender, socket: &S, fib: &Fib) -> Se
 
 /// The device as a thread writes to it.
 pub(crate) struct ToOverlay<'a, D> {
-    pub(crate) device: &'a D,
+    device: &'a D,
+    steering: &'a Steering,
     /// Superpackets that the device refused.
     pub(crate) refused: u64,
     /// The device is gone.
@@ -73,9 +76,10 @@ pub(crate) struct ToOverlay<'a, D> {
 }
 
 impl<'a, D: Device> ToOverlay<'a, D> {
-    pub(crate) fn new(device: &'a D) -> Self {
+    pub(crate) fn new(device: &'a D, steering: &'a Steering) -> Self {
         Self {
             device,
+            steering,
             refused: 0,
             gone: false,
         }
@@ -83,8 +87,9 @@ impl<'a, D: Device> ToOverlay<'a, D> {
 }
 
 impl<D: Device> Overlay for ToOverlay<'_, D> {
-    fn write(&mut self, vnet: &VnetHeader, parts: &[IoSlice<'_>]) {
-        if let Err(error) = self.device.write(vnet, parts) {
+    fn write(&mut self, flow: &Flow, vnet: &VnetHeader, parts: &[IoSlice<'_>]) {
+        let queue = self.steering.queue(flow.hash());
+        if let Err(error) = self.device.write(queue, vnet, parts) {
             self.refused += 1;
             self.gone |= tun::is_gone(&error);
         }

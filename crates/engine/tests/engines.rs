@@ -81,12 +81,12 @@ fn start(site: u8, network: &Network) -> Site {
     let config = EngineConfig {
         rebind: Box::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
-            network.bind(address(site), true)
+            Ok(vec![network.bind(address(site), true)?])
         }),
         store: Box::new(Store(Arc::default())),
         on_event: Box::new(move |what| drop(event.send(what))),
     };
-    let engine = Engine::start(gateway, device, socket, config).unwrap();
+    let engine = Engine::start(gateway, device, vec![socket], config).unwrap();
     Site {
         engine,
         host,

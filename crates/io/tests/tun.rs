@@ -28,6 +28,7 @@ fn config(name: &str) -> TunConfig {
             tcp: true,
             udp: true,
         },
+        queues: 1,
     }
 }
 
@@ -65,7 +66,7 @@ fn read_until(tun: &Tun, wanted: impl Fn(&VnetHeader, &Flow) -> bool) -> (VnetHe
     let mut buffer = vec![0; READ_BYTES];
     let deadline = Instant::now() + Duration::from_secs(10);
     while Instant::now() < deadline {
-        match tun.read(&mut buffer) {
+        match tun.read(0, &mut buffer) {
             Ok(len) => {
                 let vnet = VnetHeader::parse(&buffer[..len]).unwrap();
                 let packet = &buffer[VnetHeader::LEN..len];
@@ -109,7 +110,7 @@ fn mirror(
             "the transfer takes more than twenty seconds"
         );
         epoll.wait(&mut Events::with_capacity(1), Some(20)).unwrap();
-        while let Ok(len) = tun.read(&mut buffer) {
+        while let Ok(len) = tun.read(0, &mut buffer) {
             let mut vnet = VnetHeader::parse(&buffer[..len]).unwrap();
             change(&mut vnet);
             let packet = &mut buffer[VnetHeader::LEN..len];
@@ -120,7 +121,7 @@ fn mirror(
             superpackets += usize::from(vnet.gso_type != VnetHeader::GSO_NONE);
             let part_len = packet.len().div_ceil(write_parts);
             let parts: Vec<_> = packet.chunks(part_len).map(IoSlice::new).collect();
-            tun.write(&vnet, &parts).unwrap();
+            tun.write(0, &vnet, &parts).unwrap();
         }
     }
     superpackets
@@ -246,10 +247,10 @@ fn offloads_that_are_not_wanted_are_not_had() {
 fn an_empty_device_would_block_and_a_down_one_is_not_gone() {
     in_namespace(|| {
         let tun = Tun::open(&config("weapon0")).unwrap();
-        let error = tun.read(&mut [0; 100]).unwrap_err();
+        let error = tun.read(0, &mut [0; 100]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         let error = tun
-            .write(&VnetHeader::default(), &[IoSlice::new(&[0x45; 20])])
+            .write(0, &VnetHeader::default(), &[IoSlice::new(&[0x45; 20])])
             .unwrap_err();
         assert_eq!(error.raw_os_error(), Some(libc::EIO));
         assert!(!is_gone(&error));
@@ -263,7 +264,7 @@ fn u08_a_deleted_device_is_reported_at_once() {
         let epoll = Epoll::new().unwrap();
         epoll.add(tun.as_fd(), 9, Interest::Readable).unwrap();
         let mut events = Events::with_capacity(1);
-        while tun.read(&mut [0; 2000]).is_ok() {}
+        while tun.read(0, &mut [0; 2000]).is_ok() {}
         let index = tun.ifindex();
         block_on(async |netlink| netlink.delete_link(index).await).unwrap();
 
@@ -272,8 +273,8 @@ fn u08_a_deleted_device_is_reported_at_once() {
         assert!(before.elapsed() < Duration::from_millis(100));
         let event = events.iter().next().unwrap();
         assert!(event.failed && event.token == 9, "{event:?}");
-        assert!(is_gone(&tun.read(&mut [0; 100]).unwrap_err()));
-        let written = tun.write(&VnetHeader::default(), &[IoSlice::new(&[0x45; 20])]);
+        assert!(is_gone(&tun.read(0, &mut [0; 100]).unwrap_err()));
+        let written = tun.write(0, &VnetHeader::default(), &[IoSlice::new(&[0x45; 20])]);
         assert!(is_gone(&written.unwrap_err()));
         // The name is free, though our file is still open.
         Tun::open(&config("weapon0")).unwrap();
@@ -387,9 +388,9 @@ fn more_parts_than_are_possible_are_refused() {
         packet[0] = 0x45;
         packet[2..4].copy_from_slice(&len.to_be_bytes());
         let parts: Vec<_> = packet.chunks(1).map(IoSlice::new).collect();
-        let error = tun.write(&VnetHeader::default(), &parts).unwrap_err();
+        let error = tun.write(0, &VnetHeader::default(), &parts).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
-        tun.write(&VnetHeader::default(), &parts[..PARTS_MAX])
+        tun.write(0, &VnetHeader::default(), &parts[..PARTS_MAX])
             .unwrap();
     });
 }

@@ -5,7 +5,10 @@
 //! mostly not even that; the control loop computes deadlines from the stamps when it wakes. It is
 //! woken when a quiet tunnel becomes busy, and not again before it has looked.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use crate::Tick;
 
@@ -73,8 +76,8 @@ impl Activity {
 
     /// Forgets that anybody waits for anything (interface down, keys erased).
     pub(crate) fn reset(&self) {
-        self.peer_waits.end();
-        self.we_wait.end();
+        self.peer_waits.reset();
+        self.we_wait.reset();
         self.more_received.store(false, Ordering::Relaxed);
     }
 }
@@ -104,6 +107,9 @@ pub(crate) struct Waiting {
     since: Stamp,
     /// The control loop has a deadline for this wait, or for an older one: it will look by itself.
     armed: AtomicBool,
+    /// The beginning of the wait that this deadline was made for; it may be over. The control
+    /// loop's alone.
+    promised: Stamp,
 }
 
 impl Waiting {
@@ -126,25 +132,50 @@ impl Waiting {
         }
     }
 
+    fn reset(&self) {
+        self.end();
+        self.promised.clear();
+    }
+
     /// The control loop starts the wait itself.
     pub(crate) fn restart(&self, now: Tick) {
         self.since.set(now);
     }
 
-    /// Since when somebody waits. The caller promises to look again before any wait that begins
-    /// later can be due; if nobody waits, it makes no promise and will be woken.
+    /// Whether somebody has waited for `timeout` at `now`. The promise that is due is kept by
+    /// this; the next look makes another.
+    pub(crate) fn is_due(&self, timeout: Duration, now: Tick) -> bool {
+        let due = |since: &Stamp| since.at().is_some_and(|since| since + timeout <= now);
+        if due(&self.promised) {
+            self.promised.clear();
+        }
+        due(&self.since)
+    }
+
+    /// From when the control loop counts to its next deadline: since when somebody waits, or has
+    /// waited when it last looked. It promises to look again before any wait that begins later can
+    /// be due; if there is nothing to count from, it makes no promise and will be woken.
+    ///
+    /// A promise is kept when its wait is over: else each packet of a conversation, which ends one
+    /// wait and begins another, would wake the control loop.
     ///
     /// A lane stores `since` and then swaps `armed`; this stores `armed` and then loads `since`. In
     /// the total order of both, one of the two sees the other.
     pub(crate) fn look(&self) -> Option<Tick> {
-        self.armed.store(true, Ordering::SeqCst);
-        if let Some(since) = self.since.at() {
-            return Some(since);
+        if let Some(promised) = self.promised.at() {
+            return Some(promised);
         }
-        self.armed.store(false, Ordering::SeqCst);
-        let since = self.since.at();
-        if since.is_some() {
-            self.armed.store(true, Ordering::SeqCst);
+        self.armed.store(true, Ordering::SeqCst);
+        let mut since = self.since.at();
+        if since.is_none() {
+            self.armed.store(false, Ordering::SeqCst);
+            since = self.since.at();
+            if since.is_some() {
+                self.armed.store(true, Ordering::SeqCst);
+            }
+        }
+        if let Some(since) = since {
+            self.promised.set(since);
         }
         since
     }
@@ -152,8 +183,6 @@ impl Waiting {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
 
     fn at(seconds: u64) -> Tick {
@@ -172,10 +201,21 @@ mod tests {
             !activity.note_sent(at(4), true),
             "the deadline of the first wait is still to come"
         );
+        assert_eq!(
+            activity.we_wait.look(),
+            Some(at(1)),
+            "so it is, whoever looks meanwhile"
+        );
+        let timeout = Duration::from_secs(15);
+        assert!(!activity.we_wait.is_due(timeout, at(16)), "that wait ended");
         assert_eq!(activity.we_wait.look(), Some(at(4)));
-        assert!(!activity.note_received(at(5), false));
+        assert!(!activity.note_received(at(17), false));
+        assert!(!activity.we_wait.is_due(timeout, at(19)));
         assert_eq!(activity.we_wait.look(), None, "now nobody will look");
-        assert!(activity.note_sent(at(6), true));
+        assert!(activity.note_sent(at(20), true));
+        assert_eq!(activity.we_wait.look(), Some(at(20)));
+        assert!(!activity.we_wait.is_due(timeout, at(34)));
+        assert!(activity.we_wait.is_due(timeout, at(35)));
     }
 
     #[test]

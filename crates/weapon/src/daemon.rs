@@ -85,7 +85,8 @@ impl Daemon {
             gso: config.offload.gso,
             gro: config.offload.gro,
         };
-        let udp = Udp::bind(&udp_config).map_err(|error| {
+        let lanes = std::env::var("WL_LANES").map_or(1, |v| v.parse().unwrap());
+        let sockets = Udp::bind_lanes(&udp_config, lanes).map_err(|error| {
             let at = match &error {
                 UdpError::MarkPermission => &config.written.fwmark,
                 _ => &config.written.listen,
@@ -93,6 +94,7 @@ impl Daemon {
             let at = config.at(at);
             anyhow::Error::new(error).context(at)
         })?;
+        let udp = &sockets[0];
         let udp_config = UdpConfig {
             port: udp.port(),
             ..udp_config
@@ -106,15 +108,17 @@ impl Daemon {
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = unresolved(&config);
         let fittings = Fittings::of(&config);
-        let facts = facts(&config, &unresolved, &tun, &udp);
+        let facts = facts(&config, &unresolved, &tun, udp);
         let gateway = gateway(config, monitor.link().mtu, timestamp_mark);
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
             gateway,
             tun,
-            udp,
+            sockets,
             EngineConfig {
-                rebind: Box::new(move || Udp::bind(&udp_config).map_err(io::Error::other)),
+                rebind: Box::new(move || {
+                    Udp::bind_lanes(&udp_config, lanes).map_err(io::Error::other)
+                }),
                 store: Box::new(store),
                 // Fails only when nobody listens any more, because we stop.
                 on_event: Box::new(move |what| drop(event.send(what))),

@@ -39,6 +39,7 @@ pub async fn make(config: &Config, netlink: &Netlink) -> anyhow::Result<Tun> {
         name: config.interface.clone(),
         mtu,
         offloads,
+        queues: std::env::var("WL_QUEUES").map_or(8, |v| v.parse().unwrap()),
     })
     .with_context(|| config.at(&config.written.interface))?;
     let index = tun.ifindex();

@@ -44,6 +44,16 @@ impl Flow {
         Ok(Self::parse_fragment(packet)?.0)
     }
 
+    /// A hash to tell most flows apart, the same in both directions. It is not keyed: who makes
+    /// flows collide must only make them share something.
+    pub fn hash(&self) -> u32 {
+        let (source_port, destination_port) = self.ports.unwrap_or_default();
+        let source = hash_of_end(self.source, source_port);
+        let destination = hash_of_end(self.destination, destination_port);
+        let both = source.wrapping_add(destination) ^ u64::from(self.protocol);
+        (mix(both) >> 32) as u32
+    }
+
     /// As [`Flow::parse`], and says which part of a packet this is.
     pub(crate) fn parse_fragment(packet: &[u8]) -> Result<(Self, Fragment), Malformed> {
         let (flow, fragment) = Self::parse_start(packet)?;
@@ -63,6 +73,22 @@ impl Flow {
             None => Err(Malformed::Truncated),
         }
     }
+}
+
+fn hash_of_end(address: IpAddr, port: u16) -> u64 {
+    let address = match address {
+        IpAddr::V4(v4) => u64::from(v4.to_bits()),
+        IpAddr::V6(v6) => {
+            let bits = v6.to_bits();
+            mix(bits as u64) ^ (bits >> 64) as u64
+        }
+    };
+    mix(address ^ u64::from(port) << 40)
+}
+
+fn mix(value: u64) -> u64 {
+    let product = value.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (product ^ product >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
 }
 
 /// Which part of a packet this is.

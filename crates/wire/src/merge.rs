@@ -162,7 +162,7 @@ impl Merger {
         };
         self.packets_len += 1;
 
-        let hash = hash(flow);
+        let hash = flow.hash();
         if flow.ports.is_none() {
             self.close_between(flow);
         }
@@ -181,11 +181,11 @@ impl Merger {
     /// anew.
     ///
     /// `buffer` is the one of the pushes; headers of merged packets are changed in it. `write` gets
-    /// the offload header and the packet in pieces.
+    /// the flow, the offload header and the packet in pieces.
     pub fn finish(
         &mut self,
         buffer: &mut [u8],
-        write: &mut impl FnMut(&VnetHeader, &[IoSlice<'_>]),
+        write: &mut impl FnMut(&Flow, &VnetHeader, &[IoSlice<'_>]),
     ) {
         for group in self.groups[..self.groups_len]
             .iter()
@@ -217,7 +217,11 @@ impl Merger {
             let is_cwr = group.len > 1
                 && group.flow.protocol == ip::TCP
                 && slices[0][group.flow.header_len + tcp::FLAGS] & tcp::CWR != 0;
-            write(&group.vnet(header_len, is_cwr), &slices[..slices_len]);
+            write(
+                &group.flow,
+                &group.vnet(header_len, is_cwr),
+                &slices[..slices_len],
+            );
         }
         self.packets_len = 0;
         self.groups_len = 0;
@@ -454,25 +458,4 @@ fn stamp(group: &Group, header: &mut [u8]) {
         put16(transport_header, udp::LENGTH, len as u16);
         put16(transport_header, udp::CHECKSUM, checksum::fold(sum));
     }
-}
-
-/// A hash to tell most flows apart. Who makes flows collide only makes the search of their own
-/// batch compare addresses.
-fn hash(flow: &Flow) -> u32 {
-    let mix = |state: u64, value: u64| {
-        (state ^ value)
-            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-            .rotate_left(29)
-    };
-    let address = |state: u64, address: IpAddr| match address {
-        IpAddr::V4(v4) => mix(state, u64::from(v4.to_bits())),
-        IpAddr::V6(v6) => {
-            let bits = v6.to_bits();
-            mix(mix(state, bits as u64), (bits >> 64) as u64)
-        }
-    };
-    let (source, destination) = flow.ports.unwrap_or_default();
-    let ports = u64::from(source) << 16 | u64::from(destination);
-    let state = mix(u64::from(flow.protocol), ports);
-    (address(address(state, flow.source), flow.destination) >> 32) as u32
 }

@@ -102,7 +102,7 @@ impl<'a, 'env> Host<'a, 'env> {
                 &mut upcalls,
             );
             match outcome {
-                Ok(()) => sent += 1,
+                Ok(_) => sent += 1,
                 // The network moved to a peer without a session while the packet waited.
                 Err(DropReason::ControlBusy) => self.shared.counters.count(DropReason::NoSession),
                 Err(reason) => self.shared.counters.count(reason),

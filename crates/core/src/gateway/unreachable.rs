@@ -4,7 +4,7 @@ use core::{net::IpAddr, time::Duration};
 use std::io::IoSlice;
 
 use weapon_noise::Tick;
-use weapon_wire::{VnetHeader, icmp};
+use weapon_wire::{Flow, VnetHeader, icmp};
 
 use crate::ports::Overlay;
 
@@ -47,7 +47,11 @@ impl Unreachable {
         let Some(len) = icmp::unreachable(packet, from, &mut error) else {
             return;
         };
+        let Ok(flow) = Flow::parse(&error[..len]) else {
+            return;
+        };
         self.sent += 1;
-        overlay.write(&VnetHeader::default(), &[IoSlice::new(&error[..len])]);
+        let parts = [IoSlice::new(&error[..len])];
+        overlay.write(&flow, &VnetHeader::default(), &parts);
     }
 }

@@ -8,7 +8,7 @@ use weapon_core::{
     PeerId, Received, SharedFib, TimestampStore, Underlay, Upcalls, WallTime, outbound,
 };
 use weapon_noise::{Entropy, EntropyNotReady, PrivateKey, Seeded, Tai64n, Tick};
-use weapon_wire::{Endpoint, MergeLimits, Source, VnetHeader};
+use weapon_wire::{Endpoint, Flow, MergeLimits, Source, VnetHeader};
 
 /// Wall clock at tick zero, in seconds.
 pub(crate) const EPOCH: u64 = 1_700_000_000;
@@ -50,7 +50,7 @@ impl Underlay for Outbox {
 pub(crate) struct Written(pub(crate) Vec<(VnetHeader, Vec<u8>)>);
 
 impl Overlay for Written {
-    fn write(&mut self, vnet: &VnetHeader, parts: &[IoSlice<'_>]) {
+    fn write(&mut self, _: &Flow, vnet: &VnetHeader, parts: &[IoSlice<'_>]) {
         self.0
             .push((*vnet, parts.iter().flat_map(|part| part.to_vec()).collect()));
     }
@@ -210,7 +210,7 @@ impl Site {
         if let Err(reason) = result {
             self.lane.count(reason);
         }
-        result
+        result.map(drop)
     }
 
     /// The inbound lane receives `bytes`, datagrams of `stride` bytes.

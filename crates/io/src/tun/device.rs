@@ -1,4 +1,5 @@
 //! HOT: a TUN device of the kernel: one read or write for each packet or superpacket.
+//! Its queues are files of their own.
 //!
 //! ```text
 //! | virtio_net_hdr, 10 bytes | IP packet, up to 64 KB |
@@ -22,7 +23,8 @@ const REFUSALS_MAX: u32 = 16;
 
 /// An open TUN device. The interface lives as long as this value.
 pub struct Tun {
-    file: OwnedFd,
+    /// At least one.
+    queues: Vec<OwnedFd>,
     name: String,
     ifindex: u32,
     offloads: Offloads,
@@ -31,10 +33,15 @@ pub struct Tun {
 }
 
 impl Tun {
-    pub(super) fn new(file: OwnedFd, name: String, ifindex: u32, offloads: Offloads) -> Self {
+    pub(super) fn new(
+        queues: Vec<OwnedFd>,
+        name: String,
+        ifindex: u32,
+        offloads: Offloads,
+    ) -> Self {
         let refusals = AtomicU32::new(0);
         Self {
-            file,
+            queues,
             name,
             ifindex,
             offloads,
@@ -52,13 +59,18 @@ impl Tun {
         self.ifindex
     }
 
-    fn gather<const MAX: usize>(&self, header: &[u8], parts: &[IoSlice<'_>]) -> io::Result<()> {
+    fn gather<const MAX: usize>(
+        &self,
+        queue: usize,
+        header: &[u8],
+        parts: &[IoSlice<'_>],
+    ) -> io::Result<()> {
         let mut all = [IoSlice::new(header); MAX];
         let Some(behind) = all.get_mut(1..=parts.len()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         behind.copy_from_slice(parts);
-        rustix::io::writev(&self.file, &all[..=parts.len()])?;
+        rustix::io::writev(&self.queues[queue], &all[..=parts.len()])?;
         Ok(())
     }
 
@@ -77,6 +89,7 @@ impl Tun {
     #[cold]
     fn write_segments(
         &self,
+        queue: usize,
         vnet: &VnetHeader,
         parts: &[IoSlice<'_>],
         error: io::Error,
@@ -88,7 +101,7 @@ impl Tun {
         };
         let header = VnetHeader::default().to_bytes();
         while let Some(segment) = superpacket.next() {
-            self.gather::<2>(&header, &[IoSlice::new(segment)])?;
+            self.gather::<2>(queue, &header, &[IoSlice::new(segment)])?;
         }
         let refusals = self.refusals.load(Relaxed).saturating_add(1);
         self.refusals.store(refusals, Relaxed);
@@ -103,17 +116,25 @@ impl Tun {
 }
 
 impl Device for Tun {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        Ok(rustix::io::read(&self.file, buffer)?)
+    fn queues(&self) -> usize {
+        self.queues.len()
     }
 
-    fn write(&self, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    fn queue(&self, queue: usize) -> BorrowedFd<'_> {
+        self.queues[queue].as_fd()
+    }
+
+    fn read(&self, queue: usize, buffer: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::io::read(&self.queues[queue], buffer)?)
+    }
+
+    fn write(&self, queue: usize, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let header = vnet.to_bytes();
         // Most packets are a few parts: filling a long array would cost more than the rest.
         let outcome = if parts.len() < 4 {
-            self.gather::<4>(&header, parts)
+            self.gather::<4>(queue, &header, parts)
         } else {
-            self.gather::<{ PARTS_MAX + 1 }>(&header, parts)
+            self.gather::<{ PARTS_MAX + 1 }>(queue, &header, parts)
         };
         if vnet.gso_type == VnetHeader::GSO_NONE {
             return outcome;
@@ -124,7 +145,7 @@ impl Device for Tun {
                 Ok(())
             }
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                self.write_segments(vnet, parts, error)
+                self.write_segments(queue, vnet, parts, error)
             }
             Err(error) => Err(error),
         }
@@ -141,8 +162,9 @@ impl Device for Tun {
     }
 }
 
+/// The first queue.
 impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.queues[0].as_fd()
     }
 }

@@ -93,7 +93,15 @@ impl Host {
 }
 
 impl Device for MemoryTun {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+    fn queues(&self) -> usize {
+        1
+    }
+
+    fn queue(&self, _queue: usize) -> BorrowedFd<'_> {
+        self.shared.ready.as_fd()
+    }
+
+    fn read(&self, _queue: usize, buffer: &mut [u8]) -> io::Result<usize> {
         let mut state = self.shared.lock();
         if state.gone {
             return Err(io::Error::from_raw_os_error(libc::EBADFD));
@@ -114,7 +122,7 @@ impl Device for MemoryTun {
             .count())
     }
 
-    fn write(&self, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    fn write(&self, _queue: usize, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()> {
         if parts.len() > super::PARTS_MAX {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -132,12 +140,6 @@ impl Device for MemoryTun {
 
     fn offloads(&self) -> Offloads {
         self.offloads
-    }
-}
-
-impl AsFd for MemoryTun {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.ready.as_fd()
     }
 }
 
@@ -164,11 +166,11 @@ mod tests {
         })
         .unwrap();
         let epoll = Epoll::new().unwrap();
-        epoll.add(&device, 1, Interest::Readable).unwrap();
+        epoll.add(device.queue(0), 1, Interest::Readable).unwrap();
         let mut events = Events::with_capacity(1);
         let mut buffer = vec![0; READ_BYTES];
         assert_eq!(
-            device.read(&mut buffer).unwrap_err().kind(),
+            device.read(0, &mut buffer).unwrap_err().kind(),
             io::ErrorKind::WouldBlock
         );
         assert_eq!(epoll.wait(&mut events, Some(0)).unwrap(), 0);
@@ -182,14 +184,14 @@ mod tests {
         }
         for packet in [&b"one"[..], b"two"] {
             assert_eq!(epoll.wait(&mut events, Some(1000)).unwrap(), 1);
-            let len = device.read(&mut buffer).unwrap();
+            let len = device.read(0, &mut buffer).unwrap();
             assert_eq!(VnetHeader::parse(&buffer).unwrap(), vnet);
             assert_eq!(&buffer[VnetHeader::LEN..len], packet);
         }
         assert_eq!(epoll.wait(&mut events, Some(0)).unwrap(), 0);
 
         device
-            .write(&vnet, &[IoSlice::new(b"th"), IoSlice::new(b"ree")])
+            .write(0, &vnet, &[IoSlice::new(b"th"), IoSlice::new(b"ree")])
             .unwrap();
         assert_eq!(
             host.receive(),
@@ -209,9 +211,9 @@ mod tests {
         }
         assert!(!host.send(VnetHeader::default(), b"x"));
         host.delete();
-        assert!(is_gone(&device.read(&mut [0; 100]).unwrap_err()));
+        assert!(is_gone(&device.read(0, &mut [0; 100]).unwrap_err()));
         assert!(is_gone(
-            &device.write(&VnetHeader::default(), &[]).unwrap_err()
+            &device.write(0, &VnetHeader::default(), &[]).unwrap_err()
         ));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IoSlice},
-    os::fd::AsFd,
+    os::fd::BorrowedFd,
 };
 
 use weapon_wire::VnetHeader;
@@ -34,24 +34,39 @@ pub struct Offloads {
     pub udp: bool,
 }
 
+/// Most queues of a device (MAX_TAP_QUEUES, drivers/net/tun.c).
+pub const QUEUES_MAX: usize = 256;
+
 /// Where packets of the overlay are read from and written to.
 ///
-/// One thread reads and one writes; the file becomes readable when there is a packet.
-pub trait Device: AsFd + Send + Sync {
+/// A device has one queue or more. The kernel puts a packet into the queue through which the last
+/// packet of its flow was written, in either direction, or else into one by a hash of the flow.
+/// One thread reads a queue; any may write.
+pub trait Device: Send + Sync {
+    /// How many queues there are.
+    fn queues(&self) -> usize;
+
+    /// The file that becomes readable when there is a packet in `queue`.
+    ///
+    /// # Panics
+    ///
+    /// There is no such queue; also below.
+    fn queue(&self, queue: usize) -> BorrowedFd<'_>;
+
     /// Reads one packet behind its [`VnetHeader`] and says how many bytes both have.
     ///
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`] when there is none; [`is_gone`] when there never will be.
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+    fn read(&self, queue: usize, buffer: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes one packet, the concatenation of `parts`.
+    /// Writes one packet, the concatenation of `parts`, through `queue`.
     ///
     /// # Errors
     ///
     /// More than [`PARTS_MAX`] parts; the kernel refused the packet, or the device is down
     /// (EIO): the packet is lost. [`is_gone`]: all packets will be.
-    fn write(&self, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()>;
+    fn write(&self, queue: usize, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()>;
 
     /// Which superpackets the device gives and takes.
     fn offloads(&self) -> Offloads;

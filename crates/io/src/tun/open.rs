@@ -13,7 +13,7 @@ use rustix::{
 };
 use weapon_wire::VnetHeader;
 
-use super::{Offloads, Tun};
+use super::{Offloads, QUEUES_MAX, Tun};
 
 /// Where the kernel offers TUN devices.
 const CLONE_DEVICE: &str = "/dev/net/tun";
@@ -27,6 +27,8 @@ pub struct TunConfig {
     pub mtu: u32,
     /// What to ask for; [`Tun::offloads`] says what was granted.
     pub offloads: Offloads,
+    /// How many queues: 1 to [`QUEUES_MAX`].
+    pub queues: usize,
 }
 
 /// Why a TUN device could not be opened.
@@ -96,20 +98,16 @@ impl Tun {
         if !is_possible_name(name) {
             return Err(TunError::BadName { name: name.clone() });
         }
-        let file = open_clone_device(name)?;
-        let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR | libc::IFF_TUN_EXCL;
-        let mut request = Request::new(name);
-        // The flags are 16 bits wide, IFF_TUN_EXCL the highest of them.
-        request.set_value(&(flags as u16).to_ne_bytes());
-        request
-            .submit(file.as_fd(), libc::TUNSETIFF)
-            .map_err(|error| match error {
-                Errno::BUSY => TunError::NameInUse { name: name.clone() },
-                Errno::PERM | Errno::ACCESS => TunError::Permission { name: name.clone() },
-                Errno::INVAL => TunError::BadName { name: name.clone() },
-                error => failed(name, "create the device", error),
-            })?;
-        let name = request.name();
+        let mut flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+        if config.queues > 1 {
+            flags |= libc::IFF_MULTI_QUEUE;
+        }
+        let (file, name) = attach(name, flags | libc::IFF_TUN_EXCL)?;
+        let mut queues = vec![file];
+        for _ in 1..config.queues.min(QUEUES_MAX) {
+            queues.push(attach(&name, flags)?.0);
+        }
+        let file = &queues[0];
         set_vnet_header_len(file.as_fd()).map_err(|e| failed(&name, "set the header length", e))?;
         let offloads = negotiate(file.as_fd(), config.offloads)
             .map_err(|error| failed(&name, "negotiate offloads", error))?;
@@ -126,8 +124,26 @@ impl Tun {
         if config.mtu != 0 {
             set_mtu(control.as_fd(), &name, config.mtu)?;
         }
-        Ok(Self::new(file, name, ifindex, offloads))
+        Ok(Self::new(queues, name, ifindex, offloads))
     }
+}
+
+/// Opens a queue of the interface `name`, which is made if there is none; says its name too.
+fn attach(name: &str, flags: c_int) -> Result<(OwnedFd, String), TunError> {
+    let file = open_clone_device(name)?;
+    let mut request = Request::new(name);
+    // The flags are 16 bits wide, IFF_TUN_EXCL the highest of them.
+    request.set_value(&(flags as u16).to_ne_bytes());
+    let name = || name.to_owned();
+    request
+        .submit(file.as_fd(), libc::TUNSETIFF)
+        .map_err(|error| match error {
+            Errno::BUSY => TunError::NameInUse { name: name() },
+            Errno::PERM | Errno::ACCESS => TunError::Permission { name: name() },
+            Errno::INVAL => TunError::BadName { name: name() },
+            error => failed(&name(), "create the device", error),
+        })?;
+    Ok((file, request.name()))
 }
 
 fn open_clone_device(name: &str) -> Result<OwnedFd, TunError> {

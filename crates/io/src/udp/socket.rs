@@ -116,16 +116,60 @@ impl Udp {
                 Some(Err(error)) => return Err(error),
                 None | Some(Ok(())) => v6,
             };
-            let both = || v6.iter().chain([&v4]);
-            let gso = config.gso && both().all(can_segment);
-            let gro = config.gro && both().all(joins_arrivals);
-            return Ok(Self {
-                v4,
-                v6,
-                port,
-                gso,
-                gro,
-            });
+            let config = UdpConfig { port, ..*config };
+            return Ok(Self::with_sockets(v4, v6, &config));
+        }
+    }
+
+    /// Binds `lanes` pairs of sockets to one port (SO_REUSEPORT). The kernel gives what one sender
+    /// sends to one address of ours to one pair, always the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Udp::bind`]. A port that somebody else has is in use, also if he would share it.
+    pub fn bind_lanes(config: &UdpConfig, lanes: usize) -> Result<Vec<Self>, UdpError> {
+        let alone = Self::bind(config)?;
+        if lanes <= 1 {
+            return Ok(vec![alone]);
+        }
+        let config = UdpConfig {
+            port: alone.port,
+            ..*config
+        };
+        // Sockets that share a port must say so before the first is bound, so it was bound alone
+        // only to see that nobody has it.
+        drop(alone);
+        (0..lanes).map(|_| Self::bind_shared(&config)).collect()
+    }
+
+    fn bind_shared(config: &UdpConfig) -> Result<Self, UdpError> {
+        let one = |family| {
+            let socket = open(family, config)?;
+            let what = "share a UDP port";
+            socket
+                .set_reuse_port(true)
+                .map_err(|source| UdpError::Io { what, source })?;
+            bind_to(&socket, family, config.port)?;
+            Ok(socket)
+        };
+        let v4 = one(Family::V4)?;
+        let v6 = match one(Family::V6) {
+            Err(UdpError::Io { source, .. }) if is_family_unknown(&source) => None,
+            v6 => Some(v6?),
+        };
+        Ok(Self::with_sockets(v4, v6, config))
+    }
+
+    fn with_sockets(v4: socket2::Socket, v6: Option<socket2::Socket>, config: &UdpConfig) -> Self {
+        let both = || v6.iter().chain([&v4]);
+        let gso = config.gso && both().all(can_segment);
+        let gro = config.gro && both().all(joins_arrivals);
+        Self {
+            port: config.port,
+            v4,
+            v6,
+            gso,
+            gro,
         }
     }
 

@@ -53,8 +53,11 @@ impl Tunnel {
     }
 
     fn no_answer_at(&self) -> Option<Tick> {
-        let since = self.link.activity.we_wait.look()?;
-        Some(since + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + self.timers.no_answer_jitter)
+        Some(self.link.activity.we_wait.look()? + self.no_answer_timeout())
+    }
+
+    fn no_answer_timeout(&self) -> Duration {
+        KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + self.timers.no_answer_jitter
     }
 
     fn persistent_keepalive_at(&self) -> Option<Tick> {
@@ -80,15 +83,17 @@ impl Tunnel {
         if due(self.timers.retransmit_at) {
             self.retransmit(identity, now, host);
         }
-        if due(self.passive_keepalive_at()) {
-            self.link.activity.peer_waits.end();
-            let another = self.link.activity.take_more_received();
+        let activity = &self.link.activity;
+        if activity.peer_waits.is_due(KEEPALIVE_TIMEOUT, now) {
+            activity.peer_waits.end();
+            let another = activity.take_more_received();
             self.send_keepalive(identity, now, host);
             if another {
                 self.link.activity.peer_waits.restart(now);
             }
         }
-        if due(self.no_answer_at()) {
+        let timeout = self.no_answer_timeout();
+        if self.link.activity.we_wait.is_due(timeout, now) {
             self.link.activity.we_wait.end();
             self.timers.no_answer_jitter = jitter(host);
             self.link.clear_source();

@@ -480,13 +480,13 @@ fn full_merger_takes_no_more_until_finished() {
         assert!(merger.is_full());
         assert!(!merger.push(&buffer, range(SEGMENTS_MAX), &flow));
         let mut len = 0;
-        merger.finish(&mut buffer, &mut |_, parts| {
+        merger.finish(&mut buffer, &mut |_, _, parts| {
             len += parts.iter().map(|part| part.len()).sum::<usize>();
         });
         assert_eq!(len, 2 * 28 + SEGMENTS_MAX * 50, "round {round}");
         buffer = packet.repeat(SEGMENTS_MAX + 1);
     }
-    merger.finish(&mut buffer, &mut |_, _| panic!("nothing is pending"));
+    merger.finish(&mut buffer, &mut |_, _, _| panic!("nothing is pending"));
 }
 
 #[test]
@@ -507,7 +507,7 @@ fn payloads_are_not_copied() {
     }
     let start = buffer.as_ptr().addr();
     let mut offsets = Vec::new();
-    merger.finish(&mut buffer, &mut |_, parts| {
+    merger.finish(&mut buffer, &mut |_, _, parts| {
         offsets.extend(
             parts
                 .iter()

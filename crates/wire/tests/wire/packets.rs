@@ -287,7 +287,7 @@ pub(crate) fn merge(limits: MergeLimits, packets: &[Vec<u8>]) -> Vec<(VnetHeader
         }
         merger.finish(
             &mut buffer,
-            &mut |vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
+            &mut |_: &Flow, vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
                 let bytes = parts.iter().flat_map(|part| part.iter().copied()).collect();
                 written.push((*vnet, bytes));
             },
