@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 9] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -38,6 +38,11 @@ const TOOLS: [Tool; 8] = [
         program: "conntrack",
         package: "conntrack",
         purpose: "NAT between the gateways",
+    },
+    Tool {
+        program: "ethtool",
+        package: "ethtool",
+        purpose: "network cards without offloads",
     },
     Tool {
         program: "script",

@@ -13,7 +13,7 @@ use weapon_io::{
 };
 
 use crate::{
-    engine::{Command, Rebind, Shared},
+    engine::{Command, ControlStatus, Rebind, Shared},
     mailbox::Mail,
     socket_cell::SocketHold,
     surroundings::{KernelEntropy, now},
@@ -114,8 +114,13 @@ impl<D: Device, S: Socket> Control<D, S> {
         match command {
             Command::Stop => {}
             Command::Status(reply) => {
+                let status = ControlStatus {
+                    gateway: self.gateway.status(now().tick),
+                    tun_offloads: self.shared.device.offloads(),
+                    udp_gso: self.socket.socket().is_some_and(S::gso),
+                };
                 // Whoever asked may have gone.
-                let _ = reply.send(self.gateway.status(now().tick));
+                let _ = reply.send(status);
             }
             Command::SetEndpoint { peer, remote } => {
                 self.with_env(|gateway, env| {

@@ -14,7 +14,7 @@ use std::{
 use weapon_core::{Counters, DropReason, Gateway, GatewayStatus, SharedFib, TimestampStore};
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
-    tun::Device,
+    tun::{Device, Offloads},
     udp::{SendReport, Sender, Socket},
 };
 use weapon_noise::PublicKey;
@@ -75,12 +75,27 @@ pub struct EngineStatus {
     pub send_failures: u64,
     /// Superpackets that the device did not take.
     pub write_failures: u64,
+    /// Trains that the kernel did not take whole, and whose datagrams were sent singly.
+    pub refused_trains: u64,
+    /// How many lanes there are.
+    pub lanes: usize,
+    /// Which superpackets the device takes at this moment.
+    pub tun_offloads: Offloads,
+    /// Whether trains are sent; to some destinations perhaps not.
+    pub udp_gso: bool,
+}
+
+/// What the control loop knows of it.
+pub(crate) struct ControlStatus {
+    pub(crate) gateway: GatewayStatus,
+    pub(crate) tun_offloads: Offloads,
+    pub(crate) udp_gso: bool,
 }
 
 /// What goes to the control loop.
 pub(crate) enum Command {
     Stop,
-    Status(mpsc::SyncSender<GatewayStatus>),
+    Status(mpsc::SyncSender<ControlStatus>),
     SetEndpoint { peer: String, remote: SocketAddr },
     ClearSource(PublicKey),
     SetMtu(usize),
@@ -111,13 +126,19 @@ impl<D, S> Shared<D, S> {
 pub(crate) struct Totals {
     send_failures: AtomicU64,
     write_failures: AtomicU64,
+    refused_trains: AtomicU64,
 }
 
 impl Totals {
     pub(crate) fn note_sent(&self, report: SendReport) {
-        if report.failed != 0 {
-            self.send_failures
-                .fetch_add(report.failed as u64, Ordering::Relaxed);
+        let counts = [
+            (&self.send_failures, report.failed),
+            (&self.refused_trains, report.gso_refused),
+        ];
+        for (total, count) in counts {
+            if count != 0 {
+                total.fetch_add(count as u64, Ordering::Relaxed);
+            }
         }
     }
 
@@ -280,7 +301,11 @@ impl Engine {
     pub fn status(&self) -> Result<EngineStatus, Stopped> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.command(Command::Status(reply));
-        let gateway = answer.recv().map_err(|_| Stopped)?;
+        let ControlStatus {
+            gateway,
+            tun_offloads,
+            udp_gso,
+        } = answer.recv().map_err(|_| Stopped)?;
         let sum = |one: fn(&Counters) -> &AtomicU64| {
             self.counters
                 .iter()
@@ -300,6 +325,10 @@ impl Engine {
             inbound_superpackets: sum(|all| &all.inbound_superpackets),
             send_failures: self.totals.send_failures.load(Ordering::Relaxed),
             write_failures: self.totals.write_failures.load(Ordering::Relaxed),
+            refused_trains: self.totals.refused_trains.load(Ordering::Relaxed),
+            lanes: self.wakes.len(),
+            tun_offloads,
+            udp_gso,
         })
     }
 

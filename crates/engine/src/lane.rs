@@ -44,13 +44,15 @@ impl<D: Device, S: Socket> Lane<D, S> {
     /// Runs until the engine stops or the device is gone; says whether it is gone.
     pub(crate) fn run(mut self, epoll: &Epoll) -> std::io::Result<bool> {
         epoll.add(&*self.wake, WAKE, Interest::Readable)?;
-        for queue in self.queues.clone() {
+        for queue in self.queues.start..self.queues.end {
             epoll.add(self.device.queue(queue), queue as u64, Interest::Readable)?;
         }
         let mut events = Events::with_capacity(self.queues.len() + Family::ALL.len() + 1);
+        self.refresh_socket(epoll)?;
         loop {
-            self.refresh_socket(epoll)?;
             epoll.wait(&mut events, None)?;
+            // Also when it is a packet that has woken us, and the wake-up is still to come.
+            self.refresh_socket(epoll)?;
             let now = tick();
             for event in events.iter() {
                 let is_gone = match event.token {

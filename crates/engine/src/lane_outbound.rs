@@ -21,7 +21,7 @@ use crate::{
 /// reaches this many bytes. A batch also ends when there is nothing to read: no packet ever waits
 /// for another.
 const QUANTUM_PACKETS: usize = 64;
-const QUANTUM_BYTES: usize = 2 * READ_BYTES;
+const QUANTUM_BYTES: usize = 4 * READ_BYTES;
 
 /// What the outbound half owns.
 pub(crate) struct LaneOutbound<D> {

@@ -11,8 +11,7 @@ use weapon_core::{Gateway, GatewayConfig, PeerConfig};
 use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
     netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
-    tun::Device,
-    udp::{Socket, Udp, UdpConfig, UdpError},
+    udp::{Udp, UdpConfig, UdpError},
 };
 use weapon_noise::{LibraryCipher, PublicKey};
 
@@ -22,13 +21,17 @@ use crate::{
     config::{Config, HostPort},
     interface::{self, Fittings},
     places::Places,
-    report::{Facts, Offloads, Report},
+    report::{Facts, Report},
     resolver::{self, Resolved},
     timestamp_file::TimestampFile,
 };
 
 /// Bytes of each UDP buffer in the kernel.
 const UDP_BUFFER_BYTES: usize = 8 << 20;
+
+/// Lanes that `lanes = "auto"` starts at most. One carries some Gbit/s; more than eight were never
+/// measured.
+const LANES_AUTO_MAX: usize = 8;
 
 /// Calls of the local API that wait.
 const CALLS_MAX: usize = 16;
@@ -46,6 +49,13 @@ pub fn run(config: Config, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow
     // A name look-up that hangs does not hold us up.
     runtime.shutdown_background();
     result
+}
+
+/// Half of the processors, but not more than [`LANES_AUTO_MAX`]: a busy lane fills one, and whoever
+/// sends and receives needs some too.
+fn lanes_for_this_machine() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (processors / 2).clamp(1, LANES_AUTO_MAX)
 }
 
 /// Everything that is undone by being dropped, in the order of the fields.
@@ -85,7 +95,7 @@ impl Daemon {
             gso: config.offload.gso,
             gro: config.offload.gro,
         };
-        let lanes = std::env::var("WL_LANES").map_or(1, |v| v.parse().unwrap());
+        let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let sockets = Udp::bind_lanes(&udp_config, lanes).map_err(|error| {
             let at = match &error {
                 UdpError::MarkPermission => &config.written.fwmark,
@@ -100,7 +110,7 @@ impl Daemon {
             ..udp_config
         };
         let netlink = Netlink::connect()?;
-        let tun = interface::make(&config, &netlink).await?;
+        let tun = interface::make(&config, lanes, &netlink).await?;
         let monitor = LinkMonitor::open(tun.ifindex()).await?;
         let routes = RouteMonitor::open()?;
         let listener = api::listen(&places)?;
@@ -108,7 +118,7 @@ impl Daemon {
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = unresolved(&config);
         let fittings = Fittings::of(&config);
-        let facts = facts(&config, &unresolved, &tun, udp);
+        let facts = facts(&config, &unresolved, udp);
         let gateway = gateway(config, monitor.link().mtu, timestamp_mark);
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
@@ -282,24 +292,18 @@ fn resolve(unresolved: Unresolved) -> mpsc::Receiver<Resolved> {
     resolved
 }
 
-fn facts(config: &Config, unresolved: &Unresolved, tun: &impl Device, udp: &Udp) -> Facts {
-    let tun_offloads = tun.offloads();
+fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp) -> Facts {
     Facts {
         name: config.name.clone(),
         interface: config.interface.clone(),
         config: config.source.path.display().to_string(),
         listen_port: udp.port(),
         fwmark: config.fwmark,
+        udp_gro: udp.gro(),
         unresolved: unresolved
             .iter()
             .map(|(peer, endpoint)| (peer.clone(), endpoint.to_string()))
             .collect(),
-        offloads: Offloads {
-            tun_tcp: tun_offloads.tcp,
-            tun_udp: tun_offloads.udp,
-            udp_gso: udp.gso(),
-            udp_gro: udp.gro(),
-        },
     }
 }
 

@@ -22,11 +22,12 @@ const MTU_DEFAULT: u32 = 1420;
 /// The smallest MTU of IPv6.
 const MTU_MIN: u32 = 1280;
 
-/// Makes the interface as the configuration says. If anything fails, nothing of it is left.
+/// Makes the interface as the configuration says, with a queue for each lane. If
+/// anything fails, nothing of it is left.
 ///
 /// # Errors
 /// What the kernel refused.
-pub async fn make(config: &Config, netlink: &Netlink) -> anyhow::Result<Tun> {
+pub async fn make(config: &Config, lanes: usize, netlink: &Netlink) -> anyhow::Result<Tun> {
     let mtu = match config.mtu {
         Some(mtu) => mtu,
         None => mtu_by_paths(config, netlink).await,
@@ -39,7 +40,7 @@ pub async fn make(config: &Config, netlink: &Netlink) -> anyhow::Result<Tun> {
         name: config.interface.clone(),
         mtu,
         offloads,
-        queues: std::env::var("WL_QUEUES").map_or(8, |v| v.parse().unwrap()),
+        queues: lanes,
     })
     .with_context(|| config.at(&config.written.interface))?;
     let index = tun.ifindex();

@@ -27,7 +27,9 @@ pub struct Report {
     pub mtu: usize,
     /// Whether the interface is up.
     pub up: bool,
-    /// Kernel facilities in use.
+    /// Threads that carry packets.
+    pub lanes: usize,
+    /// Kernel facilities in use at this moment.
     pub offloads: Offloads,
     /// The peers, in the order of the file.
     pub peers: Vec<Peer>,
@@ -103,8 +105,8 @@ pub struct Facts {
     pub fwmark: u32,
     /// See [`Peer::unresolved`], by the peer's name.
     pub unresolved: BTreeMap<String, String>,
-    /// See [`Report::offloads`].
-    pub offloads: Offloads,
+    /// Whether trains are received ([`Offloads::udp_gro`]).
+    pub udp_gro: bool,
 }
 
 impl Report {
@@ -117,6 +119,7 @@ impl Report {
             ("inbound_superpackets", status.inbound_superpackets),
             ("send_failures", status.send_failures),
             ("write_failures", status.write_failures),
+            ("refused_trains", status.refused_trains),
         ];
         Self {
             name: facts.name.clone(),
@@ -128,7 +131,13 @@ impl Report {
             fwmark: facts.fwmark,
             mtu: status.gateway.mtu,
             up: status.gateway.up,
-            offloads: facts.offloads,
+            lanes: status.lanes,
+            offloads: Offloads {
+                tun_tcp: status.tun_offloads.tcp,
+                tun_udp: status.tun_offloads.udp,
+                udp_gso: status.udp_gso,
+                udp_gro: facts.udp_gro,
+            },
             peers: status
                 .gateway
                 .peers

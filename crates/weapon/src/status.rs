@@ -89,6 +89,7 @@ fn describe(report: &Report, bold: bool, now: u64) -> String {
         "listens",
         &format!("UDP port {}{mark}", report.listen_port),
     );
+    row(&mut text, "lanes", &report.lanes.to_string());
     row(&mut text, "offloads", &offloads(report));
     row(
         &mut text,

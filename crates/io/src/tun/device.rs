@@ -28,9 +28,12 @@ pub struct Tun {
     name: String,
     ifindex: u32,
     offloads: Offloads,
-    /// Superpackets refused since the last that was taken.
-    refusals: AtomicU32,
+    refusals: Refusals,
 }
+
+/// Superpackets refused since the last that was taken.
+#[derive(Debug, Default)]
+struct Refusals(AtomicU32);
 
 impl Tun {
     pub(super) fn new(
@@ -39,13 +42,12 @@ impl Tun {
         ifindex: u32,
         offloads: Offloads,
     ) -> Self {
-        let refusals = AtomicU32::new(0);
         Self {
             queues,
             name,
             ifindex,
             offloads,
-            refusals,
+            refusals: Refusals::default(),
         }
     }
 
@@ -74,44 +76,23 @@ impl Tun {
         Ok(())
     }
 
-    fn note_taken(&self) {
-        // Another thread's cache keeps the line as long as there is nothing to write.
-        if self.refusals.load(Relaxed) != 0 && self.offers_superpackets() {
-            self.refusals.store(0, Relaxed);
-        }
-    }
-
-    fn offers_superpackets(&self) -> bool {
-        self.refusals.load(Relaxed) < REFUSALS_MAX
-    }
-
-    /// Writes the segments of a superpacket that the kernel has refused for `error`.
     #[cold]
-    fn write_segments(
-        &self,
-        queue: usize,
-        vnet: &VnetHeader,
-        parts: &[IoSlice<'_>],
-        error: io::Error,
-    ) -> io::Result<()> {
-        let mut packet: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
-        // What we cannot cut either, nobody could.
-        let Ok(mut superpacket) = Superpacket::parse(vnet, &mut packet) else {
-            return Err(error);
-        };
-        let header = VnetHeader::default().to_bytes();
-        while let Some(segment) = superpacket.next() {
-            self.gather::<2>(queue, &header, &[IoSlice::new(segment)])?;
+    fn tell_given_up(&self) {
+        tracing::warn!(
+            interface = self.name,
+            "the kernel refuses superpackets: the TUN device gets single packets from now on"
+        );
+    }
+
+    /// Writes what the kernel may refuse.
+    fn write_once(&self, queue: usize, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let header = vnet.to_bytes();
+        // Most packets are a few parts: filling a long array would cost more than the rest.
+        if parts.len() < 4 {
+            self.gather::<4>(queue, &header, parts)
+        } else {
+            self.gather::<{ PARTS_MAX + 1 }>(queue, &header, parts)
         }
-        let refusals = self.refusals.load(Relaxed).saturating_add(1);
-        self.refusals.store(refusals, Relaxed);
-        if refusals == REFUSALS_MAX {
-            tracing::warn!(
-                interface = self.name,
-                "the kernel refuses superpackets: the TUN device gets single packets from now on"
-            );
-        }
-        Ok(())
     }
 }
 
@@ -129,32 +110,18 @@ impl Device for Tun {
     }
 
     fn write(&self, queue: usize, vnet: &VnetHeader, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        let header = vnet.to_bytes();
-        // Most packets are a few parts: filling a long array would cost more than the rest.
-        let outcome = if parts.len() < 4 {
-            self.gather::<4>(queue, &header, parts)
-        } else {
-            self.gather::<{ PARTS_MAX + 1 }>(queue, &header, parts)
-        };
-        if vnet.gso_type == VnetHeader::GSO_NONE {
-            return outcome;
+        let write = |vnet: &VnetHeader, parts: &[IoSlice<'_>]| self.write_once(queue, vnet, parts);
+        let given_up = self.refusals.write(vnet, parts, write)?;
+        if given_up {
+            self.tell_given_up();
         }
-        match outcome {
-            Ok(()) => {
-                self.note_taken();
-                Ok(())
-            }
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
-                self.write_segments(queue, vnet, parts, error)
-            }
-            Err(error) => Err(error),
-        }
+        Ok(())
     }
 
     /// What was granted when the device was opened, or nothing any more after the kernel has
     /// refused many superpackets in a row.
     fn offloads(&self) -> Offloads {
-        if self.offers_superpackets() {
+        if self.refusals.are_few() {
             self.offloads
         } else {
             Offloads::default()
@@ -162,9 +129,149 @@ impl Device for Tun {
     }
 }
 
+impl Refusals {
+    /// Writes a packet by `write`, and the segments of a superpacket that is refused. Says whether
+    /// superpackets are given up now, for good.
+    fn write(
+        &self,
+        vnet: &VnetHeader,
+        parts: &[IoSlice<'_>],
+        mut write: impl FnMut(&VnetHeader, &[IoSlice<'_>]) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let outcome = write(vnet, parts);
+        if vnet.gso_type == VnetHeader::GSO_NONE {
+            return outcome.map(|()| false);
+        }
+        match outcome {
+            Ok(()) => {
+                // Another thread's cache keeps the line as long as there is nothing to write.
+                if self.0.load(Relaxed) != 0 && self.are_few() {
+                    self.0.store(0, Relaxed);
+                }
+                Ok(false)
+            }
+            Err(error) if is_refusal(&error) => self.cut(vnet, parts, error, write),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Writes the segments of a superpacket that the kernel has refused for `error`.
+    #[cold]
+    fn cut(
+        &self,
+        vnet: &VnetHeader,
+        parts: &[IoSlice<'_>],
+        error: io::Error,
+        mut write: impl FnMut(&VnetHeader, &[IoSlice<'_>]) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        let mut packet: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        // What we cannot cut either, nobody could.
+        let Ok(mut superpacket) = Superpacket::parse(vnet, &mut packet) else {
+            return Err(error);
+        };
+        while let Some(segment) = superpacket.next() {
+            write(&VnetHeader::default(), &[IoSlice::new(segment)])?;
+        }
+        let refusals = self.0.load(Relaxed).saturating_add(1);
+        self.0.store(refusals, Relaxed);
+        Ok(refusals == REFUSALS_MAX)
+    }
+
+    fn are_few(&self) -> bool {
+        self.0.load(Relaxed) < REFUSALS_MAX
+    }
+}
+
+/// Whether a smaller packet may be taken where a superpacket was not: the kernel finds it wrong,
+/// too long, or has no memory for it in one piece. A device that is down (EIO) takes nothing.
+fn is_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EINVAL | libc::EMSGSIZE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
 /// The first queue.
 impl AsFd for Tun {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.queues[0].as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A UDP superpacket of three datagrams, 100 bytes of payload each, and the header for it.
+    fn superpacket() -> (VnetHeader, Vec<u8>) {
+        let mut packet = vec![0x45, 0, 0x01, 0x48, 0, 0, 0x40, 0, 64, 17, 0, 0];
+        packet.extend([192, 0, 2, 1, 192, 0, 2, 2]);
+        packet.extend([0x10, 0, 0x20, 0, 0x01, 0x34, 0, 0]);
+        packet.extend((0..300).map(|at| (at / 100) as u8));
+        let vnet = VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            gso_type: VnetHeader::GSO_UDP_L4,
+            hdr_len: 28,
+            gso_size: 100,
+            csum_start: 20,
+            csum_offset: 6,
+        };
+        (vnet, packet)
+    }
+
+    #[test]
+    fn whatever_a_superpacket_is_refused_for_its_segments_are_written() {
+        let (vnet, packet) = superpacket();
+        for errno in [libc::EINVAL, libc::EMSGSIZE, libc::ENOBUFS, libc::ENOMEM] {
+            let refusals = Refusals::default();
+            for round in 1..=REFUSALS_MAX + 1 {
+                let mut written = Vec::new();
+                let given_up = refusals
+                    .write(&vnet, &[IoSlice::new(&packet)], |vnet, parts| {
+                        if vnet.gso_type != VnetHeader::GSO_NONE {
+                            return Err(io::Error::from_raw_os_error(errno));
+                        }
+                        written.push(parts[0].to_vec());
+                        Ok(())
+                    })
+                    .unwrap();
+                let payloads: Vec<_> = written.iter().map(|packet| &packet[28..]).collect();
+                assert_eq!(payloads, [[0; 100], [1; 100], [2; 100]], "errno {errno}");
+                assert_eq!(given_up, round == REFUSALS_MAX, "told once");
+                assert_eq!(refusals.are_few(), round < REFUSALS_MAX);
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_down_or_gone_is_told_of() {
+        let (vnet, packet) = superpacket();
+        for errno in [libc::EIO, libc::EBADFD] {
+            let refusals = Refusals::default();
+            let mut calls = 0;
+            let outcome = refusals.write(&vnet, &[IoSlice::new(&packet)], |_, _| {
+                calls += 1;
+                Err(io::Error::from_raw_os_error(errno))
+            });
+            assert_eq!(outcome.unwrap_err().raw_os_error(), Some(errno));
+            assert_eq!((calls, refusals.are_few()), (1, true));
+        }
+    }
+
+    #[test]
+    fn a_superpacket_that_is_taken_forgives_those_that_were_not() {
+        let (vnet, packet) = superpacket();
+        let refusals = Refusals::default();
+        for round in 0..4 * REFUSALS_MAX {
+            let refuses = round % 2 == 0;
+            let outcome = refusals.write(&vnet, &[IoSlice::new(&packet)], |vnet, _| {
+                match refuses && vnet.gso_type != VnetHeader::GSO_NONE {
+                    true => Err(io::Error::from_raw_os_error(libc::EINVAL)),
+                    false => Ok(()),
+                }
+            });
+            assert!(!outcome.unwrap());
+            assert!(refusals.are_few());
+        }
     }
 }

@@ -6,9 +6,10 @@
 //! What goes wrong is put right at once, so that no datagram is lost to a missing facility:
 //!
 //! - The kernel refuses a train (EIO: the device cannot checksum it; EINVAL or EMSGSIZE: a
-//!   datagram is longer than the path's MTU and has to be fragmented): its datagrams are sent
-//!   singly. That depends on the route, so trains are given up for this destination alone, and
-//!   tried again after [`REFUSED_TRAINS`], lest a passing route cost throughput for ever.
+//!   datagram is longer than the path's MTU and has to be fragmented; ENOBUFS: no memory in one
+//!   piece, or a full queue): its datagrams are sent singly. That depends on the route, so trains
+//!   are given up for this destination alone, and tried again after [`REFUSED_TRAINS`], lest a
+//!   passing route cost throughput for ever.
 //! - The source is no longer ours (P80): the train is sent once more without it, and the caller is
 //!   told to forget it.
 //! - The socket's buffer is full: the lane waits a little, which pushes back on the overlay as a
@@ -326,7 +327,7 @@ fn may_blame_source(error: &io::Error) -> bool {
 fn may_blame_gso(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),
-        Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE)
+        Some(libc::EIO | libc::EINVAL | libc::EMSGSIZE | libc::ENOBUFS)
     )
 }
 
@@ -607,7 +608,7 @@ mod tests {
 
     #[test]
     fn a_refused_train_is_sent_singly_for_this_destination_alone() {
-        for error in [libc::EIO, libc::EINVAL, libc::EMSGSIZE] {
+        for error in [libc::EIO, libc::EINVAL, libc::EMSGSIZE, libc::ENOBUFS] {
             let refused = to(A).remote;
             let (mut sender, card) = (
                 Sender::new(),

@@ -51,6 +51,8 @@ pub struct GatewayDraft {
     pub mtu: Option<Located<i64>>,
     /// 0 is off.
     pub fwmark: Option<Located<i64>>,
+    /// 0 is automatic.
+    pub lanes: Option<Located<i64>>,
     /// Whether routes are written.
     pub routes: Option<bool>,
     pub offload: OffloadDraft,

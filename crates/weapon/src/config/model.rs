@@ -26,6 +26,8 @@ pub struct Config {
     pub fwmark: u32,
     /// MTU of the TUN device in bytes; `None` leaves the choice to `up`.
     pub mtu: Option<u32>,
+    /// Threads that carry packets; `None` leaves the choice to `up`.
+    pub lanes: Option<usize>,
     /// Addresses of the TUN device, with their host bits.
     pub addresses: Vec<IpNet>,
     /// What lies behind us, masked.

@@ -35,6 +35,7 @@ const GATEWAY_KEYS: &[&str] = &[
     "mtu",
     "fwmark",
     "table",
+    "lanes",
 ];
 const OFFLOAD_KEYS: &[&str] = &["tcp", "udp", "gso", "gro"];
 const PEER_KEYS: &[&str] = &[
@@ -159,7 +160,8 @@ impl Reader<'_, '_> {
             networks: self.strings(&section, "networks", "\"172.17.0.0/16\""),
             interface: self.string(&section, "interface"),
             mtu: self.integer(&section, "mtu", "mtu = 1420"),
-            fwmark: self.integer_or_off(&section, "fwmark", "fwmark = 0x1234"),
+            fwmark: self.integer_or_word(&section, "fwmark", "off", "fwmark = 0x1234"),
+            lanes: self.integer_or_word(&section, "lanes", "auto", "lanes = 2"),
             routes: self.routes(&section),
             offload: OffloadDraft::default(),
         }
@@ -200,9 +202,10 @@ impl Reader<'_, '_> {
             preshared_key_file: self.string(&section, "preshared_key_file"),
             endpoint: self.string(&section, "endpoint"),
             networks: self.strings(&section, "networks", "\"172.18.0.0/16\""),
-            persistent_keepalive: self.integer_or_off(
+            persistent_keepalive: self.integer_or_word(
                 &section,
                 "persistent_keepalive",
+                "off",
                 "persistent_keepalive = 25",
             ),
             endpoint_pin: self.boolean(&section, "endpoint_pin"),
@@ -321,19 +324,21 @@ impl Reader<'_, '_> {
     }
 
     /// A number, or the word "off", which is 0.
-    fn integer_or_off(
+    /// A number, or the word that stands for 0.
+    fn integer_or_word(
         &mut self,
         section: &Section<'_>,
         key: &str,
+        word: &str,
         example: &str,
     ) -> Option<Located<i64>> {
         let value = section.value(key)?;
         match value.get_ref().as_str() {
-            Some("off") => Some(Located {
+            Some(text) if text == word => Some(Located {
                 value: 0,
                 place: self.place_of(section, key, value.span()),
             }),
-            _ => self.integer(section, key, &format!("{example}, or {key} = \"off\"")),
+            _ => self.integer(section, key, &format!("{example}, or {key} = \"{word}\"")),
         }
     }
 

@@ -33,6 +33,8 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let listen = listen.and_then(|port| good(value::port(port.value), port, problems));
     let fwmark = gateway.fwmark.as_ref();
     let fwmark = fwmark.and_then(|mark| good(value::fwmark(mark.value), mark, problems));
+    let lanes = gateway.lanes.as_ref();
+    let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
 
     let mut peers = Vec::with_capacity(peer_drafts.len());
     let mut known = KnownPeers::new(name.as_deref(), keys.as_ref());
@@ -58,6 +60,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         listen_port: listen.unwrap_or(0),
         fwmark: fwmark.unwrap_or(0),
         mtu,
+        lanes: lanes.flatten(),
         addresses: addresses.into_iter().map(|net| net.value).collect(),
         networks: networks.ours,
         routes: gateway.routes.unwrap_or(true),

@@ -9,6 +9,10 @@ use weapon_noise::{KEY_TEXT_LEN, KeyError};
 
 use super::model::HostPort;
 
+/// A lane is a queue of the TUN device, which has 256 at most, and a thread: nobody has more
+/// processors to spare for one gateway than this.
+const LANES_MAX: usize = 64;
+
 /// Longest interface name of Linux (`IFNAMSIZ` without its zero byte).
 pub const INTERFACE_NAME_LEN_MAX: usize = 15;
 /// Longest gateway or peer name; it must leave room in a file name and in a table.
@@ -56,6 +60,17 @@ pub fn keepalive(seconds: i64) -> Result<Option<u16>, String> {
 pub fn fwmark(number: i64) -> Result<u32, String> {
     u32::try_from(number)
         .map_err(|_| format!("{number} is not a firewall mark; marks are 0 (off) to 0xffffffff"))
+}
+
+/// How many lanes; 0 is automatic.
+pub fn lanes(number: i64) -> Result<Option<usize>, String> {
+    match usize::try_from(number) {
+        Ok(0) => Ok(None),
+        Ok(lanes) if lanes <= LANES_MAX => Ok(Some(lanes)),
+        _ => Err(format!(
+            "{number} lanes cannot be; it is 1 to {LANES_MAX}, or \"auto\""
+        )),
+    }
 }
 
 /// The MTU of the TUN device in bytes.

@@ -26,6 +26,18 @@ fn numbers_are_in_range() {
             "2:10: gateway.fwmark: 4294967296 is not a firewall mark; marks \
                                   are 0 (off) to 0xffffffff",
         ),
+        (
+            "lanes = 65",
+            "2:9: gateway.lanes: 65 lanes cannot be; it is 1 to 64, or \"auto\"",
+        ),
+        (
+            "lanes = -1",
+            "2:9: gateway.lanes: -1 lanes cannot be; it is 1 to 64, or \"auto\"",
+        ),
+        (
+            "lanes = \"many\"",
+            "2:9: gateway.lanes: text where a number belongs: lanes = 2, or lanes = \"auto\"",
+        ),
     ] {
         gateway_says(line, &[&format!("site-a.toml:{expected}")]);
     }
@@ -48,6 +60,8 @@ fn numbers_are_in_range() {
         "listen = 65535",
         "mtu = 576",
         "fwmark = \"off\"",
+        "lanes = 64",
+        "lanes = \"auto\"",
     ] {
         gateway_says(good, &[]);
     }
