@@ -84,8 +84,8 @@ impl AttentionSet {
 /// What lanes need to forward: immutable, replaced as a whole by the control loop.
 #[derive(Debug, Default)]
 pub struct Fib {
-    /// Who has which address.
-    pub routes: Routes,
+    /// Who has which address. The gateway's own table: it is copied when it changes, not before.
+    pub routes: Arc<Routes>,
     /// Peers in ascending order of their id.
     pub peers: Vec<Arc<Peer>>,
     /// Sessions by receiver index.
@@ -98,14 +98,8 @@ pub struct Fib {
 pub type SharedFib = Arc<ArcSwap<Fib>>;
 
 impl Fib {
-    /// The peer with `id`.
-    pub fn peer(&self, id: PeerId) -> Option<&Arc<Peer>> {
-        let position = self.peers.binary_search_by_key(&id, |peer| peer.id).ok()?;
-        self.peers.get(position)
-    }
-
     /// The peer that has `address`.
     pub fn route(&self, address: IpAddr) -> Option<&Arc<Peer>> {
-        self.peer(self.routes.lookup(address)?)
+        self.routes.lookup(address)
     }
 }

@@ -199,7 +199,7 @@ impl Inbound {
         let owner = match self.last_source {
             Some((address, owner)) if address == flow.source => owner,
             Some(_) | None => {
-                let owner = fib.routes.lookup(flow.source);
+                let owner = fib.route(flow.source).map(|peer| peer.id);
                 self.last_source = Some((flow.source, owner));
                 owner
             }

@@ -5,7 +5,10 @@
 //! full. When it grows, two indices that differed in their low bits still do, so every session
 //! finds its place in the larger table.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use arc_swap::{ArcSwapOption, Guard};
 use weapon_noise::{Entropy, EntropyNotReady, Keypair};
@@ -55,17 +58,16 @@ impl IndexTable {
 #[derive(Debug)]
 pub struct Indices {
     table: Arc<IndexTable>,
-    /// By slot: the index in it and its holder, also while its handshake is still running.
-    holders: Vec<Option<(u32, PeerId)>>,
-    held: usize,
+    /// By slot: the index in it and its holder, also while its handshake is still running. A map,
+    /// because most slots are free, and this is off the way of a packet.
+    holders: BTreeMap<usize, (u32, PeerId)>,
 }
 
 impl Default for Indices {
     fn default() -> Self {
         Self {
             table: Arc::new(IndexTable::with_slots(SLOTS_MIN)),
-            holders: vec![None; SLOTS_MIN],
-            held: 0,
+            holders: BTreeMap::new(),
         }
     }
 }
@@ -78,34 +80,34 @@ impl Indices {
 
     /// Who holds `index`.
     pub fn holder(&self, index: u32) -> Option<PeerId> {
-        let (held, peer) = self.holders[self.position(index)]?;
+        let &(held, peer) = self.holders.get(&self.position(index))?;
         (held == index).then_some(peer)
     }
 
     /// How many indices are held.
     pub fn held(&self) -> usize {
-        self.held
+        self.holders.len()
     }
 
     fn position(&self, index: u32) -> usize {
-        index as usize % self.holders.len()
+        index as usize % self.table.slots.len()
     }
 
     /// Makes room for `count` indices at a quarter full. Returns true if the table was replaced and
     /// must be published.
     pub fn make_room(&mut self, count: usize) -> bool {
         let slots = (count.max(1) * 4).next_power_of_two();
-        if slots <= self.holders.len() {
+        if slots <= self.table.slots.len() {
             return false;
         }
         let table = IndexTable::with_slots(slots);
-        let mut holders = vec![None; slots];
-        for &(index, peer) in self.holders.iter().flatten() {
-            holders[index as usize % slots] = Some((index, peer));
+        for &(index, _) in self.holders.values() {
             table.slot(index).store(self.table.slot(index).load_full());
         }
         self.table = Arc::new(table);
-        self.holders = holders;
+        let held = core::mem::take(&mut self.holders).into_values();
+        let moved = held.map(|(index, peer)| (self.position(index), (index, peer)));
+        self.holders = moved.collect();
         true
     }
 
@@ -118,15 +120,14 @@ impl Indices {
         peer: PeerId,
         entropy: &mut dyn Entropy,
     ) -> Result<u32, EntropyNotReady> {
-        debug_assert!(self.held < self.holders.len(), "room was made");
+        debug_assert!(self.held() < self.table.slots.len(), "room was made");
         loop {
             let mut random = [0; 4];
             entropy.fill(&mut random)?;
             let index = u32::from_le_bytes(random);
             let position = self.position(index);
-            if self.holders[position].is_none() {
-                self.holders[position] = Some((index, peer));
-                self.held += 1;
+            if let Entry::Vacant(free) = self.holders.entry(position) {
+                free.insert((index, peer));
                 return Ok(index);
             }
         }
@@ -143,9 +144,7 @@ impl Indices {
         if self.holder(index).is_none() {
             return;
         }
-        let position = self.position(index);
-        self.holders[position] = None;
-        self.held -= 1;
+        self.holders.remove(&self.position(index));
         self.table.slot(index).store(None);
     }
 }

@@ -4,6 +4,9 @@
 //! A ring of 128 words holds 8192 bits. One word is always partly in the past while the newest
 //! counter moves through it, so 8128 counters below the newest are usable (kernel
 //! `receive.c:counter_validate`).
+//!
+//! The ring comes into being with the first counter: many keypairs never receive one. That is the
+//! one allocation of a keypair's life on the way of a packet.
 
 use crate::protocol::{REJECT_AFTER_MESSAGES, REPLAY_BITS, REPLAY_WINDOW};
 
@@ -16,20 +19,11 @@ const _: () = assert!(REPLAY_WINDOW == (WORDS as u64 - 1) * WORD_BITS);
 ///
 /// Two steps, so that only authenticated packets move it: [`ReplayWindow::would_accept`] before the
 /// tag is verified, [`ReplayWindow::commit`] after (the other order is RUSTSEC-2024-0011).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ReplayWindow {
     /// One more than the greatest counter accepted; 0 before the first.
     next: u64,
-    words: [u64; WORDS],
-}
-
-impl Default for ReplayWindow {
-    fn default() -> Self {
-        Self {
-            next: 0,
-            words: [0; WORDS],
-        }
-    }
+    words: Option<Box<[u64; WORDS]>>,
 }
 
 impl ReplayWindow {
@@ -44,7 +38,8 @@ impl ReplayWindow {
         if self.next - 1 - counter > REPLAY_WINDOW {
             return false;
         }
-        self.words[word(counter)] & bit(counter) == 0
+        let words = self.words.as_deref();
+        words.is_none_or(|words| words[word(counter)] & bit(counter) == 0)
     }
 
     /// Records `counter` as seen. Call only for a packet whose tag was verified. Returns false, and
@@ -54,29 +49,31 @@ impl ReplayWindow {
         if !self.would_accept(counter) {
             return false;
         }
+        let words = self.words.get_or_insert_with(empty);
         if counter >= self.next {
-            self.clear_up_to(counter);
+            clear(words, self.next, counter);
             self.next = counter + 1;
         }
-        self.words[word(counter)] |= bit(counter);
+        words[word(counter)] |= bit(counter);
         true
     }
+}
 
-    /// Clears the words between the newest counter and `counter`, which belong to the past lap.
-    fn clear_up_to(&mut self, counter: u64) {
-        let fresh = if self.next == 0 {
-            0
-        } else {
-            (self.next - 1) / WORD_BITS + 1
-        };
-        let last = counter / WORD_BITS;
-        if self.next != 0 && last < fresh {
-            return;
-        }
-        let count = (last - fresh + 1).min(WORDS as u64);
-        for position in last + 1 - count..=last {
-            self.words[position as usize % WORDS] = 0;
-        }
+#[cold]
+fn empty() -> Box<[u64; WORDS]> {
+    Box::new([0; WORDS])
+}
+
+/// Clears the words of the counters from `next` to `counter`, which belong to the past lap.
+fn clear(words: &mut [u64; WORDS], next: u64, counter: u64) {
+    let fresh = next.div_ceil(WORD_BITS);
+    let last = counter / WORD_BITS;
+    if last < fresh {
+        return;
+    }
+    let count = (last - fresh + 1).min(WORDS as u64);
+    for position in last + 1 - count..=last {
+        words[position as usize % WORDS] = 0;
     }
 }
 

@@ -1,13 +1,13 @@
 //! The running gateway: what `weapon up` starts, from a good configuration to the last undone step.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::ready, io, sync::Arc, time::Duration};
 
 use tokio::{
     net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
-use weapon_core::{Gateway, GatewayConfig, PeerConfig};
+use weapon_core::{Gateway, GatewayConfig, PeerConfig, PeerStatus};
 use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
     netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
@@ -67,6 +67,8 @@ struct Daemon {
     netlink: Netlink,
     /// By which interface the host's routes led to each peer when they last changed.
     ways: BTreeMap<PublicKey, u32>,
+    /// Peers whose ways are still to be looked up, since the routes have changed.
+    unchecked: Vec<PeerStatus>,
     fittings: Fittings,
     signals: Signals,
     engine_events: mpsc::UnboundedReceiver<Event>,
@@ -141,6 +143,7 @@ impl Daemon {
             routes,
             netlink,
             ways: BTreeMap::new(),
+            unchecked: Vec::new(),
             fittings,
             signals,
             engine_events,
@@ -185,7 +188,10 @@ impl Daemon {
                         return (end, None);
                     }
                 }
-                () = self.routes.changed() => self.check_sources().await,
+                // One peer at a time, so that with thousands of them nobody else waits; and all of
+                // them before the next change counts, so that each has its turn.
+                () = self.routes.changed(), if self.unchecked.is_empty() => self.list_sources(),
+                () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
                 Some(resolved) = self.resolved.recv() => {
                     self.facts.unresolved.remove(&resolved.peer);
                     self.engine.set_endpoint(&resolved.peer, resolved.remote);
@@ -206,28 +212,36 @@ impl Daemon {
         }
     }
 
-    /// A peer is answered from the address that it has sent to, through that interface, but only as
-    /// long as the host's routes lead there that way: sticky, not too sticky (P79).
-    async fn check_sources(&mut self) {
-        let Ok(status) = self.engine.status() else {
+    /// The routes have changed: the peers that are answered from an address of their choice are
+    /// to be looked at.
+    fn list_sources(&mut self) {
+        if let Ok(status) = self.engine.status() {
+            let peers = status.gateway.peers.into_iter();
+            self.unchecked = peers.filter(|peer| peer.source.is_some()).collect();
+        }
+    }
+
+    /// Looks at one of them. A peer is answered from the address that it has sent to, through that
+    /// interface, but only as long as the host's routes lead there that way: sticky, not too sticky
+    /// (P79).
+    async fn check_source(&mut self) {
+        let Some(peer) = self.unchecked.pop() else {
             return;
         };
-        for peer in status.gateway.peers {
-            let (Some(endpoint), Some(source)) = (peer.endpoint, peer.source) else {
-                continue;
-            };
-            let path = self
-                .netlink
-                .path_to(endpoint.ip(), Some(source.address), self.facts.fwmark)
-                .await;
-            tracing::debug!(peer = peer.name, ?source, ?path, "routes have changed");
-            // No path: the address is ours no longer, or leads nowhere.
-            let way = path.map_or(0, |path| path.interface);
-            // The way out may never have been the way in; only its change is of interest.
-            let before = self.ways.insert(peer.public_key, way);
-            if before.unwrap_or(source.interface) != way {
-                self.engine.clear_source(peer.public_key);
-            }
+        let (Some(endpoint), Some(source)) = (peer.endpoint, peer.source) else {
+            return;
+        };
+        let path = self
+            .netlink
+            .path_to(endpoint.ip(), Some(source.address), self.facts.fwmark)
+            .await;
+        tracing::debug!(peer = peer.name, ?source, ?path, "routes have changed");
+        // No path: the address is ours no longer, or leads nowhere.
+        let way = path.map_or(0, |path| path.interface);
+        // The way out may never have been the way in; only its change is of interest.
+        let before = self.ways.insert(peer.public_key, way);
+        if before.unwrap_or(source.interface) != way {
+            self.engine.clear_source(peer.public_key);
         }
     }
 

@@ -74,9 +74,11 @@ pub struct Env<'a> {
 #[derive(Debug)]
 pub struct Gateway {
     identity: Identity,
-    members: BTreeMap<PeerId, Member>,
+    /// Boxed, because a node of the map is half empty when it was filled in order.
+    members: BTreeMap<PeerId, Box<Member>>,
     by_key: BTreeMap<PublicKey, PeerId>,
-    routes: Routes,
+    /// Shared with lanes, and copied when it is to be changed.
+    routes: Arc<Routes>,
     mtu: usize,
     cipher: &'static dyn Cipher,
     next_id: u32,
@@ -110,7 +112,7 @@ impl Gateway {
             identity,
             members: BTreeMap::new(),
             by_key: BTreeMap::new(),
-            routes: Routes::default(),
+            routes: Arc::default(),
             mtu: config.mtu,
             cipher: config.cipher,
             next_id: 0,
@@ -198,19 +200,21 @@ impl Gateway {
         let link = tunnel.link();
         link.set_endpoint(config.endpoint.map(Endpoint::new));
         link.set_endpoint_pinned(config.endpoint_pinned);
+        let peer = Arc::new(Peer::new(id, &config.name, Arc::clone(link)));
+        let routes = Arc::make_mut(&mut self.routes);
+        for network in config.networks {
+            routes.insert(network, &peer);
+        }
         let member = Member {
-            peer: Arc::new(Peer::new(id, &config.name, Arc::clone(link))),
+            peer,
             tunnel,
             parked: Parked::default(),
             persistent_keepalive: config.persistent_keepalive,
             last_handshake: None,
             deadline: None,
         };
-        self.members.insert(id, member);
+        self.members.insert(id, Box::new(member));
         self.by_key.insert(config.public_key, id);
-        for network in config.networks {
-            self.routes.insert(network, id);
-        }
         self.shared
             .indices
             .make_room(self.members.len() * INDICES_PER_PEER_MAX);
@@ -227,21 +231,21 @@ impl Gateway {
             self.deadlines.remove(&(at, id));
         }
         self.by_key.remove(&member.tunnel.public_key());
-        self.routes.remove_peer(id);
+        Arc::make_mut(&mut self.routes).remove_peer(id);
         self.publish();
     }
 
     /// Gives `network` to the peer, and takes it from whoever had it.
     pub fn add_network(&mut self, id: PeerId, network: IpNet) {
-        if self.members.contains_key(&id) {
-            self.routes.insert(network, id);
+        if let Some(member) = self.members.get(&id) {
+            Arc::make_mut(&mut self.routes).insert(network, &member.peer);
             self.publish();
         }
     }
 
     /// Takes `network` from the peer, if it has it.
     pub fn remove_network(&mut self, id: PeerId, network: IpNet) {
-        if self.routes.remove(network, id) {
+        if Arc::make_mut(&mut self.routes).remove(network, id) {
             self.publish();
         }
     }
@@ -457,7 +461,7 @@ impl Gateway {
             last_handshake,
             deadline,
             ..
-        } = members.get_mut(&id)?;
+        } = &mut **members.get_mut(&id)?;
         let mut host = Host::new(shared, peer, parked, last_handshake, env);
         let result = act(tunnel, identity, &mut host);
         let next = tunnel.poll_timeout();
@@ -478,7 +482,7 @@ impl Gateway {
 
     fn publish(&self) {
         let fib = Fib {
-            routes: self.routes.clone(),
+            routes: Arc::clone(&self.routes),
             peers: self
                 .members
                 .values()

@@ -69,7 +69,7 @@ impl Gateway {
     pub fn status(&self, now: Tick) -> GatewayStatus {
         let mut networks: BTreeMap<PeerId, Vec<IpNet>> = BTreeMap::new();
         for (network, owner) in self.routes.iter() {
-            networks.entry(owner).or_default().push(network);
+            networks.entry(owner.id).or_default().push(network);
         }
         let peers = self.members.values().map(|member| {
             let link = &member.peer.link;

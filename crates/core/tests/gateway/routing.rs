@@ -1,11 +1,12 @@
 //! Cryptokey routing: the table against a naive one, and what becomes of packets without a route.
 
 use core::net::IpAddr;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use weapon_core::{DropReason, PeerId, Routes};
+use weapon_core::{DropReason, Peer, PeerId, Routes};
+use weapon_noise::Link;
 
 use crate::{
     network::Dice,
@@ -48,9 +49,23 @@ fn naive_lookup(table: &BTreeMap<Key, PeerId>, address: IpAddr) -> Option<PeerId
         .find_map(|len| table.get(&key(address, len)).copied())
 }
 
+/// Some peer.
+fn nobody(number: u32) -> Arc<Peer> {
+    Arc::new(Peer::new(
+        PeerId(number),
+        "nobody",
+        Arc::new(Link::default()),
+    ))
+}
+
+fn lookup(routes: &Routes, address: IpAddr) -> Option<PeerId> {
+    routes.lookup(address).map(|peer| peer.id)
+}
+
 #[test]
 fn p86_a_million_random_routes_agree_with_a_naive_table() {
     const PEERS: u64 = 16;
+    let peers: Vec<_> = (0..PEERS as u32).map(nobody).collect();
     let mut dice = Dice(86);
     let mut routes = Routes::default();
     let mut naive = BTreeMap::new();
@@ -68,11 +83,12 @@ fn p86_a_million_random_routes_agree_with_a_naive_table() {
         } else {
             let before = naive.insert(masked, peer);
             moved += u32::from(before.is_some_and(|before| before != peer));
-            assert_eq!(routes.insert(network, peer), before);
+            let displaced = routes.insert(network, &peers[peer.0 as usize]);
+            assert_eq!(displaced.map(|peer| peer.id), before);
         }
         if step % 50 == 0 {
             let address = random_network(&mut dice).addr();
-            assert_eq!(routes.lookup(address), naive_lookup(&naive, address));
+            assert_eq!(lookup(&routes, address), naive_lookup(&naive, address));
         }
         if step % 100_000 == 0 {
             let peer = PeerId(dice.below(PEERS) as u32);
@@ -84,21 +100,21 @@ fn p86_a_million_random_routes_agree_with_a_naive_table() {
     assert!(moved > 100_000, "prefixes change hands: {moved}");
     let all = routes.iter();
     let all: BTreeMap<Key, PeerId> = all
-        .map(|(network, peer)| (key(network.addr(), network.prefix_len()), peer))
+        .map(|(network, peer)| (key(network.addr(), network.prefix_len()), peer.id))
         .collect();
     assert!(all == naive);
     for peer in 0..PEERS {
         routes.remove_peer(PeerId(peer as u32));
     }
     assert!(routes.is_empty());
-    assert_eq!(routes.iter().next(), None);
-    assert_eq!(routes.lookup(v4(0, 1)), None);
+    assert!(routes.iter().next().is_none());
+    assert_eq!(lookup(&routes, v4(0, 1)), None);
 }
 
 #[test]
 fn p86_host_bits_are_masked() {
     let mut routes = Routes::default();
-    routes.insert("10.1.2.3/16".parse().unwrap(), PeerId(1));
+    routes.insert("10.1.2.3/16".parse().unwrap(), &nobody(1));
     let shown: Vec<String> = routes.iter().map(|(net, _)| net.to_string()).collect();
     assert_eq!(shown, ["10.1.0.0/16"]);
     assert!(!routes.remove("10.1.9.9/16".parse().unwrap(), PeerId(2)));

@@ -1,13 +1,13 @@
 //! No wish of a lane is lost, and nobody is woken for nothing.
 
-use core::time::Duration;
+use core::{net::SocketAddr, time::Duration};
 
-use weapon_core::Attention;
+use weapon_core::{Attention, PeerConfig};
 use weapon_noise::{PrivateKey, Role};
 
 use crate::{
     packets::{plain, udp, v4},
-    world::{A, B, Wire, World, peer},
+    world::{A, B, C, Wire, World, address, peer},
 };
 
 fn secs(seconds: u64) -> Duration {
@@ -76,25 +76,79 @@ fn asking_for_the_deadline_is_no_promise_to_a_tunnel() {
     assert!(at.since(world.now) >= secs(15));
 }
 
-#[test]
-fn p51_ten_thousand_idle_peers_wake_nobody() {
-    let mut world = World::new(5, 2);
-    let peers: Vec<_> = (0..10_000u32)
-        .map(|number| {
-            let mut bytes = [3; 32];
-            bytes[8..12].copy_from_slice(&number.to_le_bytes());
-            let mut config = peer(A, 2);
-            config.public_key = PrivateKey::from_bytes(&bytes).public();
-            let network = format!("10.{}.{}.0/24", 1 + number / 256, number % 256);
-            config.networks = vec![network.parse().unwrap()];
-            config
-        })
-        .collect();
+const DAY: u64 = 86_400;
+
+const IDLE: u32 = 10_000;
+
+/// Where no site is.
+fn idle_address(number: u32) -> SocketAddr {
+    let [_, _, high, low] = number.to_be_bytes();
+    SocketAddr::from(([198, 18, high, low], 51_820))
+}
+
+/// Gives A many more peers, of whom nobody ever hears.
+fn add_idle_peers(world: &mut World) {
+    let peers = (0..IDLE).map(|number| {
+        let mut bytes = [3; 32];
+        bytes[8..12].copy_from_slice(&number.to_le_bytes());
+        let network = format!("10.{}.{}.0/24", 1 + number / 256, number % 256);
+        PeerConfig {
+            public_key: PrivateKey::from_bytes(&bytes).public(),
+            endpoint: Some(idle_address(number)),
+            networks: vec![network.parse().unwrap()],
+            ..peer(A, 2)
+        }
+    });
     world.control(A, |gateway, env| {
         gateway.down(env);
         gateway.add_peers(peers);
         gateway.up(env);
     });
+}
+
+#[test]
+fn p48_only_peers_that_are_to_be_kept_alive_have_deadlines() {
+    let mut world = World::new(7, 3);
+    add_idle_peers(&mut world);
+    for them in [B, C] {
+        let id = world.id(A, them);
+        world.control(A, |gateway, env| {
+            gateway.set_persistent_keepalive(id, Some(secs(25)), env);
+        });
+    }
+    world.drive(secs(1));
+    world.forget();
+    let wakes = world.sites[A].wakes;
+    world.drive(secs(DAY));
+    assert!(world.count(A, Wire::Keepalive) > 2 * 3000);
+    let ours = world.log.iter().filter(|(_, us, ..)| *us == A);
+    let (to_both, to_others): (Vec<_>, Vec<_>) =
+        ours.partition(|(.., sent)| [address(B), address(C)].contains(&sent.to.remote));
+    assert!(to_others.is_empty(), "{:?}", to_others.first());
+    assert!(
+        world.sites[A].wakes - wakes <= 2 * to_both.len(),
+        "{} wakes for {} messages",
+        world.sites[A].wakes - wakes,
+        to_both.len()
+    );
+
+    for them in [B, C] {
+        let id = world.id(A, them);
+        world.control(A, |gateway, env| {
+            gateway.set_persistent_keepalive(id, None, env);
+        });
+    }
+    world.drive(secs(600));
+    assert_eq!(world.sites[A].gateway.poll_timeout(), None);
+}
+
+#[test]
+fn p51_ten_thousand_idle_peers_wake_nobody() {
+    let mut world = World::new(5, 2);
+    add_idle_peers(&mut world);
+    assert_eq!(world.sites[A].gateway.poll_timeout(), None);
+    world.drive(secs(30 * DAY));
+    assert_eq!((world.sites[A].wakes, world.log.len()), (0, 0));
     assert_eq!(world.sites[A].gateway.poll_timeout(), None);
     world.ping(A, B, b"one of them is busy").unwrap();
     world.drive(secs(30));
@@ -125,7 +179,7 @@ fn peers_that_are_due_at_the_same_moment_all_get_their_turn() {
             gateway.set_persistent_keepalive(id, Some(secs(25)), env);
         });
     }
-    world.network.dead = (1..4).map(crate::world::address).collect();
+    world.network.dead = (1..4).map(address).collect();
     world.drive(secs(12));
     assert!(world.count(A, Wire::Initiation) >= 9, "each three times");
     world.network.dead.clear();
