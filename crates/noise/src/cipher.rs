@@ -48,6 +48,7 @@ pub trait TransportKey: fmt::Debug + Send + Sync {
 pub struct LibraryCipher;
 
 impl Cipher for LibraryCipher {
+    #[cold]
     fn key(&self, secret: &[u8; 32]) -> Box<dyn TransportKey> {
         let key = UnboundKey::new(&CHACHA20_POLY1305, secret)
             .expect("a ChaCha20-Poly1305 key is 32 bytes long");
