@@ -1,6 +1,7 @@
-//! The project's own chores: test, bench, tidy. One file per chore.
+//! The project's own chores: test, bench, counts, tidy. One file per chore.
 
 mod bench;
+mod counts;
 mod shell;
 mod test;
 mod tidy;
@@ -21,6 +22,8 @@ enum Chore {
     Test(test::Options),
     /// Build the release and measure it against the peers that are found
     Bench(bench::Options),
+    /// Count the instructions of each stop of the data path; more than were accepted is an error
+    Counts(counts::Options),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Tidy(options) => tidy::run(options, &chore_names()),
         Chore::Test(options) => test::run(options, &chore_names()),
         Chore::Bench(options) => bench::run(&options),
+        Chore::Counts(options) => counts::run(options),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Running the commands of others, seen and checked.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -66,12 +66,18 @@ impl Step {
 
 /// Whether a program of that name is found.
 pub(crate) fn is_installed(program: &str) -> bool {
+    find(program).is_some()
+}
+
+/// Where a program of that name is.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     // Tools for root live where the PATH of a plain user may not look.
     let system = ["/usr/sbin", "/sbin"].map(Into::into);
     std::env::split_paths(&folders)
         .chain(system)
-        .any(|folder| folder.join(program).is_file())
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
 }
 
 /// Whether we are root.

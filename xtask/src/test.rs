@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{Step, is_installed, is_root};
-use crate::tidy;
+use crate::{counts, tidy};
 
 /// A program that the tests call, the Debian package that has it, and what for.
 struct Tool {
@@ -59,6 +59,11 @@ const TOOLS: [Tool; 9] = [
         package: "iperf3",
         purpose: "throughput of `cargo xtask bench`",
     },
+    Tool {
+        program: "valgrind",
+        package: "valgrind",
+        purpose: "instructions of `cargo xtask counts`",
+    },
 ];
 
 /// What `test` is asked to leave out.
@@ -72,7 +77,7 @@ pub(crate) struct Options {
     no_install: bool,
 }
 
-/// Installs what is missing, then runs tidy and all tests.
+/// Installs what is missing, then runs tidy and all tests, then counts instructions.
 pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     if !options.no_install {
         install_missing()?;
@@ -87,10 +92,15 @@ pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     // features for the libraries, and they would be built twice.
     Step::new("cargo test --workspace --locked --no-run").run()?;
     if is_installed("cargo-nextest") {
-        run_with_nextest()
+        run_with_nextest()?;
     } else {
-        run_with_cargo()
+        run_with_cargo()?;
     }
+    if !is_installed("valgrind") {
+        eprintln!("test: no valgrind: instructions are not counted");
+        return Ok(());
+    }
+    counts::run(counts::Options::default())
 }
 
 /// One process per test; how many at a time stands in `.config/nextest.toml`.

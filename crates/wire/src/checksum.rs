@@ -1,33 +1,89 @@
 //! HOT The internet checksum, RFC 1071: ones' complement sums that fold to 16 bits.
 //!
-//! Sums are accumulated as native-endian 32-bit words in 64 bits, so that carries need no care and
-//! the compiler can use vectors; RFC 1071 section 2(B) shows that only the folded result must be
-//! brought into network order. A `u64` holds the sum of 16 GB.
+//! A sum is that of native-endian words of up to 32 bits, in 64 bits, so that adding sums needs no
+//! care for carries; RFC 1071 section 2(B) shows that only the folded result must be brought into
+//! network order. A `u64` holds the sum of 16 GB. Long inputs are summed in lanes that the compiler
+//! puts into vectors.
 
 use core::net::IpAddr;
+
+/// From this length on the lanes of [`rows`] are worth their setting up.
+const ROWS_LEN_MIN: usize = 256;
+
+/// Lanes that are summed side by side: four vectors of the narrowest kind, enough that no addition
+/// waits for the one before it, and few enough that all stay in registers.
+const LANES: usize = 16;
+
+/// Bytes of one word for each lane.
+const ROW_LEN: usize = LANES * 4;
+
+/// Rows of which no lane overflows: 65536 times 0xffff is less than 2^32.
+const ROWS_MAX: usize = 1 << 16;
 
 /// The sum of `bytes`, to be added to other sums and [`fold`]ed.
 ///
 /// `bytes` must begin at an even offset of what is being checksummed; an odd last byte is taken as
 /// if a zero followed.
 pub fn partial(bytes: &[u8]) -> u64 {
-    // Eight independent lanes let the additions of one round run side by side.
-    let mut lanes = [0u64; 8];
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    for block in blocks {
-        let (words, _) = block.as_chunks::<4>();
-        for (lane, word) in lanes.iter_mut().zip(words) {
-            *lane += u64::from(u32::from_ne_bytes(*word));
+    let mut sum = 0;
+    let mut rest = bytes;
+    if bytes.len() >= ROWS_LEN_MIN {
+        let (whole, tail) = bytes.as_chunks::<ROW_LEN>();
+        sum = whole.chunks(ROWS_MAX).map(rows).sum();
+        rest = tail;
+    }
+    sum + words(rest)
+}
+
+/// The sum of at most [`ROWS_MAX`] rows.
+///
+/// Adding 32-bit words as 64-bit ones would need two vectors for each. Here the words are added as
+/// they are, without regard to what overflows, and their high halves apart, which do not overflow;
+/// the sum of the low halves does not either, and is what both leave modulo 2^32.
+fn rows(rows: &[[u8; ROW_LEN]]) -> u64 {
+    let mut wrapped = [0u32; LANES];
+    let mut highs = [0u32; LANES];
+    for row in rows {
+        let (words, _) = row.as_chunks::<4>();
+        for ((wrapped, high), word) in wrapped.iter_mut().zip(&mut highs).zip(words) {
+            let word = u32::from_ne_bytes(*word);
+            *wrapped = wrapped.wrapping_add(word);
+            *high += word >> 16;
         }
     }
-    let mut sum: u64 = lanes.iter().sum();
-    let (words, tail) = rest.as_chunks::<4>();
+    let lanes = wrapped.iter().zip(&highs);
+    lanes
+        .map(|(wrapped, high)| {
+            let low = wrapped.wrapping_sub(high << 16);
+            u64::from(low) + (u64::from(*high) << 16)
+        })
+        .sum()
+}
+
+/// The sum of few `bytes`, without much ado before the first word.
+fn words(bytes: &[u8]) -> u64 {
+    let (words, mut tail) = bytes.as_chunks::<8>();
+    let mut wrapped = 0u64;
+    let mut carries = 0;
     for word in words {
-        sum += u64::from(u32::from_ne_bytes(*word));
+        let (sum, carry) = wrapped.overflowing_add(u64::from_ne_bytes(*word));
+        wrapped = sum;
+        carries += u64::from(carry);
     }
-    let mut last = [0; 4];
-    last[..tail.len()].copy_from_slice(tail);
-    sum + u64::from(u32::from_ne_bytes(last))
+    // A carry is 2^64, which is worth 1 in ones' complement.
+    let mut sum = (wrapped & 0xffff_ffff) + (wrapped >> 32) + carries;
+    if let Some((word, rest)) = tail.split_first_chunk::<4>() {
+        sum += u64::from(u32::from_ne_bytes(*word));
+        tail = rest;
+    }
+    if let Some((field, rest)) = tail.split_first_chunk::<2>() {
+        sum += u64::from(u16::from_ne_bytes(*field));
+        tail = rest;
+    }
+    match tail {
+        [byte] => sum + u64::from(u16::from_ne_bytes([*byte, 0])),
+        _ => sum,
+    }
 }
 
 /// What the 16-bit field `value` adds to a sum.
@@ -102,7 +158,9 @@ mod tests {
 
     #[test]
     fn carries_fold_completely() {
-        for len in [0, 1, 2, 3, 4, 31, 32, 33, 65535, 65536] {
+        for len in [
+            0, 1, 2, 3, 4, 31, 32, 33, 255, 256, 257, 319, 320, 65535, 65536,
+        ] {
             let bytes = vec![0xff; len];
             assert_eq!(
                 finish(partial(&bytes)),
@@ -110,6 +168,12 @@ mod tests {
                 "{len} bytes of 0xff"
             );
         }
+        // Both rows that fill their lanes to the brim and rows beyond.
+        let most = vec![0xff; ROWS_MAX * ROW_LEN];
+        assert_eq!(partial(&most), (most.len() as u64 / 4) * 0xffff_ffff);
+        let more = vec![0xff; ROWS_MAX * ROW_LEN + ROWS_LEN_MIN + 3];
+        let whole = more.len() as u64 / 4;
+        assert_eq!(partial(&more), whole * 0xffff_ffff + words(&[0xff; 3]));
         // A sum with all bits set folds to zero's other form, not to garbage.
         assert_eq!(fold(u64::MAX), 0xffff);
         assert_eq!(finish(0), 0xffff);

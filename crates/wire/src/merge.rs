@@ -196,9 +196,17 @@ impl Merger {
             stamp(group, header);
         }
         let buffer = &*buffer;
-        let mut slices = [IoSlice::new(&[]); SEGMENTS_MAX];
+        // Made when the first merged group comes: to a lone packet it costs more than the rest.
+        let mut room = None;
         for group in &self.groups[..self.groups_len] {
             let mut index = group.first;
+            if group.len == 1 {
+                let packet = &self.packets[usize::from(index)];
+                let bytes = &buffer[packet.start as usize..packet.end as usize];
+                write(&VnetHeader::default(), &[IoSlice::new(bytes)]);
+                continue;
+            }
+            let slices = room.get_or_insert_with(|| [IoSlice::new(&[]); SEGMENTS_MAX]);
             let mut skip = 0;
             let mut slices_len = 0;
             loop {
@@ -214,8 +222,7 @@ impl Merger {
                 index = packet.next;
             }
             let header_len = self.packets[usize::from(group.first)].header_len;
-            let is_cwr = group.len > 1
-                && group.flow.protocol == ip::TCP
+            let is_cwr = group.flow.protocol == ip::TCP
                 && slices[0][group.flow.header_len + tcp::FLAGS] & tcp::CWR != 0;
             write(
                 &group.flow,
@@ -408,11 +415,8 @@ impl Group {
             && head[tcp::URGENT..] == packet[tcp::URGENT..]
     }
 
-    /// The offload header of the group, whose packets have `header_len` bytes of headers.
+    /// The offload header of the merged group, whose packets have `header_len` bytes of headers.
     fn vnet(&self, header_len: u16, is_cwr: bool) -> VnetHeader {
-        if self.len == 1 {
-            return VnetHeader::default();
-        }
         let (gso_type, csum_offset) = match (self.flow.protocol, self.flow.source) {
             (ip::TCP, IpAddr::V4(_)) => (VnetHeader::GSO_TCPV4, tcp::CHECKSUM),
             (ip::TCP, IpAddr::V6(_)) => (VnetHeader::GSO_TCPV6, tcp::CHECKSUM),

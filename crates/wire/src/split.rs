@@ -1,8 +1,9 @@
 //! HOT Superpackets into segments: what a TUN read returned becomes packets for the wire.
 //!
 //! The kernel hands over up to 64 KB of TCP or UDP payload under one header. The segments are
-//! made inside the read buffer, without a copy of any payload: the header of segment *i* is written
-//! over the end of segment *i - 1*, which the caller has sealed by then.
+//! made inside the read buffer, without a copy of any payload: the header of segment *i* is a copy
+//! of the one before it with the fields changed that differ, and is written over the end of segment
+//! *i - 1*, which the caller has sealed by then.
 //!
 //! ```text
 //!  buffer     | header | payload 0 | payload 1 | payload 2 |
@@ -26,10 +27,6 @@ use crate::{
 /// The most segments of one superpacket. A TUN device whose link has `gso_max_segs` of this value
 /// never makes more; without it, only TCP with an MSS below 512 bytes could.
 pub const SEGMENTS_MAX: usize = 128;
-
-/// Room for the headers of a superpacket: IPv6 with 156 bytes of extension headers and the longest
-/// TCP header, far beyond what the kernel offloads.
-const TEMPLATE_LEN_MAX: usize = 256;
 
 /// The segments of one packet or superpacket, made one after the other.
 ///
@@ -56,10 +53,11 @@ struct Unfinished {
 #[derive(Debug)]
 struct Cut {
     transport: Transport,
-    /// IP and transport header, from the superpacket.
-    template: [u8; TEMPLATE_LEN_MAX],
-    template_len: usize,
+    /// Bytes of IP and transport header.
+    headers_len: usize,
     payload_len_max: usize,
+    /// The TCP flags that the last segment alone has.
+    last_flags: u8,
     /// Sum of the IPv4 header without length, id and checksum; 0 for IPv6.
     ip_sum: u64,
     /// Sum of pseudo-header and transport header without the fields that differ.
@@ -114,7 +112,7 @@ impl<'a> Superpacket<'a> {
             return Err(Malformed::BadChecksumPosition);
         }
         let cut = Cut::new(transport, usize::from(vnet.gso_size), &flow, packet)?;
-        let payload_len = flow.total_len - cut.template_len;
+        let payload_len = flow.total_len - cut.headers_len;
         let segments = payload_len.div_ceil(cut.payload_len_max).max(1);
         if segments > SEGMENTS_MAX {
             return Err(Malformed::TooManySegments);
@@ -149,10 +147,7 @@ impl<'a> Superpacket<'a> {
     pub fn segment_len_max(&self) -> usize {
         match &self.cut {
             None => self.packet.len(),
-            Some(cut) => self
-                .packet
-                .len()
-                .min(cut.template_len + cut.payload_len_max),
+            Some(cut) => self.packet.len().min(cut.headers_len + cut.payload_len_max),
         }
     }
 
@@ -174,12 +169,17 @@ impl<'a> Superpacket<'a> {
             return Some(self.packet);
         };
         let start = index * cut.payload_len_max;
+        if index != 0 {
+            let before = start - cut.payload_len_max;
+            self.packet
+                .copy_within(before..before + cut.headers_len, start);
+        }
         let end = self
             .packet
             .len()
-            .min(start + cut.template_len + cut.payload_len_max);
+            .min(start + cut.headers_len + cut.payload_len_max);
         let segment = &mut self.packet[start..end];
-        cut.stamp(segment, &self.flow, index, self.next == self.segments);
+        cut.stamp(segment, &self.flow, index == 0, self.next == self.segments);
         Some(segment)
     }
 }
@@ -199,14 +199,8 @@ impl Cut {
             Transport::Tcp => tcp::header_len(behind_ip),
             Transport::Udp => (behind_ip.len() >= udp::HEADER_LEN).then_some(udp::HEADER_LEN),
         };
-        let template_len = flow.header_len + transport_len.ok_or(Malformed::BadHeaderLength)?;
-        if template_len > TEMPLATE_LEN_MAX {
-            return Err(Malformed::BadHeaderLength);
-        }
-        let mut template = [0; TEMPLATE_LEN_MAX];
-        template[..template_len].copy_from_slice(&packet[..template_len]);
-
-        let (ip_header, transport_header) = template[..template_len].split_at(flow.header_len);
+        let headers_len = flow.header_len + transport_len.ok_or(Malformed::BadHeaderLength)?;
+        let (ip_header, transport_header) = packet[..headers_len].split_at(flow.header_len);
         let ip_sum = match flow.source {
             IpAddr::V6(_) => 0,
             IpAddr::V4(_) => {
@@ -222,37 +216,39 @@ impl Cut {
         let mut header = [0; 60];
         let header = &mut header[..transport_header.len()];
         header.copy_from_slice(transport_header);
-        match transport {
+        let last_flags = match transport {
             Transport::Tcp => {
                 put32(header, tcp::SEQUENCE, 0);
                 put16(header, tcp::DATA_OFFSET, 0);
                 put16(header, tcp::CHECKSUM, 0);
+                transport_header[tcp::FLAGS] & (tcp::FIN | tcp::PSH)
             }
             Transport::Udp => {
                 put16(header, udp::LENGTH, 0);
                 put16(header, udp::CHECKSUM, 0);
+                0
             }
-        }
+        };
         let transport_sum = checksum::partial(header)
             + checksum::pseudo_header(flow.source, flow.destination, flow.protocol, 0);
         Ok(Self {
             transport,
-            template,
-            template_len,
+            headers_len,
             payload_len_max,
+            last_flags,
             ip_sum,
             transport_sum,
         })
     }
 
-    /// Writes the header of segment `index` over the start of `segment`, whose payload is in place.
-    fn stamp(&self, segment: &mut [u8], flow: &Flow, index: usize, is_last: bool) {
-        let (header, payload) = segment.split_at_mut(self.template_len);
-        header.copy_from_slice(&self.template[..self.template_len]);
-        let total_len = header.len() + payload.len();
-        let (ip_header, transport_header) = header.split_at_mut(flow.header_len);
+    /// Makes the headers at the start of `segment`, whose payload is in place, its own. They are
+    /// those of the superpacket in the first segment, of the segment before it in all others.
+    fn stamp(&self, segment: &mut [u8], flow: &Flow, is_first: bool, is_last: bool) {
+        let (headers, payload) = segment.split_at_mut(self.headers_len);
+        let total_len = headers.len() + payload.len();
+        let (ip_header, transport_header) = headers.split_at_mut(flow.header_len);
         match flow.source {
-            IpAddr::V4(_) => self.stamp_v4(ip_header, total_len, index),
+            IpAddr::V4(_) => self.stamp_v4(ip_header, total_len, is_first),
             // A segment is no longer than the superpacket, whose lengths are 16-bit fields.
             IpAddr::V6(_) => {
                 put16(
@@ -265,7 +261,7 @@ impl Cut {
         let len = transport_header.len() + payload.len();
         let sum = self.transport_sum + checksum::partial(payload);
         match self.transport {
-            Transport::Tcp => self.stamp_tcp(transport_header, sum, len, index, is_last),
+            Transport::Tcp => self.stamp_tcp(transport_header, sum, len, is_first, is_last),
             Transport::Udp => {
                 put16(transport_header, udp::LENGTH, len as u16);
                 // The length counts twice: in the header and in the pseudo-header.
@@ -275,8 +271,8 @@ impl Cut {
         }
     }
 
-    fn stamp_v4(&self, header: &mut [u8], total_len: usize, index: usize) {
-        let id = be16(header, ip::V4_ID).wrapping_add(index as u16);
+    fn stamp_v4(&self, header: &mut [u8], total_len: usize, is_first: bool) {
+        let id = be16(header, ip::V4_ID).wrapping_add(u16::from(!is_first));
         let len = total_len as u16;
         put16(header, ip::V4_TOTAL_LEN, len);
         put16(header, ip::V4_ID, id);
@@ -284,14 +280,16 @@ impl Cut {
         put16(header, ip::V4_CHECKSUM, checksum::finish(sum));
     }
 
-    fn stamp_tcp(&self, header: &mut [u8], sum: u64, len: usize, index: usize, is_last: bool) {
-        let passed = (index * self.payload_len_max) as u32;
-        let sequence = be32(header, tcp::SEQUENCE).wrapping_add(passed);
-        put32(header, tcp::SEQUENCE, sequence);
-        if index != 0 {
+    fn stamp_tcp(&self, header: &mut [u8], sum: u64, len: usize, is_first: bool, is_last: bool) {
+        let mut sequence = be32(header, tcp::SEQUENCE);
+        if !is_first {
+            sequence = sequence.wrapping_add(self.payload_len_max as u32);
+            put32(header, tcp::SEQUENCE, sequence);
             header[tcp::FLAGS] &= !tcp::CWR;
         }
-        if !is_last {
+        if is_last {
+            header[tcp::FLAGS] |= self.last_flags;
+        } else {
             header[tcp::FLAGS] &= !(tcp::FIN | tcp::PSH);
         }
         let sum = sum

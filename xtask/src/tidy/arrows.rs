@@ -31,9 +31,10 @@ const ARROWS: [(&str, &[&str]); 8] = [
 ];
 
 /// Packages at the edge of the workspace: they may use everything, nobody may use them.
-const EDGES: [&str; 5] = [
+const EDGES: [&str; 6] = [
     "weapon-netns",
     "weapon-bench",
+    "weapon-counts",
     "weapon-sim",
     "weapon-fuzz",
     "xtask",

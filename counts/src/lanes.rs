@@ -1,0 +1,78 @@
+//! The whole way of a packet, out and in, without the kernel.
+
+use core::hint::black_box;
+
+use weapon_wire::VnetHeader;
+
+use crate::{
+    buffer::Buffer,
+    packets::{self, SEGMENTS},
+    region,
+    site::Site,
+};
+
+pub(crate) fn outbound_tcp4() -> u64 {
+    outbound(&packets::tcp4_superpacket(1, 2), SEGMENTS)
+}
+
+pub(crate) fn outbound_small() -> u64 {
+    outbound(&packets::small(1, 2), 1)
+}
+
+pub(crate) fn inbound_train() -> u64 {
+    inbound(&packets::tcp4_superpacket(1, 2))
+}
+
+pub(crate) fn inbound_single() -> u64 {
+    let packet = packets::tcp4(1, 2, 40_000, 0, packets::SEGMENT_PAYLOAD);
+    inbound(&[&VnetHeader::default().to_bytes(), packet.as_slice()].concat())
+}
+
+pub(crate) fn inbound_small() -> u64 {
+    inbound(&packets::small(1, 2))
+}
+
+fn outbound(read: &[u8], segments: usize) -> u64 {
+    let (site, _) = Site::connected();
+    let mut state = (site, Buffer::new(read), Ok(()));
+    let operations = region::repeat(
+        &mut state,
+        |(site, read, _)| {
+            site.outbox.clear();
+            read.restore();
+        },
+        |(site, read, result)| *result = site.read(black_box(read.bytes())),
+    );
+    let (site, _, result) = state;
+    assert_eq!(result, Ok(()));
+    assert_eq!(site.outbox.ends.len(), segments, "sealed");
+    operations
+}
+
+/// What the other site made of `read` comes in as one train and leaves as one superpacket.
+fn inbound(read: &[u8]) -> u64 {
+    let (first, second) = Site::connected();
+    let from = first.endpoint_seen_by(&second);
+    let mut state = (first, second, Buffer::new(read));
+    let operations = region::repeat(
+        &mut state,
+        |(first, second, read)| {
+            first.outbox.clear();
+            read.restore();
+            first.read(read.bytes()).expect("the packet is sealed");
+            second.written = Default::default();
+        },
+        |(first, second, _)| {
+            let stride = first.outbox.ends[0];
+            second.receive(black_box(first.outbox.bytes()), stride, from);
+        },
+    );
+    let (_, second, _) = state;
+    assert_eq!(second.written.superpackets, 1, "merged");
+    assert_eq!(
+        second.written.bytes,
+        read.len() - VnetHeader::LEN,
+        "all bytes arrive"
+    );
+    operations
+}
