@@ -5,8 +5,11 @@ use core::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use std::sync::Arc;
+
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use weapon_core::{PeerId, Routes};
+use weapon_core::{Peer, PeerId, Routes};
+use weapon_noise::Link;
 
 use crate::region;
 
@@ -26,8 +29,10 @@ pub(crate) fn route6<const COUNT: u32>() -> u64 {
 fn route(count: u32, network: fn(u32) -> IpNet) -> u64 {
     let mut routes = Routes::default();
     for index in 0..count {
-        let before = routes.insert(network(index), PeerId(index));
-        assert_eq!(before, None, "networks differ");
+        let link = Arc::new(Link::default());
+        let peer = Arc::new(Peer::new(PeerId(index), "peer", link));
+        let before = routes.insert(network(index), &peer);
+        assert!(before.is_none(), "networks differ");
     }
     let wanted: [u32; ADDRESSES] =
         core::array::from_fn(|at| (at as u64 * u64::from(count) / ADDRESSES as u64) as u32);
@@ -42,7 +47,8 @@ fn route(count: u32, network: fn(u32) -> IpNet) -> u64 {
             }
         },
     );
-    assert_eq!(found, wanted.map(|index| Some(PeerId(index))), "found");
+    let found = found.map(|peer| peer.map(|peer| peer.id.0));
+    assert_eq!(found, wanted.map(Some), "found");
     rounds * ADDRESSES as u64
 }
 

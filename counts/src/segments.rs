@@ -109,8 +109,8 @@ fn merge(order: &[(usize, usize)], superpackets: usize) -> u64 {
                 black_box(train.merger.push(buffer, range.clone(), flow));
             }
             let written = &mut train.written;
-            let mut write = |vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
-                black_box((vnet, parts));
+            let mut write = |flow: &Flow, vnet: &VnetHeader, parts: &[IoSlice<'_>]| {
+                black_box((flow, vnet, parts));
                 *written += 1;
             };
             train.merger.finish(buffer, &mut write);

@@ -8,7 +8,7 @@ use weapon_core::{
     Overlay, PeerConfig, PeerId, Received, TimestampStore, Underlay, Upcalls, WallTime, outbound,
 };
 use weapon_noise::{LibraryCipher, PrivateKey, Seeded, Tai64n, Tick};
-use weapon_wire::{Endpoint, MergeLimits, Source, VnetHeader};
+use weapon_wire::{Endpoint, Flow, MergeLimits, Source, VnetHeader};
 
 use crate::{
     buffer::Buffer,
@@ -62,7 +62,7 @@ pub(crate) struct Written {
 }
 
 impl Overlay for Written {
-    fn write(&mut self, _: &VnetHeader, parts: &[IoSlice<'_>]) {
+    fn write(&mut self, _: &Flow, _: &VnetHeader, parts: &[IoSlice<'_>]) {
         self.superpackets += 1;
         self.bytes += parts.iter().map(|part| part.len()).sum::<usize>();
     }
@@ -178,7 +178,7 @@ impl Site {
     /// The outbound lane takes what was read from the overlay.
     pub(crate) fn read(&mut self, read: &mut [u8]) -> Result<(), DropReason> {
         let (outbox, mail) = (&mut self.outbox, &mut self.mail);
-        outbound(&self.fib, read, TICK, &self.counters, outbox, mail)
+        outbound(&self.fib, read, TICK, &self.counters, outbox, mail).map(drop)
     }
 
     /// The inbound lane takes datagrams of `stride` bytes from the other site.

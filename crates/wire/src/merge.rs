@@ -203,7 +203,7 @@ impl Merger {
             if group.len == 1 {
                 let packet = &self.packets[usize::from(index)];
                 let bytes = &buffer[packet.start as usize..packet.end as usize];
-                write(&VnetHeader::default(), &[IoSlice::new(bytes)]);
+                write(&group.flow, &VnetHeader::default(), &[IoSlice::new(bytes)]);
                 continue;
             }
             let slices = room.get_or_insert_with(|| [IoSlice::new(&[]); SEGMENTS_MAX]);
