@@ -1,6 +1,5 @@
 //! The machine: what it is, and the time its processors spend.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -92,19 +91,16 @@ pub(crate) struct Facts {
     pub(crate) processors: usize,
     pub(crate) kernel: String,
     pub(crate) commit: String,
-    pub(crate) weapon: String,
-    pub(crate) wireguard_go: String,
     pub(crate) iperf3: String,
 }
 
 impl Facts {
     /// Asks the system; what cannot be found out is empty.
-    pub(crate) fn gather(weapon: &Path) -> Self {
+    pub(crate) fn gather() -> Self {
         let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = processors
             .lines()
             .find(|line| line.starts_with("model name"));
-        let package = ["-W", "-f", "${Version}", "wireguard-go"];
         Self {
             processor: model
                 .and_then(|line| line.split_once(": "))
@@ -113,11 +109,21 @@ impl Facts {
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             kernel: first_line("uname", &["-r"]),
             commit: first_line("git", &["describe", "--always", "--dirty"]),
-            weapon: first_line(&weapon.to_string_lossy(), &["--version"]),
-            wireguard_go: first_line("dpkg-query", &package),
-            iperf3: first_line("iperf3", &["--version"]),
+            iperf3: first_words(&first_line("iperf3", &["--version"]), 2),
         }
     }
+}
+
+/// Whether TCP can be run with this congestion control.
+pub(crate) fn has_congestion_control(name: &str) -> bool {
+    let list = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+    let list = std::fs::read_to_string(list).unwrap_or_default();
+    list.split_whitespace().any(|word| word == name)
+}
+
+fn first_words(text: &str, count: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(count).collect();
+    words.join(" ")
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
