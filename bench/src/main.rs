@@ -113,7 +113,7 @@ fn run(options: &Options) -> Result<()> {
 
 impl Options {
     fn plan(&self) -> Result<Plan> {
-        let (seconds, udp_trials_max) = if self.quick { (1, 5) } else { (3, 7) };
+        let (seconds, udp_trials_max) = if self.quick { (1, 4) } else { (3, 6) };
         Ok(Plan {
             seconds: self.seconds.unwrap_or(seconds),
             udp_trials_max,

@@ -104,6 +104,15 @@ impl Contender {
         !matches!(self, Self::Weapon | Self::WeaponNull | Self::None)
     }
 
+    /// Whether its end can know many peers by their keys, as the handshakes' measurement needs.
+    /// Ours with an empty cipher could, but its handshakes are the same.
+    pub(crate) fn shakes_hands(self) -> bool {
+        matches!(
+            self,
+            Self::Weapon | Self::WireguardGo | Self::Boringtun | Self::Gotatun
+        )
+    }
+
     /// What it says of its version.
     pub(crate) fn version(self, programs: &Programs) -> String {
         let line = match self {
@@ -167,7 +176,7 @@ impl Contender {
         Ok(tunnel)
     }
 
-    /// Starts one end alone, which knows many peers; none if it cannot know them by their keys.
+    /// Starts one end alone, which knows many peers; none if it does not shake hands.
     pub(crate) fn start_alone(
         self,
         lab: &Lab,
@@ -175,7 +184,7 @@ impl Contender {
         end: &End,
     ) -> Result<Option<Process>> {
         match self {
-            Self::WeaponNull | Self::Openvpn | Self::None => Ok(None),
+            _ if !self.shakes_hands() => Ok(None),
             Self::Boringtun => Daemon::boringtun_of_many().start(lab, end).map(Some),
             _ => self.start_end(lab, programs, end),
         }

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 /// The share of packets that may be lost.
 pub(crate) const LOSS_MAX: f64 = 0.01;
-/// How far the rate goes down, or up, while it is not known between what it lies.
+/// How far the rate goes down, or up, while it is not known between what it lies; if it goes on
+/// like that, in strides that square each time.
 const STEP: f64 = 1.6;
 /// When the bounds are so close, the search is over.
 const CLOSE: f64 = 1.04;
@@ -42,6 +43,8 @@ pub(crate) struct Search {
     trials_max: usize,
 }
 
+/// The longest stride is a factor of 43: more would be out of this world.
+const STRIDES_MAX: usize = 3;
 /// What is tried when the first trial delivered nothing at all.
 const RATE_FALLBACK: f64 = 10_000.0;
 
@@ -77,11 +80,15 @@ impl Search {
         let high = rates(false)
             .filter(|high| low.is_none_or(|low| *high > low))
             .reduce(f64::min);
+        let stride = |good: bool| {
+            let steps = rates(good).count().saturating_sub(1).min(STRIDES_MAX);
+            STEP.powi(1 << steps)
+        };
         let next = match (low, high) {
             (None, None) if all.delivered_per_second > 0.0 => all.delivered_per_second,
             (None, None) => RATE_FALLBACK,
-            (None, Some(high)) => high / STEP,
-            (Some(low), None) => low * STEP,
+            (None, Some(high)) => high / stride(false),
+            (Some(low), None) => low * stride(true),
             (Some(low), Some(high)) if high / low < CLOSE => return None,
             (Some(low), Some(high)) => (low * high).sqrt(),
         };

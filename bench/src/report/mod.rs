@@ -214,7 +214,7 @@ fn example() -> Report {
     };
     let plan = Plan {
         seconds: 3,
-        udp_trials_max: 7,
+        udp_trials_max: 6,
         idle_load: 0.0,
     };
     let facts = Facts {
