@@ -89,13 +89,10 @@ pub(super) fn transfer(lab: &Lab, tunnel: &Tunnel, plan: &Plan, way: Way) -> Res
     session.arguments(["--parallel", way.streams()]);
     session.arguments(way.is_reverse().then_some("--reverse"));
     let ids = tunnel.process_ids();
-    let (start, system, processes) = (
-        Instant::now(),
-        ProcessorTime::read()?,
-        machine::seconds_of_processes(&ids)?,
-    );
+    let processes = machine::seconds_of_processes(&ids)?;
+    let (before, start) = (ProcessorTime::read()?, Instant::now());
     let text = session.run()?;
-    let system_after = ProcessorTime::read()?;
+    let after = ProcessorTime::read()?;
     // What others do besides may end at any time, so of a busy machine nothing is taken off.
     let idle = if plan.was_idle() {
         plan.idle_load * start.elapsed().as_secs_f64()
@@ -108,8 +105,8 @@ pub(super) fn transfer(lab: &Lab, tunnel: &Tunnel, plan: &Plan, way: Way) -> Res
         bits_per_second: report.bits_per_second,
         bytes: report.bytes,
         retransmits: report.retransmits,
-        system_seconds: (system_after.busy - system.busy - idle).max(0.0),
+        system_seconds: (after.busy_since(&before) - idle).max(0.0),
         process_seconds,
-        stolen_seconds: system_after.stolen - system.stolen,
+        stolen_seconds: after.stolen_since(&before),
     })
 }

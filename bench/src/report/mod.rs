@@ -122,10 +122,16 @@ impl Report {
 
     fn method_line(&self) -> String {
         let rounds = self.samples.values().map(Vec::len).max().unwrap_or(0);
+        let rounds = match rounds {
+            1 => "One round".to_owned(),
+            _ => format!(
+                "Medians of {rounds} interleaved rounds (of every other round: BBR, IPv6, offloads \
+                 off, handshakes), in parentheses least and greatest"
+            ),
+        };
         format!(
-            "Medians of {rounds} interleaved rounds (of every other round where the JSON file counts \
-             fewer), in parentheses least and greatest; each transfer lasts {} s; veth MTU \
-             {UNDERLAY_MTU}, tunnel MTU {OVERLAY_MTU}; TCP with cubic where nothing else is said.",
+            "{rounds}; each transfer lasts {} s; veth MTU {UNDERLAY_MTU}, tunnel MTU \
+             {OVERLAY_MTU}; TCP with cubic where nothing else is said.",
             self.plan.seconds
         )
     }
