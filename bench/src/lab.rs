@@ -10,11 +10,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
+use weapon_io::namespace::Namespace;
 
 /// MTU of the link between the two hosts.
 pub(crate) const UNDERLAY_MTU: u32 = 1500;
 /// MTU of each tunnel.
 pub(crate) const OVERLAY_MTU: u32 = 1420;
+/// What each host calls its end of that link.
+pub(crate) const UNDERLAY: &str = "under";
 
 const PREFIX: &str = "weapon-bench-";
 
@@ -79,11 +82,27 @@ impl Side {
         }
     }
 
+    /// Its IPv6 address on the link between the hosts.
+    pub(crate) fn underlay_ipv6(self) -> &'static str {
+        match self {
+            Self::A => "fd00:98::1",
+            Self::B => "fd00:98::2",
+        }
+    }
+
     /// Its address in the tunnel.
     pub(crate) fn overlay(self) -> &'static str {
         match self {
             Self::A => "10.99.0.1",
             Self::B => "10.99.0.2",
+        }
+    }
+
+    /// Its IPv6 address in the tunnel.
+    pub(crate) fn overlay_ipv6(self) -> &'static str {
+        match self {
+            Self::A => "fd00:99::1",
+            Self::B => "fd00:99::2",
         }
     }
 }
@@ -109,13 +128,15 @@ impl Lab {
         let [a, b] = Side::BOTH.map(namespace);
         let mtu = UNDERLAY_MTU.to_string();
         run(Command::new("ip").args([
-            "-n", &a, "link", "add", "under", "mtu", &mtu, "type", "veth", "peer", "name", "under",
-            "mtu", &mtu, "netns", &b,
+            "-n", &a, "link", "add", UNDERLAY, "mtu", &mtu, "type", "veth", "peer", "name",
+            UNDERLAY, "mtu", &mtu, "netns", &b,
         ]))?;
         for side in Side::BOTH {
             let address = format!("{}/24", side.underlay());
-            lab.ip(side, &["addr", "add", &address, "dev", "under"])?;
-            lab.ip(side, &["link", "set", "under", "up"])?;
+            lab.ip(side, &["addr", "add", &address, "dev", UNDERLAY])?;
+            let address = format!("{}/64", side.underlay_ipv6());
+            lab.ip(side, &["addr", "add", &address, "dev", UNDERLAY, "nodad"])?;
+            lab.ip(side, &["link", "set", UNDERLAY, "up"])?;
             lab.ip(side, &["link", "set", "lo", "up"])?;
         }
         Ok(lab)
@@ -140,6 +161,12 @@ impl Lab {
             .args(["netns", "exec", &namespace(side)])
             .arg(program);
         command
+    }
+
+    /// The network namespace that is a host.
+    pub(crate) fn namespace(&self, side: Side) -> Result<Namespace> {
+        let path = Path::new("/run/netns").join(namespace(side));
+        Namespace::open(&path).with_context(|| path.display().to_string())
     }
 
     /// Starts a process in a host that runs until it is dropped.

@@ -1,6 +1,5 @@
 //! The machine: what it is, and the time its processors spend.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,37 +9,65 @@ use serde::Serialize;
 /// How long the machine is watched before the first round.
 const IDLE_SECONDS: u64 = 2;
 
-/// Seconds all processors together spent since the start of the machine.
+/// What all processors together did not do, up to a moment.
+///
+/// The kernel samples at each tick what a processor does, and so misses much of the work of those
+/// who run for a moment only; but it measures idle time exactly. So work is what is left.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ProcessorTime {
-    /// Doing anything, for anybody on this machine.
-    pub(crate) busy: f64,
-    /// Waiting for the hypervisor, which ran somebody else.
-    pub(crate) stolen: f64,
+    at: Instant,
+    processors: f64,
+    idle: f64,
+    stolen: f64,
 }
 
 impl ProcessorTime {
     /// As the kernel counts it.
     pub(crate) fn read() -> Result<Self> {
-        Self::parse(&std::fs::read_to_string("/proc/stat")?).context("/proc/stat is not as known")
+        Self::parse(&std::fs::read_to_string("/proc/stat")?, Instant::now())
+            .context("/proc/stat is not as known")
     }
 
-    fn parse(stat: &str) -> Option<Self> {
-        let line = stat.lines().find(|line| line.starts_with("cpu "))?;
-        let ticks: Vec<f64> = line
+    fn parse(stat: &str, at: Instant) -> Option<Self> {
+        let mut lines = stat.lines().filter(|line| line.starts_with("cpu"));
+        let ticks: Vec<f64> = lines
+            .next()?
+            .strip_prefix("cpu ")?
             .split_whitespace()
-            .skip(1)
             .map(str::parse)
             .collect::<Result<_, _>>()
             .ok()?;
-        let [user, nice, system, _idle, _iowait, irq, softirq, steal, ..] = ticks[..] else {
+        let [
+            _user,
+            _nice,
+            _system,
+            idle,
+            waiting,
+            _irq,
+            _softirq,
+            stolen,
+            ..,
+        ] = ticks[..]
+        else {
             return None;
         };
-        let seconds = |ticks: f64| ticks / ticks_per_second();
         Some(Self {
-            busy: seconds(user + nice + system + irq + softirq),
-            stolen: seconds(steal),
+            at,
+            processors: lines.count() as f64,
+            idle: (idle + waiting) / ticks_per_second(),
+            stolen: stolen / ticks_per_second(),
         })
+    }
+
+    /// Seconds spent doing anything, for anybody on this machine.
+    pub(crate) fn busy_since(&self, earlier: &Self) -> f64 {
+        let all = self.at.duration_since(earlier.at).as_secs_f64() * self.processors;
+        (all - (self.idle - earlier.idle) - self.stolen_since(earlier)).max(0.0)
+    }
+
+    /// Seconds spent waiting for the hypervisor, which ran somebody else.
+    pub(crate) fn stolen_since(&self, earlier: &Self) -> f64 {
+        self.stolen - earlier.stolen
     }
 }
 
@@ -75,10 +102,10 @@ pub(crate) fn memory_bytes_max(id: u32) -> Option<u64> {
 /// Processors that are busy, on average, while nothing is measured.
 pub(crate) fn idle_load() -> Result<f64> {
     eprintln!("watching the idle machine for {IDLE_SECONDS} s");
-    let (start, before) = (Instant::now(), ProcessorTime::read()?);
+    let before = ProcessorTime::read()?;
     std::thread::sleep(Duration::from_secs(IDLE_SECONDS));
-    let busy = ProcessorTime::read()?.busy - before.busy;
-    Ok(busy / start.elapsed().as_secs_f64())
+    let after = ProcessorTime::read()?;
+    Ok(after.busy_since(&before) / after.at.duration_since(before.at).as_secs_f64())
 }
 
 fn ticks_per_second() -> f64 {
@@ -92,19 +119,16 @@ pub(crate) struct Facts {
     pub(crate) processors: usize,
     pub(crate) kernel: String,
     pub(crate) commit: String,
-    pub(crate) weapon: String,
-    pub(crate) wireguard_go: String,
     pub(crate) iperf3: String,
 }
 
 impl Facts {
     /// Asks the system; what cannot be found out is empty.
-    pub(crate) fn gather(weapon: &Path) -> Self {
+    pub(crate) fn gather() -> Self {
         let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = processors
             .lines()
             .find(|line| line.starts_with("model name"));
-        let package = ["-W", "-f", "${Version}", "wireguard-go"];
         Self {
             processor: model
                 .and_then(|line| line.split_once(": "))
@@ -113,11 +137,21 @@ impl Facts {
             processors: std::thread::available_parallelism().map_or(0, usize::from),
             kernel: first_line("uname", &["-r"]),
             commit: first_line("git", &["describe", "--always", "--dirty"]),
-            weapon: first_line(&weapon.to_string_lossy(), &["--version"]),
-            wireguard_go: first_line("dpkg-query", &package),
-            iperf3: first_line("iperf3", &["--version"]),
+            iperf3: first_words(&first_line("iperf3", &["--version"]), 2),
         }
     }
+}
+
+/// Whether TCP can be run with this congestion control.
+pub(crate) fn has_congestion_control(name: &str) -> bool {
+    let list = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+    let list = std::fs::read_to_string(list).unwrap_or_default();
+    list.split_whitespace().any(|word| word == name)
+}
+
+fn first_words(text: &str, count: usize) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(count).collect();
+    words.join(" ")
 }
 
 fn first_line(program: &str, arguments: &[&str]) -> String {
@@ -135,13 +169,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn processor_time_leaves_idle_out_and_steal_apart() {
-        let stat = "cpu  100 10 200 9000 50 5 35 70 0 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
-        let time = ProcessorTime::parse(stat).unwrap();
-        let ticks = ticks_per_second();
-        assert!((time.busy * ticks - 350.0).abs() < 1e-6);
-        assert!((time.stolen * ticks - 70.0).abs() < 1e-6);
-        assert!(ProcessorTime::parse("intr 1\n").is_none());
+    fn work_is_what_is_left_of_the_time() {
+        let start = Instant::now();
+        let stat = |idle: u64, waiting: u64, stolen: u64| {
+            format!(
+                "cpu  1 0 1 {idle} {waiting} 0 0 {stolen} 0 0\ncpu0 1 0 1 1\ncpu1 1 0 1 1\nintr 1\n"
+            )
+        };
+        let before = ProcessorTime::parse(&stat(5000, 100, 10), start).unwrap();
+        let later = start + Duration::from_secs(10);
+        let after = ProcessorTime::parse(&stat(5600, 200, 110), later).unwrap();
+        // Two processors for 10 s, less 700 ticks of idling and waiting and 100 that were stolen.
+        let ticks = 20.0 * ticks_per_second() - 800.0;
+        assert!((after.busy_since(&before) * ticks_per_second() - ticks).abs() < 1e-6);
+        assert!((after.stolen_since(&before) * ticks_per_second() - 100.0).abs() < 1e-6);
+        assert!(ProcessorTime::parse("intr 1\n", start).is_none());
+        assert!(ProcessorTime::parse("cpu  1 2 3\n", start).is_none());
     }
 
     #[test]

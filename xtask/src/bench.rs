@@ -14,7 +14,9 @@ pub(crate) struct Options {
 
 /// Builds the gateway as users get it and the measuring program, then runs the latter.
 pub(crate) fn run(options: &Options) -> Result<()> {
-    Step::new("cargo build --release --locked --package weapon").run()?;
-    let measure = Step::new("cargo run --quiet --locked --package weapon-bench --");
+    let build = "cargo build --release --locked --package weapon --package weapon-bench";
+    Step::new(build).run()?;
+    let run = "cargo run --quiet --release --locked --package weapon-bench --bin weapon-bench --";
+    let measure = Step::new(run);
     options.arguments.iter().fold(measure, Step::arg).run()
 }
