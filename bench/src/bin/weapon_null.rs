@@ -88,6 +88,9 @@ async fn serve(options: Options) -> Result<()> {
     }
 }
 
+/// What `lanes = "auto"` is on a machine with two or three processors.
+const LANES: usize = 1;
+
 /// Everything is made and set as the program `weapon` does it.
 async fn start(
     options: Options,
@@ -98,7 +101,7 @@ async fn start(
         port: options.listen,
         ..UdpConfig::default()
     };
-    let udp = Udp::bind(&udp_config)?;
+    let sockets = Udp::bind_lanes(&udp_config, LANES)?;
     let tun = interface(&options, &Netlink::connect()?).await?;
     let mut gateway = Gateway::new(GatewayConfig {
         private_key,
@@ -117,11 +120,11 @@ async fn start(
         persistent_keepalive: None,
     }]);
     let config = EngineConfig {
-        rebind: Box::new(move || Udp::bind(&udp_config).map_err(io::Error::other)),
+        rebind: Box::new(move || Udp::bind_lanes(&udp_config, LANES).map_err(io::Error::other)),
         store: Box::new(NoStore),
         on_event: Box::new(on_event),
     };
-    Ok(Engine::start(gateway, tun, udp, config)?)
+    Ok(Engine::start(gateway, tun, sockets, config)?)
 }
 
 async fn interface(options: &Options, netlink: &Netlink) -> Result<Tun> {
@@ -132,6 +135,7 @@ async fn interface(options: &Options, netlink: &Netlink) -> Result<Tun> {
             tcp: true,
             udp: true,
         },
+        queues: LANES,
     })?;
     let index = tun.ifindex();
     netlink.set_segments_max(index, SEGMENTS_MAX as u32).await?;
