@@ -1,13 +1,13 @@
 //! Two namespaces with a veth between them, which are gone again however the program ends.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 use weapon_io::namespace::Namespace;
@@ -22,10 +22,13 @@ pub(crate) const UNDERLAY: &str = "under";
 const PREFIX: &str = "weapon-bench-";
 
 /// What must be undone: processes first, then namespaces.
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry {
+static REGISTRY: Mutex<Registry> = Mutex::new(NOTHING);
+
+const NOTHING: Registry = Registry {
     processes: vec![],
     namespaces: vec![],
-});
+    files: vec![],
+};
 
 /// What a shell reports of a program that Ctrl-C ended.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -36,13 +39,28 @@ static IS_INTERRUPTED: AtomicBool = AtomicBool::new(false);
 /// The exit code if a signal asked us to end.
 pub(crate) fn interrupted() -> Option<u8> {
     IS_INTERRUPTED
-        .load(Ordering::Relaxed)
+        .load(Ordering::SeqCst)
         .then_some(EXIT_INTERRUPTED)
 }
 
 struct Registry {
     processes: Vec<Pid>,
     namespaces: Vec<String>,
+    files: Vec<PathBuf>,
+}
+
+impl Registry {
+    /// Starts a process that will be undone. The registry is locked meanwhile, so whoever undoes
+    /// finds the process, or has told before that nothing may be started any more.
+    fn start(&mut self, command: &mut Command) -> Result<Child> {
+        ensure!(interrupted().is_none(), "interrupted");
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        self.processes.push(Pid::from_child(&child));
+        Ok(child)
+    }
 }
 
 /// One of the two hosts.
@@ -120,6 +138,7 @@ impl Lab {
         let lab = Self {
             folder: tempfile::tempdir()?,
         };
+        lab.remove_at_the_end(lab.folder().to_owned());
         for side in Side::BOTH {
             let name = namespace(side);
             run(Command::new("ip").args(["netns", "add", &name]))?;
@@ -171,13 +190,14 @@ impl Lab {
 
     /// Starts a process in a host that runs until it is dropped.
     pub(crate) fn start(&self, command: &mut Command) -> Result<Process> {
-        let child = command
-            .stdin(Stdio::null())
-            .spawn()
-            .with_context(|| format!("cannot start {command:?}"))?;
+        let child = registry().start(command)?;
         let pid = Pid::from_child(&child);
-        registry().processes.push(pid);
         Ok(Process { child, pid })
+    }
+
+    /// Removes a file or folder at the end, whoever made it.
+    pub(crate) fn remove_at_the_end(&self, file: PathBuf) {
+        registry().files.push(file);
     }
 }
 
@@ -231,14 +251,8 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Runs a command to its end and returns what it printed.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run {command:?}"))?;
+    let child = registry().start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let pid = Pid::from_child(&child);
-    registry().processes.push(pid);
     let output = child.wait_with_output();
     registry().processes.retain(|known| *known != pid);
     let output = output?;
@@ -276,8 +290,9 @@ pub(crate) fn undo_on_signals_and_panics() -> Result<()> {
                     _ = interrupt.recv() => {}
                     _ = terminate.recv() => {}
                 }
+                IS_INTERRUPTED.store(true, Ordering::SeqCst);
                 undo();
-                std::process::exit(130);
+                std::process::exit(EXIT_INTERRUPTED.into());
             });
         })?;
     Ok(())
@@ -287,13 +302,11 @@ fn undo() {
     // Whoever comes second waits: the program must not end before the first is done.
     static UNDOING: Mutex<()> = Mutex::new(());
     let _undoing = UNDOING.lock().unwrap_or_else(PoisonError::into_inner);
-    let (processes, namespaces) = {
-        let mut registry = registry();
-        (
-            std::mem::take(&mut registry.processes),
-            std::mem::take(&mut registry.namespaces),
-        )
-    };
+    let Registry {
+        processes,
+        namespaces,
+        files,
+    } = std::mem::replace(&mut *registry(), NOTHING);
     // Asked to end, they remove their sockets; some do not listen.
     for signal in [Signal::TERM, Signal::KILL] {
         for pid in &processes {
@@ -304,9 +317,14 @@ fn undo() {
         }
     }
     for name in namespaces {
-        if let Err(error) = run(Command::new("ip").args(["netns", "del", &name])) {
-            eprintln!("bench: {error:#}");
+        let removed = Command::new("ip").args(["netns", "del", &name]).status();
+        if !removed.is_ok_and(|status| status.success()) {
+            eprintln!("bench: the namespace {name} was not removed");
         }
+    }
+    for file in files {
+        let removed = std::fs::remove_file(&file);
+        let _removed_by_its_maker = removed.or_else(|_| std::fs::remove_dir_all(&file));
     }
 }
 

@@ -71,6 +71,7 @@ impl Daemon {
         command.stdout(Stdio::null()).stderr(log_of(lab, side)?);
         let mut process = lab.start(&mut command)?;
         let socket = PathBuf::from(format!("/var/run/wireguard/{name}.sock"));
+        lab.remove_at_the_end(socket.clone());
         wait_for_file(&socket, &mut process).context(self.program)?;
 
         let file = lab
