@@ -8,6 +8,7 @@ mod wireguard;
 
 use std::fmt;
 use std::fs::File;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -311,16 +312,17 @@ fn print_words(lab: &Lab) {
     }
 }
 
-/// Waits until a file is there.
-fn wait_for_file(path: &Path, process: &mut Process) -> Result<()> {
+/// Waits until somebody listens on a socket. That its file is there is not enough: `wg` removes
+/// one on which nobody listens yet.
+fn wait_for_socket(path: &Path, process: &mut Process) -> Result<()> {
     for _ in 0..100 {
-        if path.exists() {
+        if UnixStream::connect(path).is_ok() {
             return Ok(());
         }
         ensure!(!process.has_ended()?, "an end ended at once");
         std::thread::sleep(Duration::from_millis(50));
     }
-    bail!("{} did not appear within 5 s", path.display())
+    bail!("nobody listens on {} within 5 s", path.display())
 }
 
 /// Writes a file that only its owner may read.

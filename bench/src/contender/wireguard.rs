@@ -8,7 +8,7 @@ use std::process::Stdio;
 use anyhow::{Context, Result};
 
 use super::end::{End, PORT};
-use super::{log_of, wait_for_file, write_secret};
+use super::{log_of, wait_for_socket, write_secret};
 use crate::lab::{Lab, OVERLAY_MTU, Process, Side, run};
 
 /// How such a daemon is started; the name of the interface follows the arguments.
@@ -69,10 +69,10 @@ impl Daemon {
             .env("LOG_LEVEL", "error")
             .env("WG_LOG_LEVEL", "error");
         command.stdout(Stdio::null()).stderr(log_of(lab, side)?);
-        let mut process = lab.start(&mut command)?;
         let socket = PathBuf::from(format!("/var/run/wireguard/{name}.sock"));
         lab.remove_at_the_end(socket.clone());
-        wait_for_file(&socket, &mut process).context(self.program)?;
+        let mut process = lab.start(&mut command)?;
+        wait_for_socket(&socket, &mut process).context(self.program)?;
 
         let file = lab
             .folder()
