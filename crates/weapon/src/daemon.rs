@@ -26,9 +26,6 @@ use crate::{
     timestamp_file::TimestampFile,
 };
 
-/// Bytes of each UDP buffer in the kernel.
-const UDP_BUFFER_BYTES: usize = 8 << 20;
-
 /// Lanes that `lanes = "auto"` starts at most. One carries some Gbit/s; more than eight were never
 /// measured.
 const LANES_AUTO_MAX: usize = 8;
@@ -93,9 +90,9 @@ impl Daemon {
         let udp_config = UdpConfig {
             port: config.listen_port,
             fwmark: config.fwmark,
-            buffers_bytes: UDP_BUFFER_BYTES,
             gso: config.offload.gso,
             gro: config.offload.gro,
+            ..UdpConfig::default()
         };
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let sockets = Udp::bind_lanes(&udp_config, lanes).map_err(|error| {

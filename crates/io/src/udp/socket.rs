@@ -22,8 +22,10 @@ pub struct UdpConfig {
     pub port: u16,
     /// SO_MARK of all that is sent; 0 for none.
     pub fwmark: u32,
-    /// Bytes of each receive and send buffer of the kernel; 0 leaves its default.
-    pub buffers_bytes: usize,
+    /// Bytes of each receive buffer of the kernel; 0 leaves its default.
+    pub receive_buffer_bytes: usize,
+    /// Bytes of each send buffer of the kernel; 0 leaves its default.
+    pub send_buffer_bytes: usize,
     /// Send trains with UDP_SEGMENT, if this kernel can.
     pub gso: bool,
     /// Receive trains with UDP_GRO, if this kernel can.
@@ -31,12 +33,15 @@ pub struct UdpConfig {
 }
 
 impl Default for UdpConfig {
-    /// Any port, no mark, buffers of 8 MB: a burst of 100 ms at 640 Mbit/s waits, not dies.
+    /// Any port, no mark. What waits to be received, waits for us: 512 KB, of which the kernel makes
+    /// twice as much, are a millisecond of work, and more would only be a standing queue
+    /// (`docs/decisions/0007-receive-buffer.md`). What waits to be sent, 8 MB, waits for the network.
     fn default() -> Self {
         Self {
             port: 0,
             fwmark: 0,
-            buffers_bytes: 8 << 20,
+            receive_buffer_bytes: 512 << 10,
+            send_buffer_bytes: 8 << 20,
             gso: true,
             gro: true,
         }
@@ -266,7 +271,10 @@ fn open(family: Family, config: &UdpConfig) -> Result<socket2::Socket, UdpError>
     for &(level, name, value, what) in options(family) {
         set(&socket, level, name, value).map_err(|source| UdpError::Io { what, source })?;
     }
-    set_buffers(&socket, config.buffers_bytes);
+    let receive = (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF);
+    set_buffer(&socket, receive, config.receive_buffer_bytes);
+    let send = (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF);
+    set_buffer(&socket, send, config.send_buffer_bytes);
     if config.fwmark != 0 {
         set_mark(&socket, config.fwmark)?;
     }
@@ -352,20 +360,15 @@ fn set(socket: &socket2::Socket, level: c_int, name: c_int, value: c_int) -> io:
 }
 
 /// As large as allowed: past net.core.rmem_max with CAP_NET_ADMIN, up to it without.
-fn set_buffers(socket: &socket2::Socket, bytes: usize) {
+fn set_buffer(socket: &socket2::Socket, (forced, limited): (c_int, c_int), bytes: usize) {
     if bytes == 0 {
         return;
     }
     let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX);
-    for (forced, limited) in [
-        (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF),
-        (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF),
-    ] {
-        let outcome = set(socket, libc::SOL_SOCKET, forced, bytes)
-            .or_else(|_| set(socket, libc::SOL_SOCKET, limited, bytes));
-        if let Err(error) = outcome {
-            tracing::debug!(%error, bytes, "the buffer of a UDP socket keeps its size");
-        }
+    let outcome = set(socket, libc::SOL_SOCKET, forced, bytes)
+        .or_else(|_| set(socket, libc::SOL_SOCKET, limited, bytes));
+    if let Err(error) = outcome {
+        tracing::debug!(%error, bytes, "the buffer of a UDP socket keeps its size");
     }
 }
 
@@ -511,7 +514,8 @@ mod tests {
     fn buffers_are_as_large_as_asked_for_or_allowed() {
         let bytes = 1 << 20;
         let config = UdpConfig {
-            buffers_bytes: bytes,
+            receive_buffer_bytes: bytes,
+            send_buffer_bytes: bytes,
             ..UdpConfig::default()
         };
         let udp = Udp::bind(&config).unwrap();
