@@ -33,9 +33,10 @@ pub struct UdpConfig {
 }
 
 impl Default for UdpConfig {
-    /// Any port, no mark. What waits to be received, waits for us: 512 KB, of which the kernel makes
-    /// twice as much, are a millisecond of work, and more would only be a standing queue
-    /// (`docs/decisions/0007-receive-buffer.md`). What waits to be sent, 8 MB, waits for the network.
+    /// Any port, no mark. What waits to be received, waits for us: 512 KB, of which the kernel
+    /// makes twice as much, are a millisecond of work, and more would only be a standing queue
+    /// (`docs/decisions/0007-receive-buffer.md`). What waits to be sent, 8 MB, waits for the
+    /// network.
     fn default() -> Self {
         Self {
             port: 0,
