@@ -2,7 +2,8 @@
 //! order.
 
 use std::net::UdpSocket;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use weapon_netns::traffic::{Pace, Stream};
 use weapon_netns::weapon::PATIENCE;
@@ -12,6 +13,8 @@ use weapon_netns::{Host, Pair, Plan, Weapon, ready, until};
 const FLOWS: usize = 16;
 /// Datagrams of each flow.
 const DATAGRAMS: u32 = 2000;
+/// Datagrams of a flow that may be on their way.
+const AHEAD_MAX: u32 = 16;
 /// Every so many datagrams one is answered, which lets the kernel choose the flow's queue anew.
 const ANSWER_EVERY: u32 = 50;
 
@@ -107,10 +110,12 @@ fn no_flow_is_reordered() {
             (here, there)
         })
         .collect();
+    let reached: Vec<AtomicU32> = (0..FLOWS).map(|_| AtomicU32::new(0)).collect();
     let arrived: Vec<Vec<u32>> = std::thread::scope(|scope| {
         let receivers: Vec<_> = pairs
             .iter()
-            .map(|(_, there)| {
+            .zip(&reached)
+            .map(|((_, there), reached)| {
                 scope.spawn(move || {
                     let mut numbers = Vec::new();
                     let mut datagram = [0; 600];
@@ -121,6 +126,7 @@ fn no_flow_is_reordered() {
                         let bytes = datagram[..len].first_chunk().expect("a number");
                         let number = u32::from_le_bytes(*bytes);
                         numbers.push(number);
+                        reached.store(number, Relaxed);
                         if number.is_multiple_of(ANSWER_EVERY) {
                             // The sender reads no answers; that they are sent is what matters.
                             let _sent = there.send(&bytes[..]);
@@ -137,8 +143,11 @@ fn no_flow_is_reordered() {
                 let len = 4 + (number as usize * 37 + flow * 11) % 500;
                 here.send(&datagram[..len]).expect("the datagram is sent");
             }
-            if number.is_multiple_of(20) {
-                std::thread::sleep(Duration::from_millis(1));
+            // On a busy machine the receivers may be late; what is lost is not waited for long.
+            let deadline = Instant::now() + Duration::from_millis(100);
+            let is_ahead = |reached: &AtomicU32| reached.load(Relaxed) + AHEAD_MAX < number;
+            while reached.iter().any(is_ahead) && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_micros(200));
             }
         }
         receivers

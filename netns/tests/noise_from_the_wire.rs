@@ -17,6 +17,8 @@ const DATAGRAMS: usize = 100_000;
 
 /// Datagrams between two looks at what came back. The gateway's socket holds as many.
 const BATCH_LEN: usize = 1000;
+/// Bytes after which it is waited at the latest: half of what its socket's buffer holds.
+const BATCH_BYTES_MAX: usize = 256 << 10;
 
 /// P08.
 const GROWTH_BYTES_MAX: u64 = 1 << 20;
@@ -145,10 +147,15 @@ impl Range {
     fn fire(&mut self, count: usize, mut datagram: impl FnMut(usize) -> Vec<u8>) {
         let sockets = TARGETS.map(|target| Gun::new(&self.pair.other, target));
         let before = self.received();
+        let mut batch_bytes = 0;
         for number in 0..count {
             let gun = &sockets[number % sockets.len()];
-            gun.send(&datagram(number));
-            if (number + 1) % BATCH_LEN == 0 || number + 1 == count {
+            let datagram = datagram(number);
+            batch_bytes += datagram.len();
+            gun.send(&datagram);
+            if (number + 1) % BATCH_LEN == 0 || number + 1 == count || batch_bytes > BATCH_BYTES_MAX
+            {
+                batch_bytes = 0;
                 let goal = before + number as u64 + 1;
                 until("the gateway has read all", PATIENCE, || {
                     (self.received() >= goal).then_some(())
