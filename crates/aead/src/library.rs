@@ -1,0 +1,63 @@
+//! aws-lc: single packets, and processors without AVX-512.
+
+use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
+
+use crate::{Opening, Sealing, TAG_LEN};
+
+/// A key of aws-lc, which erases itself.
+#[derive(Debug)]
+pub(crate) struct LibraryKey(LessSafeKey);
+
+impl LibraryKey {
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        let key = UnboundKey::new(&CHACHA20_POLY1305, key)
+            .expect("a ChaCha20-Poly1305 key is 32 bytes long");
+        Self(LessSafeKey::new(key))
+    }
+
+    /// Seals a packet that is valid.
+    pub(crate) fn seal(&self, packet: &mut Sealing<'_>) {
+        let len = packet.len();
+        let (text, tag) = packet.out.split_at_mut(len);
+        let sealed = if packet.head_len == 0 && packet.plaintext.len() == len {
+            self.0.seal_out_of_place_scatter(
+                nonce(packet.counter),
+                Aad::empty(),
+                packet.plaintext,
+                text,
+                &[],
+                tag,
+            )
+        } else {
+            let (plaintext, padding) = text[packet.head_len..].split_at_mut(packet.plaintext.len());
+            plaintext.copy_from_slice(packet.plaintext);
+            padding.fill(0);
+            self.0
+                .seal_in_place_separate_tag(nonce(packet.counter), Aad::empty(), text)
+                .map(|made| tag.copy_from_slice(made.as_ref()))
+        };
+        sealed.expect("the lengths were checked");
+    }
+
+    /// Opens a packet; false if it is not authentic.
+    pub(crate) fn open(&self, packet: &mut Opening<'_>) -> bool {
+        let nonce = nonce(packet.counter);
+        if packet.sealed.is_empty() {
+            return self
+                .0
+                .open_in_place(nonce, Aad::empty(), packet.out)
+                .is_ok();
+        }
+        let (ciphertext, tag) = packet.sealed.split_at(packet.sealed.len() - TAG_LEN);
+        self.0
+            .open_separate_gather(nonce, Aad::empty(), ciphertext, tag, packet.out)
+            .is_ok()
+    }
+}
+
+/// Four zero bytes and the counter, little-endian (WireGuard paper 5.4.6).
+fn nonce(counter: u64) -> Nonce {
+    let mut bytes = [0; 12];
+    bytes[4..].copy_from_slice(&counter.to_le_bytes());
+    Nonce::assume_unique_for_key(bytes)
+}
