@@ -24,6 +24,9 @@ pub mod gateway;
 /// TCP streams and pings that run while something happens.
 pub mod traffic;
 
+/// Where packets got lost in a host.
+pub mod losses;
+
 /// Two gateways and the tunnel between them.
 pub mod pair;
 
@@ -35,6 +38,7 @@ pub mod traces;
 
 pub use gateway::{Gateway, Kind};
 pub use lab::{Host, link, ready, until};
+pub use losses::losses;
 pub use pair::Pair;
 pub use plan::{PeerPlan, Plan};
 pub use tap::{Packet, Tap};

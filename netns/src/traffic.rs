@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use weapon_io::ping::Ping;
 
@@ -13,6 +13,12 @@ use crate::lab::Host;
 
 /// A stream that stands still this long is lost.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
+
+/// A ping that is not answered within this time is lost.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+
+/// For how long the answer to a lost ping is waited for, to tell how late it came.
+const LATE_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes that are written at a time.
 const BLOCK_LEN: usize = 64 << 10;
@@ -193,13 +199,28 @@ pub struct Pings {
     thread: JoinHandle<std::io::Result<PingCount>>,
 }
 
-/// How many pings were sent, and how many of them were not answered within a second.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many pings were sent, and which of them were not answered within a second.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PingCount {
     /// Sent.
     pub sent: u32,
     /// Not answered.
-    pub lost: u32,
+    pub lost: Vec<LostPing>,
+    /// The longest that an answer took.
+    pub slowest: Duration,
+    /// The longest that the machine let the pinging thread itself wait beyond a pause.
+    pub overslept: Duration,
+}
+
+/// A ping that was not answered within a second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostPing {
+    /// Its number, counted from 1.
+    pub number: u32,
+    /// When it was sent.
+    pub sent: SystemTime,
+    /// What became of it: an answer that came late is another fault than none.
+    pub fate: String,
 }
 
 impl Pings {
@@ -214,10 +235,23 @@ impl Pings {
             let mut count = PingCount::default();
             while !seen.load(Ordering::Relaxed) {
                 count.sent += 1;
-                if ping.once(Duration::from_secs(1)).is_err() {
-                    count.lost += 1;
-                }
+                let sent = SystemTime::now();
+                let answer = ping.once(LATE_MAX);
+                let time = answer.as_ref().map_or(Duration::ZERO, |&time| time);
+                count.slowest = count.slowest.max(time);
+                let fate = match answer {
+                    Ok(time) if time <= ANSWERED_WITHIN => None,
+                    Ok(time) => Some(format!("answered after {time:?}")),
+                    Err(error) => Some(error.to_string()),
+                };
+                count.lost.extend(fate.map(|fate| LostPing {
+                    number: count.sent,
+                    sent,
+                    fate,
+                }));
+                let start = Instant::now();
                 std::thread::sleep(pause);
+                count.overslept = count.overslept.max(start.elapsed().saturating_sub(pause));
             }
             count
         });

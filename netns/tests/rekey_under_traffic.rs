@@ -6,8 +6,8 @@
 use std::time::{Duration, Instant};
 
 use weapon_netns::plan::{introduce, preshared_key};
-use weapon_netns::traffic::{Pace, Pings, Stream};
-use weapon_netns::{Gateway, Home, Host, Kind, Plan, link, ready};
+use weapon_netns::traffic::{Pace, PingCount, Pings, Stream};
+use weapon_netns::{Gateway, Home, Host, Kind, Plan, link, losses, ready};
 
 /// REKEY_AFTER_TIME of the WireGuard paper, section 6.2.
 const REKEY_AFTER_TIME: Duration = Duration::from_secs(120);
@@ -147,8 +147,20 @@ fn rekeys(tunnel: Tunnel) {
             "{tunnel:?}: the stream stood still: {bytes}"
         );
     }
-    for pings in pings {
-        let count = pings.finish();
-        assert!(count.sent > 500 && count.lost == 0, "{tunnel:?}: {count:?}");
-    }
+    let counts = pings.map(Pings::finish);
+    let well = |count: &PingCount| count.sent > 500 && count.lost.is_empty();
+    let tell = || {
+        let of_gateway = |gateway: &Gateway| match gateway {
+            Gateway::Weapon(weapon) => format!("{}: {:#}\n", weapon.name, weapon.status()),
+            Gateway::WireguardGo(_) => String::new(),
+        };
+        format!(
+            "{tunnel:?}: rekeyed {renewed} s after 1970, {counts:#?}\n{}{}{}{}",
+            losses(&one),
+            losses(&other),
+            of_gateway(&first),
+            of_gateway(&second)
+        )
+    };
+    assert!(counts.iter().all(well), "{}", tell());
 }

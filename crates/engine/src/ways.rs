@@ -88,7 +88,7 @@ impl<'a, D: Device> ToOverlay<'a, D> {
 
 impl<D: Device> Overlay for ToOverlay<'_, D> {
     fn write(&mut self, flow: &Flow, vnet: &VnetHeader, parts: &[IoSlice<'_>]) {
-        let queue = self.steering.queue(flow.hash());
+        let queue = self.steering.queue(|| flow.hash());
         if let Err(error) = self.device.write(queue, vnet, parts) {
             self.refused += 1;
             self.gone |= tun::is_gone(&error);

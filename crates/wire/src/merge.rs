@@ -8,9 +8,15 @@
 //! The rules are those of the kernel's GRO, made stricter where the kernel forgets something (TCP
 //! window, reserved bits), because the packets are the peer's and not ours to round off.
 //!
-//! Transport checksums are not verified: the packets were authenticated when they were opened. A
-//! merged packet leaves with NEEDS_CSUM, which the kernel takes as verified; a packet that was
-//! not merged leaves as it came.
+//! Transport checksums are not verified: the packets were authenticated when they were opened.
+//! Whatever could have been merged leaves with NEEDS_CSUM, alone or not, which the kernel takes as
+//! verified. All else leaves as it came: what is not TCP or UDP, fragments, UDP without a checksum,
+//! and TCP without data, where there is next to nothing to verify.
+//!
+//! The price is that a packet whose checksum was wrong before it was sealed, and which is forwarded
+//! behind the tunnel, gets a right one there. The kernel's own WireGuard trusts its packets as much
+//! and keeps their bytes (CHECKSUM_UNNECESSARY), but a TUN device has no way to ask for that: it
+//! ignores VIRTIO_NET_HDR_F_DATA_VALID (Linux 6.18: a wrong checksum is dropped under it).
 
 use core::{net::IpAddr, ops::Range};
 use std::io::IoSlice;
@@ -180,20 +186,23 @@ impl Merger {
     /// Writes all pending packets, the groups in the order of their first packets, and begins
     /// anew.
     ///
-    /// `buffer` is the one of the pushes; headers of merged packets are changed in it. `write` gets
+    /// `buffer` is the one of the pushes; headers are changed in it. `write` gets
     /// the flow, the offload header and the packet in pieces.
     pub fn finish(
         &mut self,
         buffer: &mut [u8],
         write: &mut impl FnMut(&Flow, &VnetHeader, &[IoSlice<'_>]),
     ) {
-        for group in self.groups[..self.groups_len]
-            .iter()
-            .filter(|group| group.len > 1)
-        {
+        for group in &self.groups[..self.groups_len] {
             let first = self.packets[usize::from(group.first)];
+            if first.header_len == 0 {
+                continue;
+            }
             let header = &mut buffer[first.start as usize..][..usize::from(first.header_len)];
-            stamp(group, header);
+            if group.len > 1 {
+                stamp_lengths(group, header);
+            }
+            stamp_sum(group, header);
         }
         let buffer = &*buffer;
         // Made when the first merged group comes: to a lone packet it costs more than the rest.
@@ -203,7 +212,8 @@ impl Merger {
             if group.len == 1 {
                 let packet = &self.packets[usize::from(index)];
                 let bytes = &buffer[packet.start as usize..packet.end as usize];
-                write(&group.flow, &VnetHeader::default(), &[IoSlice::new(bytes)]);
+                let vnet = group.lone_vnet(packet.header_len);
+                write(&group.flow, &vnet, &[IoSlice::new(bytes)]);
                 continue;
             }
             let slices = room.get_or_insert_with(|| [IoSlice::new(&[]); SEGMENTS_MAX]);
@@ -417,24 +427,44 @@ impl Group {
 
     /// The offload header of the merged group, whose packets have `header_len` bytes of headers.
     fn vnet(&self, header_len: u16, is_cwr: bool) -> VnetHeader {
-        let (gso_type, csum_offset) = match (self.flow.protocol, self.flow.source) {
-            (ip::TCP, IpAddr::V4(_)) => (VnetHeader::GSO_TCPV4, tcp::CHECKSUM),
-            (ip::TCP, IpAddr::V6(_)) => (VnetHeader::GSO_TCPV6, tcp::CHECKSUM),
-            _ => (VnetHeader::GSO_UDP_L4, udp::CHECKSUM),
+        let gso_type = match (self.flow.protocol, self.flow.source) {
+            (ip::TCP, IpAddr::V4(_)) => VnetHeader::GSO_TCPV4,
+            (ip::TCP, IpAddr::V6(_)) => VnetHeader::GSO_TCPV6,
+            _ => VnetHeader::GSO_UDP_L4,
         };
         VnetHeader {
-            flags: VnetHeader::NEEDS_CSUM,
             gso_type: gso_type | if is_cwr { VnetHeader::GSO_ECN } else { 0 },
-            hdr_len: header_len,
             gso_size: self.payload_len,
+            ..self.lone_vnet(header_len)
+        }
+    }
+
+    /// That of a packet that stays alone. `header_len` is 0 if it could not be merged with any.
+    fn lone_vnet(&self, header_len: u16) -> VnetHeader {
+        if header_len == 0 {
+            return VnetHeader::default();
+        }
+        VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            hdr_len: header_len,
             csum_start: self.flow.header_len as u16,
-            csum_offset: csum_offset as u16,
+            csum_offset: checksum_offset(&self.flow) as u16,
+            ..VnetHeader::default()
         }
     }
 }
 
-/// Makes the first packet's header that of the superpacket.
-fn stamp(group: &Group, header: &mut [u8]) {
+/// Where a transport header that can be merged has its checksum.
+fn checksum_offset(flow: &Flow) -> usize {
+    if flow.protocol == ip::TCP {
+        tcp::CHECKSUM
+    } else {
+        udp::CHECKSUM
+    }
+}
+
+/// Makes the first packet's header that of the superpacket, but for its transport checksum.
+fn stamp_lengths(group: &Group, header: &mut [u8]) {
     let flow = &group.flow;
     let total_len = header.len() + group.payload_total as usize;
     let (ip_header, transport_header) = header.split_at_mut(flow.header_len);
@@ -446,20 +476,23 @@ fn stamp(group: &Group, header: &mut [u8]) {
             put16(ip_header, ip::V4_CHECKSUM, checksum::finish(sum));
         }
         IpAddr::V6(_) => {
-            put16(
-                ip_header,
-                ip::V6_PAYLOAD_LEN,
-                (total_len - ip::V6_HEADER_LEN) as u16,
-            );
+            let payload_len = total_len - ip::V6_HEADER_LEN;
+            put16(ip_header, ip::V6_PAYLOAD_LEN, payload_len as u16);
         }
     }
-    let len = total_len - flow.header_len;
-    let sum = checksum::pseudo_header(flow.source, flow.destination, flow.protocol, len);
     if flow.protocol == ip::TCP {
         transport_header[tcp::FLAGS] |= group.last_flags;
-        put16(transport_header, tcp::CHECKSUM, checksum::fold(sum));
     } else {
+        let len = total_len - flow.header_len;
         put16(transport_header, udp::LENGTH, len as u16);
-        put16(transport_header, udp::CHECKSUM, checksum::fold(sum));
     }
+}
+
+/// Puts into the transport checksum what NEEDS_CSUM wants there: the sum of the pseudo-header.
+fn stamp_sum(group: &Group, header: &mut [u8]) {
+    let flow = &group.flow;
+    let len = header.len() + group.payload_total as usize - flow.header_len;
+    let sum = checksum::pseudo_header(flow.source, flow.destination, flow.protocol, len);
+    let at = flow.header_len + checksum_offset(flow);
+    put16(header, at, checksum::fold(sum));
 }

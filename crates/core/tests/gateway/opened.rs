@@ -170,6 +170,7 @@ fn p85_p88_a_more_specific_network_of_another_peer_blocks_at_once() {
 #[test]
 fn p87_only_whole_ip_packets_enter_and_padding_does_not() {
     let mut world = World::connected(7);
+    world.switch_offloads_off(B);
     let good = udp(v4(A, 1), v4(B, 1), b"payload");
     let good6 = udp(v6(A, 1), v6(B, 1), b"payload");
     let edit = |packet: &[u8], at: usize, value: u8| {

@@ -4,7 +4,10 @@ use core::{net::SocketAddr, time::Duration};
 
 use weapon_core::{DropReason, Env, Gateway, GatewayConfig, PeerConfig, PeerId};
 use weapon_noise::{Entropy, PresharedKey, PrivateKey, PublicKey, Seeded, Tick};
-use weapon_wire::message::{DATA_OVERHEAD, Kind, kind};
+use weapon_wire::{
+    MergeLimits,
+    message::{DATA_OVERHEAD, Kind, kind},
+};
 
 use crate::{
     network::{Datagram, Network},
@@ -277,6 +280,12 @@ impl World {
                 packet[header..].to_vec()
             })
             .collect()
+    }
+
+    /// The device at `us` takes no offload from here on: what comes out is what was sealed, with
+    /// the checksum that it was sealed with.
+    pub(crate) fn switch_offloads_off(&mut self, us: usize) {
+        self.sites[us].inbound.set_limits(MergeLimits::default());
     }
 
     /// Nothing that was sent so far counts.

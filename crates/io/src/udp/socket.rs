@@ -109,20 +109,13 @@ impl Udp {
         };
         loop {
             attempts -= 1;
-            let v4 = open(Family::V4, config)?;
-            bind_to(&v4, Family::V4, config.port)?;
+            let v4 = open_bound(Family::V4, config, false)?;
             let port = local_port(&v4)?;
-            let v6 = match open(Family::V6, config) {
-                Err(UdpError::Io { source, .. }) if is_family_unknown(&source) => None,
-                v6 => Some(v6?),
-            };
-            let v6 = match v6.as_ref().map(|v6| bind_to(v6, Family::V6, port)) {
-                Some(Err(UdpError::PortInUse { .. })) if attempts > 0 => continue,
-                Some(Err(UdpError::Io { source, .. })) if is_family_unknown(&source) => None,
-                Some(Err(error)) => return Err(error),
-                None | Some(Ok(())) => v6,
-            };
             let config = UdpConfig { port, ..*config };
+            let v6 = match if_known(open_bound(Family::V6, &config, false)) {
+                Err(UdpError::PortInUse { .. }) if attempts > 0 => continue,
+                v6 => v6?,
+            };
             return Ok(Self::with_sockets(v4, v6, &config));
         }
     }
@@ -149,20 +142,8 @@ impl Udp {
     }
 
     fn bind_shared(config: &UdpConfig) -> Result<Self, UdpError> {
-        let one = |family| {
-            let socket = open(family, config)?;
-            let what = "share a UDP port";
-            socket
-                .set_reuse_port(true)
-                .map_err(|source| UdpError::Io { what, source })?;
-            bind_to(&socket, family, config.port)?;
-            Ok(socket)
-        };
-        let v4 = one(Family::V4)?;
-        let v6 = match one(Family::V6) {
-            Err(UdpError::Io { source, .. }) if is_family_unknown(&source) => None,
-            v6 => Some(v6?),
-        };
+        let v4 = open_bound(Family::V4, config, true)?;
+        let v6 = if_known(open_bound(Family::V6, config, true))?;
         Ok(Self::with_sockets(v4, v6, config))
     }
 
@@ -280,6 +261,34 @@ fn open(family: Family, config: &UdpConfig) -> Result<socket2::Socket, UdpError>
         set_mark(&socket, config.fwmark)?;
     }
     Ok(socket)
+}
+
+/// Opens a socket and binds it to the port of `config`, which others may have as well if it is
+/// `shared`.
+fn open_bound(
+    family: Family,
+    config: &UdpConfig,
+    shared: bool,
+) -> Result<socket2::Socket, UdpError> {
+    let socket = open(family, config)?;
+    if shared {
+        let what = "share a UDP port";
+        socket
+            .set_reuse_port(true)
+            .map_err(|source| UdpError::Io { what, source })?;
+    }
+    bind_to(&socket, family, config.port)?;
+    Ok(socket)
+}
+
+/// The socket, or none on a host that does not know its family.
+fn if_known(
+    socket: Result<socket2::Socket, UdpError>,
+) -> Result<Option<socket2::Socket>, UdpError> {
+    match socket {
+        Err(UdpError::Io { source, .. }) if is_family_unknown(&source) => Ok(None),
+        socket => socket.map(Some),
+    }
 }
 
 type SocketOption = (c_int, c_int, c_int, &'static str);
@@ -476,10 +485,11 @@ mod tests {
             (libc::EMFILE, false),
             (libc::EADDRINUSE, false),
         ] {
-            assert_eq!(
-                is_family_unknown(&io::Error::from_raw_os_error(errno)),
-                forgiven
-            );
+            let source = io::Error::from_raw_os_error(errno);
+            let what = "open a UDP socket";
+            let socket = if_known(Err(UdpError::Io { what, source }));
+            assert_eq!(matches!(socket, Ok(None)), forgiven);
+            assert_eq!(socket.is_err(), !forgiven);
         }
     }
 

@@ -147,6 +147,13 @@ impl Spec {
         put_pseudo_sum(&vnet, &mut packet);
         (vnet, packet)
     }
+
+    /// The same packet as no superpacket, whose checksum the kernel is to make.
+    pub(crate) fn lone(&self) -> (VnetHeader, Vec<u8>) {
+        let (vnet, packet) = self.superpacket(0);
+        let gso_type = VnetHeader::GSO_NONE;
+        (VnetHeader { gso_type, ..vnet }, packet)
+    }
 }
 
 pub(crate) fn fix_v4_checksum(packet: &mut [u8]) {
