@@ -2,19 +2,26 @@
 
 use core::fmt;
 
-use crate::{Backend, LengthError, Opening, Sealing, backend::Kind, library::LibraryKey};
+use zeroize::Zeroizing;
+
+use crate::{
+    Backend, LengthError, Opening, Sealing, backend::Kind, batch, library::LibraryKey, plain::Plain,
+};
 
 /// One key of ChaCha20-Poly1305. It erases itself when it is dropped.
 pub struct Key {
     backend: Backend,
+    words: Zeroizing<[u32; 8]>,
     library: LibraryKey,
 }
 
 impl Key {
     /// A key of 32 bytes.
     pub fn new(key: &[u8; 32], backend: Backend) -> Self {
+        let (chunks, _) = key.as_chunks::<4>();
         Self {
             backend,
+            words: Zeroizing::new(core::array::from_fn(|i| u32::from_le_bytes(chunks[i]))),
             library: LibraryKey::new(key),
         }
     }
@@ -33,6 +40,14 @@ impl Key {
             return Err(LengthError { index });
         }
         match self.backend.0 {
+            Kind::Avx512(avx512) => {
+                packets.iter_mut().for_each(Sealing::pad_in_place);
+                avx512.seal(&self.words, packets);
+            }
+            Kind::Plain => {
+                packets.iter_mut().for_each(Sealing::pad_in_place);
+                batch::seal::<Plain>(&self.words, packets);
+            }
             Kind::Library => packets
                 .iter_mut()
                 .for_each(|packet| self.library.seal(packet)),
@@ -44,9 +59,11 @@ impl Key {
     /// or whose slices do not fit, does not disturb the others.
     pub fn open_many(&self, packets: &mut [Opening<'_>]) {
         match self.backend.0 {
+            Kind::Avx512(avx512) => avx512.open(&self.words, packets),
+            Kind::Plain => batch::open::<Plain>(&self.words, packets),
             Kind::Library => {
                 for packet in packets {
-                    packet.is_authentic = packet.len().is_some() && self.library.open(packet);
+                    packet.is_authentic = packet.is_valid() && self.library.open(packet);
                 }
             }
         }

@@ -38,8 +38,17 @@ pub use key::Key;
 pub mod backend;
 pub use backend::Backend;
 
-#[cfg(feature = "library")]
+mod avx512;
+mod batch;
+mod chacha20;
+mod hash;
+mod lanes;
 mod library;
+mod plain;
+mod poly1305;
+mod ragged;
+mod vector;
+mod woven;
 
 /// Length of the tag in bytes.
 pub const TAG_LEN: usize = 16;

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-use crate::{Opening, Sealing, TAG_LEN};
+use crate::{Opening, Sealing, TAG_LEN, packet::nonce_bytes};
 
 /// A key of aws-lc, which erases itself.
 #[derive(Debug)]
@@ -17,11 +17,11 @@ impl LibraryKey {
 
     /// Seals a packet that is valid.
     pub(crate) fn seal(&self, packet: &mut Sealing<'_>) {
-        let len = packet.len();
+        let len = packet.text_len();
         let (text, tag) = packet.out.split_at_mut(len);
         let sealed = if packet.head_len == 0 && packet.plaintext.len() == len {
             self.0.seal_out_of_place_scatter(
-                nonce(packet.counter),
+                nonce(packet.nonce),
                 Aad::empty(),
                 packet.plaintext,
                 text,
@@ -33,7 +33,7 @@ impl LibraryKey {
             plaintext.copy_from_slice(packet.plaintext);
             padding.fill(0);
             self.0
-                .seal_in_place_separate_tag(nonce(packet.counter), Aad::empty(), text)
+                .seal_in_place_separate_tag(nonce(packet.nonce), Aad::empty(), text)
                 .map(|made| tag.copy_from_slice(made.as_ref()))
         };
         sealed.expect("the lengths were checked");
@@ -41,7 +41,7 @@ impl LibraryKey {
 
     /// Opens a packet; false if it is not authentic.
     pub(crate) fn open(&self, packet: &mut Opening<'_>) -> bool {
-        let nonce = nonce(packet.counter);
+        let nonce = nonce(packet.nonce);
         if packet.sealed.is_empty() {
             return self
                 .0
@@ -55,9 +55,6 @@ impl LibraryKey {
     }
 }
 
-/// Four zero bytes and the counter, little-endian (WireGuard paper 5.4.6).
-fn nonce(counter: u64) -> Nonce {
-    let mut bytes = [0; 12];
-    bytes[4..].copy_from_slice(&counter.to_le_bytes());
-    Nonce::assume_unique_for_key(bytes)
+fn nonce(words: [u32; 3]) -> Nonce {
+    Nonce::assume_unique_for_key(nonce_bytes(words))
 }

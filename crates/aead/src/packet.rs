@@ -1,8 +1,8 @@
 //! Packets: slices of the caller, and what to do with them.
 
-use core::fmt;
+use core::{fmt, ops::Range};
 
-use crate::{BLOCK_LEN, TAG_LEN};
+use crate::{BLOCK_LEN, TAG_LEN, hash::OCTET, vector::Vector};
 
 /// The slices of a packet do not fit together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,8 @@ impl core::error::Error for LengthError {}
 /// there is room for.
 #[derive(Debug)]
 pub struct Sealing<'a> {
-    pub(crate) counter: u64,
+    /// In three words, as the state of ChaCha20 has it.
+    pub(crate) nonce: [u32; 3],
     pub(crate) head_len: usize,
     pub(crate) plaintext: &'a [u8],
     pub(crate) out: &'a mut [u8],
@@ -61,16 +62,60 @@ impl<'a> Sealing<'a> {
         out: &'a mut [u8],
     ) -> Self {
         Self {
-            counter,
+            nonce: nonce(counter),
             head_len,
             plaintext,
             out,
         }
     }
 
+    /// With another nonce: 96 bits, all of them the caller's (RFC 8439).
+    #[must_use]
+    pub fn with_nonce(mut self, nonce: &[u8; 12]) -> Self {
+        self.nonce = words(nonce);
+        self
+    }
+
     /// Bytes that are encrypted, padding included.
-    pub(crate) fn len(&self) -> usize {
+    #[inline(always)]
+    pub(crate) fn text_len(&self) -> usize {
         self.out.len() - TAG_LEN
+    }
+
+    /// The ciphertext, as far as it was made.
+    #[inline(always)]
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.out[..self.text_len()]
+    }
+
+    #[inline(always)]
+    pub(crate) fn tag_mut(&mut self) -> &mut [u8] {
+        let len = self.text_len();
+        &mut self.out[len..]
+    }
+
+    /// Encrypts a block with its key stream. The packet's first block has number 1.
+    #[inline(always)]
+    fn encrypt<V: Vector>(&mut self, block: u32, key_stream: V) {
+        let at = (block as usize - 1) * BLOCK_LEN;
+        let len = self.text_len();
+        let to = &mut self.out[at..len];
+        if at < self.head_len {
+            xor_in_place(to, key_stream);
+        } else {
+            let at = at - self.head_len;
+            xor(self.plaintext.get(at..).unwrap_or_default(), to, key_stream);
+        }
+    }
+
+    /// Zeros the padding of a packet whose plaintext is all in place.
+    #[inline(always)]
+    pub(crate) fn pad_in_place(&mut self) {
+        if self.plaintext.is_empty() {
+            let len = self.text_len();
+            self.out[self.head_len..len].fill(0);
+            self.head_len = len;
+        }
     }
 
     pub(crate) fn is_valid(&self) -> bool {
@@ -89,7 +134,7 @@ impl<'a> Sealing<'a> {
 /// One packet to open, with WireGuard's nonce and no additional data.
 #[derive(Debug)]
 pub struct Opening<'a> {
-    pub(crate) counter: u64,
+    pub(crate) nonce: [u32; 3],
     /// Ciphertext and tag; empty if they are in `out`.
     pub(crate) sealed: &'a [u8],
     pub(crate) out: &'a mut [u8],
@@ -105,7 +150,7 @@ impl<'a> Opening<'a> {
     /// `sealed` is ciphertext and tag; `plaintext` is [`TAG_LEN`] bytes shorter.
     pub fn apart(counter: u64, sealed: &'a [u8], plaintext: &'a mut [u8]) -> Self {
         Self {
-            counter,
+            nonce: nonce(counter),
             sealed,
             out: plaintext,
             is_authentic: false,
@@ -118,9 +163,16 @@ impl<'a> Opening<'a> {
         self.is_authentic
     }
 
-    /// The nonce's counter.
+    /// With another nonce: 96 bits, all of them the caller's (RFC 8439).
+    #[must_use]
+    pub fn with_nonce(mut self, nonce: &[u8; 12]) -> Self {
+        self.nonce = words(nonce);
+        self
+    }
+
+    /// The last eight bytes of the nonce: WireGuard's counter.
     pub fn counter(&self) -> u64 {
-        self.counter
+        u64::from(self.nonce[1]) | u64::from(self.nonce[2]) << 32
     }
 
     /// Ciphertext and tag.
@@ -132,15 +184,253 @@ impl<'a> Opening<'a> {
         }
     }
 
-    /// Bytes of ciphertext; nothing if the slices do not fit together.
-    pub(crate) fn len(&self) -> Option<usize> {
-        let len = self.sealed().len().checked_sub(TAG_LEN)?;
-        let fits = self.sealed.is_empty() || self.out.len() == len;
-        (fits && is_short_enough(len)).then_some(len)
+    pub(crate) fn is_valid(&self) -> bool {
+        let Some(len) = self.sealed().len().checked_sub(TAG_LEN) else {
+            return false;
+        };
+        (self.sealed.is_empty() || self.out.len() == len) && is_short_enough(len)
+    }
+
+    /// Bytes of ciphertext.
+    #[inline(always)]
+    pub(crate) fn text_len(&self) -> usize {
+        self.sealed().len() - TAG_LEN
+    }
+
+    /// The ciphertext.
+    #[inline(always)]
+    pub(crate) fn text(&self) -> &[u8] {
+        &self.sealed()[..self.text_len()]
+    }
+
+    #[inline(always)]
+    pub(crate) fn tag(&self) -> &[u8; TAG_LEN] {
+        self.sealed()
+            .last_chunk()
+            .expect("a valid packet has a tag")
+    }
+
+    /// Decrypts a block with its key stream. The packet's first block has number 1.
+    #[inline(always)]
+    fn decrypt<V: Vector>(&mut self, block: u32, key_stream: V) {
+        let at = (block as usize - 1) * BLOCK_LEN;
+        let len = self.text_len();
+        if self.sealed.is_empty() {
+            xor_in_place(&mut self.out[at..len], key_stream);
+        } else {
+            xor(&self.sealed[at..len], &mut self.out[at..], key_stream);
+        }
+    }
+}
+
+/// The first block of `to` becomes that of `from`, or zeros where `from` ends, with the key stream.
+#[inline(always)]
+fn xor<V: Vector>(from: &[u8], to: &mut [u8], key_stream: V) {
+    match (from.first_chunk(), to.first_chunk_mut()) {
+        (Some(from), Some(to)) => V::load(from).xor(key_stream).store(to),
+        _ => V::load_window(from, 0).xor(key_stream).store_start(to),
+    }
+}
+
+#[inline(always)]
+fn xor_in_place<V: Vector>(text: &mut [u8], key_stream: V) {
+    match text.first_chunk_mut() {
+        Some(block) => V::load(block).xor(key_stream).store(block),
+        None => V::load_window(text, 0).xor(key_stream).store_start(text),
+    }
+}
+
+/// Where the first byte of a packet's text is read and written. Only [`Packets::whole_blocks`] may
+/// be: if the first blocks are elsewhere, `from` may point to where nothing is.
+#[derive(Clone, Copy)]
+pub(crate) struct Pointers {
+    pub(crate) from: *const u8,
+    pub(crate) to: *mut u8,
+}
+
+/// An octet: one to eight packets, as the algorithm sees them.
+pub(crate) trait Packets {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// A packet's nonce.
+    fn nonce(&self, packet: usize) -> [u32; 3];
+    /// Bytes to encrypt or decrypt.
+    fn text_len(&self, packet: usize) -> usize;
+    /// The ciphertext.
+    fn text(&self, packet: usize) -> &[u8];
+    /// The blocks that lie whole in one slice and need no look at where they are.
+    fn whole_blocks(&self, packet: usize) -> Range<u32>;
+    /// Encrypts or decrypts a block. The first has number 1.
+    fn apply<V: Vector>(&mut self, packet: usize, block: u32, key_stream: V);
+    /// Where the text of a packet is read and written. Bytes of whole blocks can be.
+    fn pointers(&mut self, packet: usize) -> Pointers;
+
+    /// The ciphertexts of an octet, lane by lane.
+    #[inline(always)]
+    fn texts(&self) -> [&[u8]; OCTET] {
+        [
+            self.text(self.of_lane(0)),
+            self.text(self.of_lane(1)),
+            self.text(self.of_lane(2)),
+            self.text(self.of_lane(3)),
+            self.text(self.of_lane(4)),
+            self.text(self.of_lane(5)),
+            self.text(self.of_lane(6)),
+            self.text(self.of_lane(7)),
+        ]
+    }
+
+    /// The lengths of an octet's ciphertexts, lane by lane.
+    #[inline(always)]
+    fn lens(&self) -> [usize; OCTET] {
+        let mut lens = [0; OCTET];
+        for (lane, len) in lens.iter_mut().enumerate() {
+            *len = self.text_len(self.of_lane(lane));
+        }
+        lens
+    }
+
+    /// Blocks to encrypt or decrypt.
+    #[inline(always)]
+    fn blocks(&self, packet: usize) -> u32 {
+        self.text_len(packet).div_ceil(BLOCK_LEN) as u32
+    }
+
+    /// The packet of a lane. A lane without one does the work of the last.
+    #[inline(always)]
+    fn of_lane(&self, lane: usize) -> usize {
+        lane.min(self.count() - 1)
+    }
+
+    /// Whether there are eight with equally many blocks.
+    #[inline(always)]
+    fn is_even(&self) -> bool {
+        self.count() == OCTET && (1..OCTET).all(|packet| self.blocks(packet) == self.blocks(0))
+    }
+}
+
+impl Packets for [Sealing<'_>] {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn nonce(&self, packet: usize) -> [u32; 3] {
+        self[packet].nonce
+    }
+
+    #[inline(always)]
+    fn text_len(&self, packet: usize) -> usize {
+        self[packet].text_len()
+    }
+
+    #[inline(always)]
+    fn text(&self, packet: usize) -> &[u8] {
+        self[packet].text()
+    }
+
+    #[inline(always)]
+    fn apply<V: Vector>(&mut self, packet: usize, block: u32, key_stream: V) {
+        self[packet].encrypt(block, key_stream);
+    }
+
+    #[inline(always)]
+    fn whole_blocks(&self, packet: usize) -> Range<u32> {
+        let packet = &self[packet];
+        let (first, end) = if packet.plaintext.is_empty() {
+            (0, packet.head_len)
+        } else {
+            (packet.head_len, packet.head_len + packet.plaintext.len())
+        };
+        (first / BLOCK_LEN + 1) as u32..(end / BLOCK_LEN + 1) as u32
+    }
+
+    #[inline(always)]
+    fn pointers(&mut self, packet: usize) -> Pointers {
+        let packet = &mut self[packet];
+        let to = packet.out.as_mut_ptr();
+        let from = if packet.plaintext.is_empty() {
+            to.cast_const()
+        } else {
+            packet.plaintext.as_ptr().wrapping_sub(packet.head_len)
+        };
+        Pointers { from, to }
+    }
+}
+
+impl Packets for [Opening<'_>] {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    #[inline(always)]
+    fn nonce(&self, packet: usize) -> [u32; 3] {
+        self[packet].nonce
+    }
+
+    #[inline(always)]
+    fn text_len(&self, packet: usize) -> usize {
+        self[packet].text_len()
+    }
+
+    #[inline(always)]
+    fn text(&self, packet: usize) -> &[u8] {
+        self[packet].text()
+    }
+
+    #[inline(always)]
+    fn apply<V: Vector>(&mut self, packet: usize, block: u32, key_stream: V) {
+        let packet = &mut self[packet];
+        if packet.is_authentic {
+            packet.decrypt(block, key_stream);
+        }
+    }
+
+    #[inline(always)]
+    fn whole_blocks(&self, packet: usize) -> Range<u32> {
+        let packet = &self[packet];
+        if packet.is_authentic {
+            1..(packet.text_len() / BLOCK_LEN + 1) as u32
+        } else {
+            0..0
+        }
+    }
+
+    #[inline(always)]
+    fn pointers(&mut self, packet: usize) -> Pointers {
+        let packet = &mut self[packet];
+        let to = packet.out.as_mut_ptr();
+        let from = if packet.sealed.is_empty() {
+            to.cast_const()
+        } else {
+            packet.sealed.as_ptr()
+        };
+        Pointers { from, to }
     }
 }
 
 /// A block counter of 32 bits, the first of which makes the one-time key (RFC 8439 section 2.8).
 fn is_short_enough(len: usize) -> bool {
     len as u64 <= BLOCK_LEN as u64 * (u32::MAX as u64 - 1)
+}
+
+/// Four zero bytes and the counter, little-endian (WireGuard paper 5.4.6).
+fn nonce(counter: u64) -> [u32; 3] {
+    [0, counter as u32, (counter >> 32) as u32]
+}
+
+fn words(nonce: &[u8; 12]) -> [u32; 3] {
+    let (words, _) = nonce.as_chunks::<4>();
+    core::array::from_fn(|i| u32::from_le_bytes(words[i]))
+}
+
+/// The bytes of a nonce in words.
+pub(crate) fn nonce_bytes(nonce: [u32; 3]) -> [u8; 12] {
+    let mut bytes = [0; 12];
+    for (to, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(nonce) {
+        *to = word.to_le_bytes();
+    }
+    bytes
 }

@@ -1,0 +1,219 @@
+//! Poly1305 over eight ciphertexts as ChaCha20-Poly1305 has it (RFC 8439 section 2.8, without
+//! additional data): the ciphertext, zeros up to a multiple of 16, and a block with the lengths.
+//!
+//! Eight messages are absorbed four blocks at a time. They are laid so that all of them end
+//! together; what a shorter one lacks stands in front of it and counts for nothing:
+//!
+//! ```text
+//!  lane 0 | block 0 | block 1 | block 2 | block 3 || block 4 | block 5 | block 6 | lengths |
+//!  lane 1 | nothing | nothing | nothing | block 0 || block 1 | block 2 | block 3 | lengths |
+//! ```
+
+use crate::{
+    BLOCK_LEN,
+    poly1305::{Poly1305, TOP},
+    vector::{Vector, transpose64},
+};
+
+/// Messages that are hashed together.
+pub(crate) const OCTET: usize = 8;
+
+/// Blocks of Poly1305 in one step, and bytes in a block.
+const STEP: usize = 4;
+const BYTES: usize = 16;
+
+/// Eight messages on their way to their tags.
+pub(crate) struct Hash<V> {
+    pub(crate) poly: Poly1305<V>,
+    lens: [usize; OCTET],
+    /// Bytes of nothing in front of each message.
+    leads: [usize; OCTET],
+    /// All messages have one length.
+    is_level: bool,
+    step: usize,
+    steps: usize,
+    /// Steps in which every lane has four whole blocks of its message.
+    smooth: core::ops::Range<usize>,
+}
+
+impl<V: Vector> Hash<V> {
+    /// `keys` are the first blocks of the key streams, `lens` the lengths of the messages. A lane
+    /// without a message has the length of another.
+    #[inline(always)]
+    pub(crate) fn new(keys: &[V; OCTET], lens: [usize; OCTET]) -> Self {
+        let [r0, r1, s0, s1, ..] = transpose64(*keys);
+        let poly = Poly1305::new([r0, r1, s0, s1]);
+        let (mut shortest, mut longest) = (lens[0], lens[0]);
+        for len in lens {
+            shortest = shortest.min(len);
+            longest = longest.max(len);
+        }
+        let steps = blocks(longest).div_ceil(STEP);
+        let lead = |len| (steps * STEP - blocks(len)) * BYTES;
+        let mut smooth_end = usize::MAX;
+        let mut leads = [0; OCTET];
+        for lane in 0..OCTET {
+            leads[lane] = lead(lens[lane]);
+            smooth_end = smooth_end.min((leads[lane] + lens[lane]) / BLOCK_LEN);
+        }
+        Self {
+            poly,
+            lens,
+            leads,
+            is_level: shortest == longest,
+            step: 0,
+            steps,
+            smooth: lead(shortest).div_ceil(BLOCK_LEN)..smooth_end,
+        }
+    }
+
+    /// How many of the next steps are smooth.
+    #[inline(always)]
+    pub(crate) fn smooth_steps(&self) -> usize {
+        if self.smooth.contains(&self.step) {
+            self.smooth.end - self.step
+        } else {
+            0
+        }
+    }
+
+    /// Steps taken.
+    #[inline(always)]
+    pub(crate) fn taken(&self) -> usize {
+        self.step
+    }
+
+    /// Takes at most `most` steps, as far as there are `blocks` of each message.
+    #[inline(always)]
+    pub(crate) fn steps(&mut self, most: usize, blocks: usize, messages: &[&[u8]; OCTET]) {
+        let end = self.steps.min(blocks).min(self.step.saturating_add(most));
+        while self.step < end {
+            if self.smooth.contains(&self.step) {
+                let words = self.next_words(messages);
+                self.poly.absorb(&words, &[V::splat64(TOP); STEP]);
+            } else {
+                let (words, tops) = self.ragged_words(messages);
+                self.poly.absorb(&words, &tops);
+            }
+        }
+    }
+
+    /// Where in its message the next step of a lane begins, if that is smooth.
+    #[inline(always)]
+    pub(crate) fn next_at(&self, lane: usize) -> usize {
+        self.step * BLOCK_LEN - self.leads[lane]
+    }
+
+    /// So many steps were taken elsewhere.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, steps: usize) {
+        self.step += steps;
+    }
+
+    /// The next four blocks of each message, in a smooth step: words 2 *i* and 2 *i* + 1 are block
+    /// *i*.
+    #[inline(always)]
+    fn next_words(&mut self, messages: &[&[u8]; OCTET]) -> [V; 8] {
+        let rows = [
+            self.whole_block(0, messages),
+            self.whole_block(1, messages),
+            self.whole_block(2, messages),
+            self.whole_block(3, messages),
+            self.whole_block(4, messages),
+            self.whole_block(5, messages),
+            self.whole_block(6, messages),
+            self.whole_block(7, messages),
+        ];
+        self.step += 1;
+        transpose64(rows)
+    }
+
+    /// As `next_words`, where messages begin or end; and the bit above each block, or none above
+    /// what is no block.
+    #[inline(always)]
+    fn ragged_words(&mut self, messages: &[&[u8]; OCTET]) -> ([V; 8], [V; STEP]) {
+        let mut words = transpose64([
+            self.window(0, messages),
+            self.window(1, messages),
+            self.window(2, messages),
+            self.window(3, messages),
+            self.window(4, messages),
+            self.window(5, messages),
+            self.window(6, messages),
+            self.window(7, messages),
+        ]);
+        if self.step + 1 == self.steps {
+            // The length of additional data, which there are none of, and of the ciphertext.
+            words[6] = V::splat64(0);
+            words[7] = if self.is_level {
+                V::splat64(self.lens[0] as u64)
+            } else {
+                V::from64(&self.lens.map(|len| len as u64))
+            };
+        }
+        let at = self.step * BLOCK_LEN;
+        let tops = [
+            self.tops(at),
+            self.tops(at + BYTES),
+            self.tops(at + 2 * BYTES),
+            self.tops(at + 3 * BYTES),
+        ];
+        self.step += 1;
+        (words, tops)
+    }
+
+    /// The bit above the blocks `at` bytes from the start of the longest message.
+    #[inline(always)]
+    fn tops(&self, at: usize) -> V {
+        let top = |lead: usize| if lead <= at { TOP } else { 0 };
+        if self.is_level {
+            V::splat64(top(self.leads[0]))
+        } else {
+            V::from64(&self.leads.map(top))
+        }
+    }
+
+    #[inline(always)]
+    fn whole_block(&self, lane: usize, messages: &[&[u8]; OCTET]) -> V {
+        let at = self.step * BLOCK_LEN - self.leads[lane];
+        match messages[lane][at..].first_chunk() {
+            Some(block) => V::load(block),
+            None => V::splat64(0),
+        }
+    }
+
+    #[inline(always)]
+    fn window(&self, lane: usize, messages: &[&[u8]; OCTET]) -> V {
+        let at = (self.step * BLOCK_LEN) as isize - self.leads[lane] as isize;
+        V::load_window(messages[lane], at)
+    }
+
+    /// The tags, once all steps were taken.
+    #[inline(always)]
+    pub(crate) fn tags(&self) -> [[u8; BYTES]; OCTET] {
+        let [low, high] = self.poly.finish();
+        let (low, high) = (low.to64(), high.to64());
+        core::array::from_fn(|lane| {
+            let tag = u128::from(low[lane]) | u128::from(high[lane]) << 64;
+            tag.to_le_bytes()
+        })
+    }
+
+    /// One bit for each lane, once all steps were taken: whether its tag is that of the message.
+    /// Takes the same time wherever they differ.
+    #[inline(always)]
+    pub(crate) fn compare<'a>(&self, tag: impl Fn(usize) -> &'a [u8; BYTES]) -> u8 {
+        let [low, high] = self.poly.finish();
+        let tags: [u128; OCTET] = core::array::from_fn(|lane| u128::from_le_bytes(*tag(lane)));
+        let tags_low = V::from64(&tags.map(|tag| tag as u64));
+        let tags_high = V::from64(&tags.map(|tag| (tag >> 64) as u64));
+        let difference = low.xor(tags_low).or(high.xor(tags_high));
+        !difference.nonzero64()
+    }
+}
+
+/// Blocks of Poly1305: the ciphertext's and the lengths'.
+#[inline(always)]
+fn blocks(len: usize) -> usize {
+    len.div_ceil(BYTES) + 1
+}
