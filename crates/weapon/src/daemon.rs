@@ -13,7 +13,7 @@ use weapon_io::{
     netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
     udp::{Udp, UdpConfig, UdpError},
 };
-use weapon_noise::{LibraryCipher, PublicKey};
+use weapon_noise::{Backend, PublicKey};
 
 use crate::{
     api::{self, Answer, Call, Request},
@@ -329,7 +329,8 @@ fn gateway(config: Config, mtu: u32, timestamp_mark: Option<weapon_noise::Tai64n
             .map(|address| address.addr())
             .collect(),
         timestamp_mark,
-        cipher: &LibraryCipher,
+        // There is one gateway in a process.
+        cipher: Box::leak(Box::new(Backend::detect().backend)),
     });
     gateway.add_peers(config.peers.into_iter().map(|peer| {
         PeerConfig {

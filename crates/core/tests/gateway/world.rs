@@ -7,6 +7,7 @@ use weapon_noise::{Entropy, PresharedKey, PrivateKey, PublicKey, Seeded, Tick};
 use weapon_wire::message::{DATA_OVERHEAD, Kind, kind};
 
 use crate::{
+    cipher::cipher,
     network::{Datagram, Network},
     packets::{plain, udp, v4, v6},
     site::{Sent, Site},
@@ -77,7 +78,7 @@ pub(crate) fn config(site: usize) -> GatewayConfig {
         mtu: MTU,
         addresses: vec![v4(site, 1), v6(site, 1)],
         timestamp_mark: None,
-        cipher: &weapon_noise::LibraryCipher,
+        cipher: cipher(),
     }
 }
 
