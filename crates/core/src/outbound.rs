@@ -217,14 +217,8 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         let total = (count - 1) * stride + last;
         self.underlay.reserve(to, 0, total);
 
-        let mut batch = keypair.seal_batch(count).ok_or(SealError)?;
         let slots = self.underlay.room()[..total].chunks_mut(stride);
-        for (index, slot) in slots.enumerate() {
-            let made = superpacket.segment(index, &mut slot[DATA_HEADER_LEN..]);
-            batch.push(slot, made.head_len, made.rest)?;
-        }
-        batch.seal()?;
-
+        seal_segments(keypair, superpacket, slots)?;
         for _ in 1..count {
             self.underlay.commit(stride);
         }
@@ -244,6 +238,22 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             ask(self.upcalls, peer, Attention::WantSession);
         }
     }
+}
+
+/// Seals the segments of a superpacket, each into its slot.
+fn seal_segments<'a>(
+    keypair: &Keypair,
+    superpacket: &Superpacket<'_>,
+    slots: impl Iterator<Item = &'a mut [u8]>,
+) -> Result<(), SealError> {
+    let mut batch = keypair
+        .seal_batch(superpacket.segments())
+        .ok_or(SealError)?;
+    for (index, slot) in slots.enumerate() {
+        let made = superpacket.segment(index, &mut slot[DATA_HEADER_LEN..]);
+        batch.push(slot, made.head_len, made.rest)?;
+    }
+    batch.seal()
 }
 
 /// Seals packets that lie one behind the other in `room`, each behind the place of its header.

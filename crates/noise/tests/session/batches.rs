@@ -37,6 +37,7 @@ fn a_batch_is_what_its_packets_are_alone() {
             batch.push(slot, head.len(), rest).unwrap();
         }
         batch.seal().unwrap();
+        drop(batch);
         for ((counter, plaintext), slot) in (first..).zip(&plaintexts).zip(&slots) {
             let mut expected = vec![0; slot.len()];
             alone
@@ -74,12 +75,12 @@ fn p59_a_batch_takes_no_more_counters_than_it_reserved() {
 #[test]
 fn a_slot_that_does_not_fit_is_refused() {
     let keypair = looped(1);
-    let mut batch = keypair.seal_batch(1).unwrap();
     let mut short = [0; DATA_OVERHEAD - 1];
+    let mut batch = keypair.seal_batch(1).unwrap();
     assert_eq!(batch.push(&mut short, 0, &[]), Err(SealError));
     for (head_len, rest) in [(0, &[1; 5][..]), (5, &[]), (64, &[])] {
-        let mut batch = keypair.seal_batch(1).unwrap();
         let mut slot = [0; DATA_OVERHEAD + 4];
+        let mut batch = keypair.seal_batch(1).unwrap();
         batch.push(&mut slot, head_len, rest).unwrap();
         assert_eq!(batch.seal(), Err(SealError), "{head_len}");
     }
