@@ -156,7 +156,8 @@ impl Inbound {
         let datagrams = bytes[run.at..]
             .chunks_mut(run.stride)
             .take_while(|datagram| run.has(datagram));
-        let outcomes = keys.open_many(datagrams);
+        let mut outcomes = weapon_noise::Opened::new();
+        keys.open_many(datagrams, &mut outcomes);
         drop(keys);
 
         let mut opened = Opened::default();

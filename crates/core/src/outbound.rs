@@ -107,7 +107,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             return Err(DropReason::NoRoute);
         };
         let is_single = superpacket.segments() == 1;
-        if is_single && self.goes_on(peer) && self.collect(&superpacket) {
+        if is_single && self.goes_on(peer) && self.append(&superpacket) {
             return Ok(flow_hash);
         }
         self.seal_run();
@@ -156,12 +156,12 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         let message_len = message_len(superpacket.bytes().len(), self.fib.mtu);
         self.underlay.reserve(to, 0, RUN_BYTES.max(message_len));
         self.run = Some(Run { peer, keypair });
-        let fits = self.collect(superpacket);
+        let fits = self.append(superpacket);
         debug_assert!(fits, "there is room for one");
     }
 
     /// Puts a packet into the room, if there is enough of it.
-    fn collect(&mut self, superpacket: &Superpacket<'_>) -> bool {
+    fn append(&mut self, superpacket: &Superpacket<'_>) -> bool {
         let packet_len = superpacket.bytes().len();
         let message_len = message_len(packet_len, self.fib.mtu);
         let end = self.filled + message_len;

@@ -156,8 +156,14 @@ impl OpenRun<'_> {
     /// window moves only after a tag was found right (P62), in the order of the datagrams, so that
     /// of two with one counter the first passes. Of a forged datagram the body may not be left as
     /// it was, and nothing of what it would decrypt to is there either.
-    pub fn open_many<'a>(&mut self, datagrams: impl Iterator<Item = &'a mut [u8]>) -> Opened {
-        let mut opened = Opened::new();
+    ///
+    /// `opened`, which is the caller's so that it need not be moved, says what became of each.
+    pub fn open_many<'a>(
+        &mut self,
+        datagrams: impl Iterator<Item = &'a mut [u8]>,
+        opened: &mut Opened,
+    ) {
+        opened.clear();
         let mut candidates = ArrayVec::<Opening<'_>, BATCH_MAX>::new();
         for datagram in datagrams.take(BATCH_MAX) {
             let len = datagram.len();
@@ -177,7 +183,6 @@ impl OpenRun<'_> {
                 *outcome = Err(OpenError::Replayed);
             }
         }
-        opened
     }
 
     /// Opens one datagram: a batch of one.
@@ -185,7 +190,8 @@ impl OpenRun<'_> {
     /// # Errors
     /// [`OpenError`], and the window has not moved.
     pub fn open(&mut self, datagram: &mut [u8]) -> Result<usize, OpenError> {
-        let mut opened = self.open_many(core::iter::once(datagram));
+        let mut opened = Opened::new();
+        self.open_many(core::iter::once(datagram), &mut opened);
         opened.pop().unwrap_or(Err(OpenError::Forged))
     }
 

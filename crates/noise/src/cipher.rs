@@ -1,9 +1,9 @@
 //! The cipher of data messages: what seals and opens with one transport key.
 //! HOT
 //!
-//! Chosen once, when a gateway is made: a [`Backend`] of ChaCha20-Poly1305, which is the protocol's.
-//! The seam is here so that a measurement can put an empty cipher in its place and tell what the
-//! data path costs without one.
+//! Chosen once, when a gateway is made: a [`Backend`] of ChaCha20-Poly1305, which is the
+//! protocol's. The seam is here so that a measurement can put an empty cipher in its place and tell
+//! what the data path costs without one.
 
 use core::fmt;
 

@@ -1,7 +1,7 @@
 //! Many packets in one call: each is what it would be alone, and none has a say in another's fate.
 
 use weapon_noise::{
-    BATCH_MAX, Keypair, OpenError, SealError, Tick,
+    BATCH_MAX, Keypair, OpenError, Opened, SealError, Tick,
     protocol::{REJECT_AFTER_MESSAGES, REPLAY_WINDOW},
 };
 use weapon_wire::message::{DATA_HEADER_LEN, DATA_OVERHEAD, data_counter};
@@ -16,8 +16,9 @@ fn plaintext(number: usize) -> Vec<u8> {
 /// Opens all in one call.
 fn open_many(keypair: &Keypair, messages: &mut [Vec<u8>]) -> Vec<Result<usize, OpenError>> {
     let mut run = keypair.open_run(Tick::default()).unwrap();
-    run.open_many(messages.iter_mut().map(Vec::as_mut_slice))
-        .to_vec()
+    let mut opened = Opened::new();
+    run.open_many(messages.iter_mut().map(Vec::as_mut_slice), &mut opened);
+    opened.to_vec()
 }
 
 #[test]
