@@ -323,12 +323,6 @@ pub(crate) trait Packets {
     fn of_lane(&self, lane: usize) -> usize {
         lane.min(self.count() - 1)
     }
-
-    /// Whether there are eight with equally many blocks.
-    #[inline(always)]
-    fn is_even(&self) -> bool {
-        self.count() == OCTET && (1..OCTET).all(|packet| self.blocks(packet) == self.blocks(0))
-    }
 }
 
 impl Packets for [Sealing<'_>] {
