@@ -34,27 +34,36 @@ impl Avx512 {
 
     /// [`batch::seal`] with these instructions.
     pub(crate) fn seal(self, key: &[u32; 8], packets: &mut [Sealing<'_>]) {
-        #[target_feature(
-            enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2,bmi2"
-        )]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2,bmi2")]
         fn seal(key: &[u32; 8], packets: &mut [Sealing<'_>]) {
             batch::seal::<Zmm>(key, packets);
         }
         // SAFETY: `self` is the proof that the processor has these features.
-        unsafe { seal(key, packets) }
+        unsafe { seal(key, packets) };
+        wipe_stack();
     }
 
     /// [`batch::open`] with these instructions.
     pub(crate) fn open(self, key: &[u32; 8], packets: &mut [Opening<'_>]) {
-        #[target_feature(
-            enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2,bmi2"
-        )]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2,bmi2")]
         fn open(key: &[u32; 8], packets: &mut [Opening<'_>]) {
             batch::open::<Zmm>(key, packets);
         }
         // SAFETY: `self` is the proof that the processor has these features.
-        unsafe { open(key, packets) }
+        unsafe { open(key, packets) };
+        wipe_stack();
     }
+}
+
+/// Bytes of stack that the kernels use at most; a test looks.
+const STACK_BYTES: usize = 8 * 1024;
+
+/// Overwrites what the kernels left on the stack: key stream, one-time keys, sums. The frame of
+/// this function is where theirs were.
+#[inline(never)]
+fn wipe_stack() {
+    let mut stack = [0_u8; STACK_BYTES];
+    core::hint::black_box(&mut stack);
 }
 
 /// Operations that are one instruction on values.
@@ -215,6 +224,12 @@ impl Vector for Zmm {
     }
 
     #[inline(always)]
+    fn clear_registers() {
+        // SAFETY: only `Avx512::seal` and `open` lead here.
+        unsafe { clear_registers() };
+    }
+
+    #[inline(always)]
     fn even_quarters(self, other: Self) -> Self {
         // SAFETY: a `Zmm` exists, so the processor has the instruction. It touches no memory.
         Self(unsafe { _mm512_shuffle_i64x2::<0b10_00_10_00>(self.0, other.0) })
@@ -315,3 +330,66 @@ fn weave4(state: &mut [Zmm; 16], others: &mut [Zmm; 4]) {
         );
     }
 }
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl")]
+fn clear_registers() {
+    // SAFETY: the instructions write vector registers only, all of which are declared.
+    unsafe {
+        core::arch::asm!(
+            "vzeroall",
+            "vpxord xmm16, xmm16, xmm16",
+            "vpxord xmm17, xmm17, xmm17",
+            "vpxord xmm18, xmm18, xmm18",
+            "vpxord xmm19, xmm19, xmm19",
+            "vpxord xmm20, xmm20, xmm20",
+            "vpxord xmm21, xmm21, xmm21",
+            "vpxord xmm22, xmm22, xmm22",
+            "vpxord xmm23, xmm23, xmm23",
+            "vpxord xmm24, xmm24, xmm24",
+            "vpxord xmm25, xmm25, xmm25",
+            "vpxord xmm26, xmm26, xmm26",
+            "vpxord xmm27, xmm27, xmm27",
+            "vpxord xmm28, xmm28, xmm28",
+            "vpxord xmm29, xmm29, xmm29",
+            "vpxord xmm30, xmm30, xmm30",
+            "vpxord xmm31, xmm31, xmm31",
+            out("xmm0") _,
+            out("xmm1") _,
+            out("xmm2") _,
+            out("xmm3") _,
+            out("xmm4") _,
+            out("xmm5") _,
+            out("xmm6") _,
+            out("xmm7") _,
+            out("xmm8") _,
+            out("xmm9") _,
+            out("xmm10") _,
+            out("xmm11") _,
+            out("xmm12") _,
+            out("xmm13") _,
+            out("xmm14") _,
+            out("xmm15") _,
+            out("xmm16") _,
+            out("xmm17") _,
+            out("xmm18") _,
+            out("xmm19") _,
+            out("xmm20") _,
+            out("xmm21") _,
+            out("xmm22") _,
+            out("xmm23") _,
+            out("xmm24") _,
+            out("xmm25") _,
+            out("xmm26") _,
+            out("xmm27") _,
+            out("xmm28") _,
+            out("xmm29") _,
+            out("xmm30") _,
+            out("xmm31") _,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests;

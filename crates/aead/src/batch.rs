@@ -86,6 +86,10 @@ pub(crate) fn open<V: Vector>(key: &[u32; 8], packets: &mut [Opening<'_>]) {
     V::clear_registers();
 }
 
+/// A hash, the messages it is of if they are not those that are worked on, and how many whole
+/// blocks of them are there.
+type Meanwhile<'a, 'm, V> = (&'a mut Hash<V>, Option<[&'m [u8]; OCTET]>, usize);
+
 /// An octet's key stream on its way.
 struct Work<'a, V> {
     key: &'a [u32; 8],
@@ -207,11 +211,7 @@ impl<'a, V: Vector> Work<'a, V> {
     /// group to [`Work::next`]. In each group, two steps of a hash are taken, as long as they are
     /// smooth: of another octet's messages, or of this one's, as far as there are blocks.
     #[inline(always)]
-    fn stretch<P: Packets + ?Sized>(
-        &mut self,
-        octet: &mut P,
-        hash: Option<(&mut Hash<V>, Option<[&[u8]; OCTET]>, usize)>,
-    ) {
+    fn stretch<P: Packets + ?Sized>(&mut self, octet: &mut P, hash: Option<Meanwhile<'_, '_, V>>) {
         if !self.is_even || !self.whole.contains(&self.block) {
             return;
         }

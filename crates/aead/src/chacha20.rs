@@ -84,10 +84,7 @@ impl<V: Vector> Input<'_, V> {
 #[inline(always)]
 fn quad<V: Vector>(v: &[V; 16], i: usize) -> [V; 4] {
     let (ab0, ab1) = (v[i].zip_low32(v[i + 1]), v[i].zip_high32(v[i + 1]));
-    let (cd0, cd1) = (
-        v[i + 2].zip_low32(v[i + 3]),
-        v[i + 2].zip_high32(v[i + 3]),
-    );
+    let (cd0, cd1) = (v[i + 2].zip_low32(v[i + 3]), v[i + 2].zip_high32(v[i + 3]));
     [
         ab0.zip_low64(cd0),
         ab0.zip_high64(cd0),

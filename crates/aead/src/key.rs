@@ -4,14 +4,22 @@ use core::fmt;
 
 use zeroize::Zeroizing;
 
+#[cfg(feature = "library")]
+use crate::library::LibraryKey;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+use crate::share;
 use crate::{
-    Backend, LengthError, Opening, Sealing, backend::Kind, batch, library::LibraryKey, plain::Plain,
+    Backend, LengthError, NotAuthentic, Opening, Sealing, TAG_LEN,
+    backend::Kind,
+    plain::{self, Plain},
+    single,
 };
 
 /// One key of ChaCha20-Poly1305. It erases itself when it is dropped.
 pub struct Key {
     backend: Backend,
     words: Zeroizing<[u32; 8]>,
+    #[cfg(feature = "library")]
     library: LibraryKey,
 }
 
@@ -22,6 +30,7 @@ impl Key {
         Self {
             backend,
             words: Zeroizing::new(core::array::from_fn(|i| u32::from_le_bytes(chunks[i]))),
+            #[cfg(feature = "library")]
             library: LibraryKey::new(key),
         }
     }
@@ -40,17 +49,25 @@ impl Key {
             return Err(LengthError { index });
         }
         match self.backend.0 {
-            Kind::Avx512(avx512) => {
-                packets.iter_mut().for_each(Sealing::pad_in_place);
-                avx512.seal(&self.words, packets);
+            #[cfg(all(target_arch = "x86_64", feature = "std"))]
+            Kind::Avx512 {
+                proof,
+                with_library,
+            } => {
+                let vectors = share::vectors(packets, with_library, share::SEAL);
+                let (vectors, rest) = packets.split_at_mut(vectors);
+                vectors.iter_mut().for_each(Sealing::pad_in_place);
+                if !vectors.is_empty() {
+                    proof.seal(&self.words, vectors);
+                }
+                self.seal_each(rest);
             }
             Kind::Plain => {
                 packets.iter_mut().for_each(Sealing::pad_in_place);
-                batch::seal::<Plain>(&self.words, packets);
+                plain::seal(&self.words, packets);
             }
-            Kind::Library => packets
-                .iter_mut()
-                .for_each(|packet| self.library.seal(packet)),
+            #[cfg(feature = "library")]
+            Kind::Library => self.seal_each(packets),
         }
         Ok(())
     }
@@ -58,15 +75,80 @@ impl Key {
     /// Opens all `packets`, each of which says afterwards whether it is authentic. One that is not,
     /// or whose slices do not fit, does not disturb the others.
     pub fn open_many(&self, packets: &mut [Opening<'_>]) {
-        match self.backend.0 {
-            Kind::Avx512(avx512) => avx512.open(&self.words, packets),
-            Kind::Plain => batch::open::<Plain>(&self.words, packets),
-            Kind::Library => {
-                for packet in packets {
-                    packet.is_authentic = packet.is_valid() && self.library.open(packet);
+        for packet in &mut *packets {
+            packet.is_authentic = false;
+        }
+        // Mostly one turn. A packet whose slices do not fit is left out: it is not authentic.
+        for packets in packets.split_mut(|packet| !packet.is_valid()) {
+            match self.backend.0 {
+                #[cfg(all(target_arch = "x86_64", feature = "std"))]
+                Kind::Avx512 {
+                    proof,
+                    with_library,
+                } => {
+                    let vectors = share::vectors(packets, with_library, share::OPEN);
+                    let (vectors, rest) = packets.split_at_mut(vectors);
+                    if !vectors.is_empty() {
+                        proof.open(&self.words, vectors);
+                    }
+                    self.open_each(rest);
                 }
+                Kind::Plain => plain::open(&self.words, packets),
+                #[cfg(feature = "library")]
+                Kind::Library => self.open_each(packets),
             }
         }
+    }
+
+    /// Seals one message in place, with any nonce and with additional data that are authenticated
+    /// but not encrypted (RFC 8439 section 2.8). Returns the tag. A nonce is used once in a key's
+    /// life.
+    pub fn seal_one(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
+        #[cfg(feature = "library")]
+        if self.backend.0 != Kind::Plain {
+            return self.library.seal_one(nonce, aad, text);
+        }
+        single::seal::<Plain>(&self.words, nonce, aad, text)
+    }
+
+    /// Opens one message in place.
+    ///
+    /// # Errors
+    /// [`NotAuthentic`] if the tag is wrong; nothing of the plaintext is in `text` then.
+    pub fn open_one(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), NotAuthentic> {
+        #[cfg(feature = "library")]
+        if self.backend.0 != Kind::Plain {
+            return self.library.open_one(nonce, aad, text, tag);
+        }
+        single::open::<Plain>(&self.words, nonce, aad, text, tag)
+    }
+
+    /// With the library, one after the other. Without it, there is nothing left for it.
+    #[cfg(any(feature = "library", all(target_arch = "x86_64", feature = "std")))]
+    fn seal_each(&self, packets: &mut [Sealing<'_>]) {
+        #[cfg(feature = "library")]
+        for packet in packets {
+            self.library.seal(packet);
+        }
+        #[cfg(not(feature = "library"))]
+        debug_assert!(packets.is_empty());
+    }
+
+    /// As [`Key::seal_each`].
+    #[cfg(any(feature = "library", all(target_arch = "x86_64", feature = "std")))]
+    fn open_each(&self, packets: &mut [Opening<'_>]) {
+        #[cfg(feature = "library")]
+        for packet in packets {
+            packet.is_authentic = self.library.open(packet);
+        }
+        #[cfg(not(feature = "library"))]
+        debug_assert!(packets.is_empty());
     }
 }
 

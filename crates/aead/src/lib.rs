@@ -28,7 +28,7 @@
 
 /// What is to be sealed or opened.
 pub mod packet;
-pub use packet::{LengthError, Opening, Sealing};
+pub use packet::{LengthError, NotAuthentic, Opening, Sealing};
 
 /// A key, and which way a batch goes.
 pub mod key;
@@ -38,15 +38,21 @@ pub use key::Key;
 pub mod backend;
 pub use backend::Backend;
 
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod avx512;
 mod batch;
 mod chacha20;
 mod hash;
 mod lanes;
+#[cfg(feature = "library")]
 mod library;
 mod plain;
 mod poly1305;
 mod ragged;
+mod self_test;
+#[cfg(all(target_arch = "x86_64", feature = "std"))]
+mod share;
+mod single;
 mod vector;
 mod woven;
 

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-use crate::{Opening, Sealing, TAG_LEN, packet::nonce_bytes};
+use crate::{NotAuthentic, Opening, Sealing, TAG_LEN};
 
 /// A key of aws-lc, which erases itself.
 #[derive(Debug)]
@@ -39,6 +39,33 @@ impl LibraryKey {
         sealed.expect("the lengths were checked");
     }
 
+    /// Seals one message in place and returns the tag.
+    pub(crate) fn seal_one(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> [u8; TAG_LEN] {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        let made = self
+            .0
+            .seal_in_place_separate_tag(nonce, Aad::from(aad), text)
+            .expect("a slice is not longer than what one nonce may encrypt");
+        let mut tag = [0; TAG_LEN];
+        tag.copy_from_slice(made.as_ref());
+        tag
+    }
+
+    /// Opens one message in place.
+    pub(crate) fn open_one(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        text: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), NotAuthentic> {
+        let nonce = Nonce::assume_unique_for_key(*nonce);
+        self.0
+            .open_in_place_separate_tag(nonce, Aad::from(aad), tag, text)
+            .map(drop)
+            .map_err(|_| NotAuthentic)
+    }
+
     /// Opens a packet; false if it is not authentic.
     pub(crate) fn open(&self, packet: &mut Opening<'_>) -> bool {
         let nonce = nonce(packet.nonce);
@@ -56,5 +83,9 @@ impl LibraryKey {
 }
 
 fn nonce(words: [u32; 3]) -> Nonce {
-    Nonce::assume_unique_for_key(nonce_bytes(words))
+    let mut bytes = [0; 12];
+    for (to, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+        *to = word.to_le_bytes();
+    }
+    Nonce::assume_unique_for_key(bytes)
 }

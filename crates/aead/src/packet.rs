@@ -23,6 +23,18 @@ impl fmt::Display for LengthError {
 
 impl core::error::Error for LengthError {}
 
+/// The tag is not that of the message under this key, nonce and additional data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAuthentic;
+
+impl fmt::Display for NotAuthentic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not authentic")
+    }
+}
+
+impl core::error::Error for NotAuthentic {}
+
 /// One packet to seal, with WireGuard's nonce and no additional data.
 ///
 /// ```text
@@ -437,16 +449,7 @@ fn nonce(counter: u64) -> [u32; 3] {
     [0, counter as u32, (counter >> 32) as u32]
 }
 
-fn words(nonce: &[u8; 12]) -> [u32; 3] {
+pub(crate) fn words(nonce: &[u8; 12]) -> [u32; 3] {
     let (words, _) = nonce.as_chunks::<4>();
     core::array::from_fn(|i| u32::from_le_bytes(words[i]))
-}
-
-/// The bytes of a nonce in words.
-pub(crate) fn nonce_bytes(nonce: [u32; 3]) -> [u8; 12] {
-    let mut bytes = [0; 12];
-    for (to, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(nonce) {
-        *to = word.to_le_bytes();
-    }
-    bytes
 }

@@ -1,10 +1,22 @@
 //! The operations in safe Rust, on arrays: slow, everywhere, and easy to be sure of.
 
-use crate::{BLOCK_LEN, vector::Vector};
+use crate::{BLOCK_LEN, Opening, Sealing, batch, vector::Vector};
 
 /// Sixteen words of 32 bits in an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plain(pub(crate) [u32; 16]);
+
+/// [`batch::seal`] on arrays.
+#[inline(never)]
+pub(crate) fn seal(key: &[u32; 8], packets: &mut [Sealing<'_>]) {
+    batch::seal::<Plain>(key, packets);
+}
+
+/// [`batch::open`] on arrays.
+#[inline(never)]
+pub(crate) fn open(key: &[u32; 8], packets: &mut [Opening<'_>]) {
+    batch::open::<Plain>(key, packets);
+}
 
 const MASK52: u64 = (1 << 52) - 1;
 

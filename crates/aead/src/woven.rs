@@ -105,12 +105,18 @@ unsafe fn load<V: Vector>(v: &mut [V; 16], messages: &[*const u8; OCTET], at: us
     }
     columns_first(v);
     let (a, b, c, d) = (row!(0), row!(1), row!(2), row!(3));
-    let (ab, cd) = ((a.zip_low64(b), a.zip_high64(b)), (c.zip_low64(d), c.zip_high64(d)));
+    let (ab, cd) = (
+        (a.zip_low64(b), a.zip_high64(b)),
+        (c.zip_low64(d), c.zip_high64(d)),
+    );
     let mut abcd = [ab.0, ab.1, cd.0, cd.1];
     V::weave4(v, &mut abcd);
     columns_second(v);
     let (e, f, g, h) = (row!(4), row!(5), row!(6), row!(7));
-    let (ef, gh) = ((e.zip_low64(f), e.zip_high64(f)), (g.zip_low64(h), g.zip_high64(h)));
+    let (ef, gh) = (
+        (e.zip_low64(f), e.zip_high64(f)),
+        (g.zip_low64(h), g.zip_high64(h)),
+    );
     let mut efgh = [ef.0, ef.1, gh.0, gh.1];
     V::weave4(v, &mut efgh);
     diagonals_first(v);

@@ -43,7 +43,10 @@ mod replay;
 pub use replay::ReplayWindow;
 mod cipher;
 pub use cipher::{Cipher, TransportKey};
-pub use weapon_aead::{Backend, LengthError, Opening, Sealing, backend::Detected};
+pub use weapon_aead::{
+    Backend, LengthError, Opening, Sealing,
+    backend::{Detected, SlowerBecause},
+};
 mod keypair;
 pub use keypair::Keypair;
 mod batch;

@@ -13,7 +13,7 @@ use weapon_io::{
     netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
     udp::{Udp, UdpConfig, UdpError},
 };
-use weapon_noise::{Backend, Detected, PublicKey};
+use weapon_noise::{Backend, Detected, PublicKey, SlowerBecause};
 
 use crate::{
     api::{self, Answer, Call, Request},
@@ -117,9 +117,13 @@ impl Daemon {
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = unresolved(&config);
         let fittings = Fittings::of(&config);
-        let cipher = cipher(config.cipher_backend);
-        let facts = facts(&config, &unresolved, udp, &cipher);
-        let gateway = gateway(config, monitor.link().mtu, timestamp_mark, cipher.backend);
+        let (backend, reason) = cipher(config.cipher_backend);
+        let cipher = Cipher {
+            backend: backend.name().to_owned(),
+            reason,
+        };
+        let facts = facts(&config, &unresolved, udp, cipher);
+        let gateway = gateway(config, monitor.link().mtu, timestamp_mark, backend);
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
             gateway,
@@ -307,27 +311,28 @@ fn resolve(unresolved: Unresolved) -> mpsc::Receiver<Resolved> {
 }
 
 /// What seals and opens, for the whole life of the process.
-fn cipher(wanted: CipherBackend) -> Detected {
-    match wanted {
-        CipherBackend::Auto => Backend::detect(),
-        CipherBackend::Library => Detected {
-            backend: Backend::library(),
-            reason: Some("the configuration says so"),
-        },
+fn cipher(wanted: CipherBackend) -> (Backend, Option<String>) {
+    if wanted == CipherBackend::Library {
+        let reason = "the configuration says so".to_owned();
+        return (Backend::library(), Some(reason));
     }
+    let Detected { backend, reason } = Backend::detect();
+    if reason == Some(SlowerBecause::SelfTestFailed) {
+        // The tunnel works all the same. But this should never be, and is worth a report.
+        let used = backend.name();
+        tracing::error!(used, "the fast cipher FAILED its self-test and is not used");
+    }
+    (backend, reason.map(|reason| reason.to_string()))
 }
 
-fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher: &Detected) -> Facts {
+fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher: Cipher) -> Facts {
     Facts {
         name: config.name.clone(),
         interface: config.interface.clone(),
         config: config.source.path.display().to_string(),
         listen_port: udp.port(),
         fwmark: config.fwmark,
-        cipher: Cipher {
-            backend: cipher.backend.name().to_owned(),
-            reason: cipher.reason.map(str::to_owned),
-        },
+        cipher,
         udp_gro: udp.gro(),
         unresolved: unresolved
             .iter()
