@@ -49,6 +49,13 @@ impl Backend {
         Self(Kind::Plain)
     }
 
+    /// The same, but never the library for what it does faster, such as small batches: for tests and
+    /// benchmarks, which want to see our own code whatever the thresholds say.
+    #[must_use]
+    pub fn vectors_only(self) -> Self {
+        self
+    }
+
     /// A short name for humans and for monitoring: `avx512`, `library` or `plain`.
     pub fn name(self) -> &'static str {
         match self.0 {
