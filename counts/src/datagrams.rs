@@ -5,7 +5,7 @@ use core::hint::black_box;
 use weapon_noise::{Keypair, Role, SecretKey32, SessionKeys, Tick};
 use weapon_wire::message::{DATA_HEADER_LEN, DATA_OVERHEAD};
 
-use crate::{buffer::Buffer, packets, region};
+use crate::{buffer::Buffer, packets, region, site::cipher};
 
 pub(crate) fn seal() -> u64 {
     seal_len(1420)
@@ -47,8 +47,8 @@ impl Ends {
         let now = Tick::default();
         let plaintext: Vec<u8> = packets::payload(len).collect();
         Self {
-            ours: Keypair::new(&keys(Role::Initiator, 1, 2, 3, 4), now),
-            theirs: Keypair::new(&keys(Role::Responder, 2, 1, 4, 3), now),
+            ours: Keypair::new(&keys(Role::Initiator, 1, 2, 3, 4), now, cipher()),
+            theirs: Keypair::new(&keys(Role::Responder, 2, 1, 4, 3), now, cipher()),
             plaintext: Buffer::new(&plaintext),
             datagram: Buffer::new(&vec![0; len + DATA_OVERHEAD]),
             counter: 0,

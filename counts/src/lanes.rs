@@ -11,12 +11,20 @@ use crate::{
     site::Site,
 };
 
+/// Packets of a run.
+const RUN: usize = 32;
+
 pub(crate) fn outbound_tcp4() -> u64 {
-    outbound(&packets::tcp4_superpacket(1, 2), SEGMENTS)
+    outbound(&packets::tcp4_superpacket(1, 2), 1, SEGMENTS)
 }
 
 pub(crate) fn outbound_small() -> u64 {
-    outbound(&packets::small(1, 2), 1)
+    outbound(&packets::small(1, 2), 1, 1)
+}
+
+/// Small packets that are read one after the other and sealed together.
+pub(crate) fn outbound_small_run() -> u64 {
+    outbound(&packets::small(1, 2), RUN, RUN)
 }
 
 pub(crate) fn inbound_train() -> u64 {
@@ -32,16 +40,13 @@ pub(crate) fn inbound_small() -> u64 {
     inbound(&packets::small(1, 2))
 }
 
-fn outbound(read: &[u8], segments: usize) -> u64 {
+fn outbound(read: &[u8], times: usize, segments: usize) -> u64 {
     let (site, _) = Site::connected();
     let mut state = (site, Buffer::new(read), Ok(()));
     let operations = region::repeat(
         &mut state,
-        |(site, read, _)| {
-            site.outbox.clear();
-            read.restore();
-        },
-        |(site, read, result)| *result = site.read(black_box(read.bytes())),
+        |(site, _, _)| site.outbox.clear(),
+        |(site, read, result)| *result = site.read_times(black_box(read.bytes()), times),
     );
     let (site, _, result) = state;
     assert_eq!(result, Ok(()));
@@ -58,7 +63,6 @@ fn inbound(read: &[u8]) -> u64 {
         &mut state,
         |(first, second, read)| {
             first.outbox.clear();
-            read.restore();
             first.read(read.bytes()).expect("the packet is sealed");
             second.written = Default::default();
         },

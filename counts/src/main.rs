@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 type Benchmark = (&'static str, fn() -> u64);
 
 /// All benchmarks, in the order in which a packet meets what they measure.
-const BENCHMARKS: [Benchmark; 24] = [
+const BENCHMARKS: [Benchmark; 25] = [
     ("parse-tcp4", flows::parse_tcp4),
     ("parse-udp6", flows::parse_udp6),
     ("route4-of-10", lookups::route4::<10>),
@@ -47,6 +47,7 @@ const BENCHMARKS: [Benchmark; 24] = [
     ("merge-90-of-45-flows", segments::merge_many_flows),
     ("outbound-tcp4-64k", lanes::outbound_tcp4),
     ("outbound-64", lanes::outbound_small),
+    ("outbound-64-run-of-32", lanes::outbound_small_run),
     ("inbound-train-of-45", lanes::inbound_train),
     ("inbound-train-of-1", lanes::inbound_single),
     ("inbound-64", lanes::inbound_small),

@@ -25,28 +25,31 @@ pub(crate) fn split_small() -> u64 {
 }
 
 fn split(read: &[u8], segments: usize) -> u64 {
-    let mut state = (Buffer::new(read), 0);
+    let mut state = (Buffer::new(read), Buffer::zero(), 0);
     let operations = region::repeat(
         &mut state,
-        |(read, segments)| {
-            read.restore();
-            *segments = 0;
-        },
-        |(read, segments)| {
-            let (header, packet) = black_box(read.bytes()).split_at_mut(VnetHeader::LEN);
+        |(_, _, segments)| *segments = 0,
+        |(read, out, segments)| {
+            let (header, packet) = black_box(read.bytes()).split_at(VnetHeader::LEN);
             let Ok(vnet) = VnetHeader::parse(header) else {
                 return;
             };
-            let Ok(mut superpacket) = Superpacket::parse(&vnet, packet) else {
+            let Ok(superpacket) = Superpacket::parse(&vnet, packet) else {
                 return;
             };
-            while let Some(segment) = superpacket.next() {
-                black_box(segment);
+            if superpacket.segments() == 1 {
+                black_box(superpacket.whole(out.bytes()));
+                *segments += 1;
+                return;
+            }
+            let slots = out.bytes().chunks_mut(superpacket.segment_len_max());
+            for (index, slot) in (0..superpacket.segments()).zip(slots) {
+                black_box(superpacket.segment(index, slot));
                 *segments += 1;
             }
         },
     );
-    assert_eq!(state.1, segments, "split");
+    assert_eq!(state.2, segments, "split");
     operations
 }
 

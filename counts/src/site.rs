@@ -1,13 +1,16 @@
 //! A gateway with everything around it in memory.
 
 use core::net::SocketAddr;
-use std::{io::IoSlice, sync::Arc};
+use std::{
+    io::IoSlice,
+    sync::{Arc, LazyLock},
+};
 
 use weapon_core::{
     Counters, DropReason, Env, Fib, Gateway, GatewayConfig, HandshakeMessage, Inbound, Now,
-    Overlay, PeerConfig, PeerId, Received, TimestampStore, Underlay, Upcalls, WallTime, outbound,
+    Outbound, Overlay, PeerConfig, PeerId, Received, TimestampStore, Underlay, Upcalls, WallTime,
 };
-use weapon_noise::{LibraryCipher, PrivateKey, Seeded, Tai64n, Tick};
+use weapon_noise::{Backend, PrivateKey, Seeded, Tai64n, Tick};
 use weapon_wire::{Endpoint, Flow, MergeLimits, Source, VnetHeader};
 
 use crate::{
@@ -24,7 +27,7 @@ const TICK: Tick = Tick::from_nanos(1_000_000_000);
 pub(crate) struct Outbox {
     buffer: Buffer,
     len: usize,
-    slot_len: usize,
+    room_len: usize,
     /// Where each datagram ends.
     pub(crate) ends: Vec<usize>,
 }
@@ -43,13 +46,17 @@ impl Outbox {
 }
 
 impl Underlay for Outbox {
-    fn slot(&mut self, _: &Endpoint, _: u8, len: usize) -> &mut [u8] {
-        self.slot_len = len;
-        &mut self.buffer.bytes()[self.len..self.len + len]
+    fn reserve(&mut self, _: &Endpoint, _: u8, len: usize) {
+        self.room_len = len;
     }
 
-    fn commit(&mut self) {
-        self.len += self.slot_len;
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.buffer.bytes()[self.len..][..self.room_len]
+    }
+
+    fn commit(&mut self, len: usize) {
+        self.len += len;
+        self.room_len -= len;
         self.ends.push(self.len);
     }
 }
@@ -120,8 +127,8 @@ impl Site {
     /// Two sites with a session between them.
     pub(crate) fn connected() -> (Self, Self) {
         let (mut first, mut second) = (Self::new(1, 2), Self::new(2, 1));
-        let mut read = packets::small(1, 2);
-        first.read(&mut read).expect("the packet is parked");
+        let read = packets::small(1, 2);
+        first.read(&read).expect("the packet is parked");
         first.deliver();
         // Initiation, response, the parked packet, and whatever that is answered with.
         for _ in 0..2 {
@@ -138,7 +145,7 @@ impl Site {
             mtu: MTU,
             addresses: vec![host4(number).into(), host6(number).into()],
             timestamp_mark: None,
-            cipher: &LibraryCipher,
+            cipher: cipher(),
         });
         gateway.add_peers([PeerConfig {
             name: format!("site-{other}"),
@@ -166,7 +173,7 @@ impl Site {
             outbox: Outbox {
                 buffer: Buffer::zero(),
                 len: 0,
-                slot_len: 0,
+                room_len: 0,
                 ends: Vec::with_capacity(256),
             },
             written: Written::default(),
@@ -176,9 +183,19 @@ impl Site {
     }
 
     /// The outbound lane takes what was read from the overlay.
-    pub(crate) fn read(&mut self, read: &mut [u8]) -> Result<(), DropReason> {
+    pub(crate) fn read(&mut self, read: &[u8]) -> Result<(), DropReason> {
+        self.read_times(read, 1)
+    }
+
+    /// The outbound lane takes the same so many times in one turn.
+    pub(crate) fn read_times(&mut self, read: &[u8], times: usize) -> Result<(), DropReason> {
         let (outbox, mail) = (&mut self.outbox, &mut self.mail);
-        outbound(&self.fib, read, TICK, &self.counters, outbox, mail).map(drop)
+        let mut outbound = Outbound::new(&self.fib, TICK, &self.counters, outbox, mail);
+        for _ in 0..times {
+            outbound.send(read)?;
+        }
+        outbound.finish();
+        Ok(())
     }
 
     /// The inbound lane takes datagrams of `stride` bytes from the other site.
@@ -247,6 +264,12 @@ impl Site {
         act(&mut self.gateway, &mut env);
         self.fib = self.gateway.fib().load_full();
     }
+}
+
+/// The one that callgrind knows the instructions of.
+pub(crate) fn cipher() -> &'static Backend {
+    static LIBRARY: LazyLock<Backend> = LazyLock::new(Backend::library);
+    &LIBRARY
 }
 
 fn private_key(site: u8) -> PrivateKey {

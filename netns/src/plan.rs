@@ -40,6 +40,12 @@ pub struct PeerPlan {
     pub keepalive: Option<u16>,
 }
 
+/// The cipher's backend that all gateways of a test are told to use: what this variable says, so
+/// that all tests can be run with each. It is for tests alone; the program knows nothing of it.
+pub fn cipher_backend() -> Option<String> {
+    std::env::var("WEAPON_TEST_CIPHER").ok()
+}
+
 /// A new private key.
 pub fn private_key() -> PrivateKey {
     PrivateKey::from_bytes(&random())
@@ -94,6 +100,9 @@ impl Plan {
         let mut line = |text_of: std::fmt::Arguments<'_>| {
             writeln!(text, "{text_of}").expect("room in a string");
         };
+        if let Some(backend) = cipher_backend() {
+            line(format_args!("cipher_backend = {backend:?}"));
+        }
         if self.listen != 0 {
             line(format_args!("listen = {}", self.listen));
         }

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::lab::Host;
+use crate::plan::cipher_backend;
 use crate::process::Process;
 
 /// How long a gateway may take to come up, or to end, on a machine busy with other tests.
@@ -110,12 +111,24 @@ impl Weapon {
     pub fn start(host: &Host, home: &Rc<Home>, file: &Path) -> Self {
         let mut weapon = Self::launch(host, home, file);
         let deadline = Instant::now() + PATIENCE;
-        while weapon.ask().is_none() {
+        let status = loop {
+            if let Some(status) = weapon.ask() {
+                break status;
+            }
             if let Some(status) = weapon.process.ended() {
                 panic!("the gateway has ended with {status}");
             }
             assert!(Instant::now() < deadline, "the gateway does not come up");
             std::thread::sleep(Duration::from_millis(10));
+        };
+        let text = fs::read_to_string(file).expect("the file that it was started with");
+        if let Some(wanted) = cipher_backend()
+            && text.contains(&format!("cipher_backend = {wanted:?}"))
+        {
+            assert_eq!(
+                status["cipher"]["backend"], wanted,
+                "the test is of this one"
+            );
         }
         weapon
     }

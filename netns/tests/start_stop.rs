@@ -13,7 +13,11 @@ use weapon_io::udp::{Udp, UdpConfig};
 use weapon_netns::plan::private_key;
 use weapon_netns::weapon::PATIENCE;
 use weapon_netns::{Host, Pair, Traces, link, ready, until};
-use weapon_noise::Tai64n;
+use weapon_noise::{Backend, Tai64n};
+
+#[path = "../../crates/noise/tests/cipher/mod.rs"]
+mod cipher;
+use cipher::cipher;
 
 const ROUNDS: usize = 1000;
 
@@ -55,7 +59,7 @@ fn one_round(number: usize) {
         mtu: 1420,
         addresses: Vec::new(),
         timestamp_mark: None,
-        cipher: &weapon_noise::LibraryCipher,
+        cipher: cipher(),
     });
     gateway.add_peers([PeerConfig {
         name: "peer".to_owned(),

@@ -77,7 +77,8 @@ pub(crate) struct Options {
     no_install: bool,
 }
 
-/// Installs what is missing, then runs tidy and all tests, then counts instructions.
+/// Installs what is missing, then runs tidy and all tests, those of the tunnel with both ciphers,
+/// then counts instructions.
 pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     if !options.no_install {
         install_missing()?;
@@ -96,6 +97,7 @@ pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     } else {
         run_with_cargo()?;
     }
+    run_with_library()?;
     if !is_installed("valgrind") {
         eprintln!("test: no valgrind: instructions are not counted");
         return Ok(());
@@ -126,6 +128,34 @@ fn run_with_cargo() -> Result<()> {
         bail!("failed: {side_by_side}");
     }
     Ok(())
+}
+
+/// Tests of the tunnel, by target: they run once more with the cipher of the library, which is what
+/// machines without AVX-512 have, and what our own must be like.
+const TUNNEL_TESTS: [&str; 6] = [
+    "session",
+    "gateway",
+    "engines",
+    "cipher_backend",
+    "interop_wireguard_go",
+    "offloads_off",
+];
+
+/// One by one, because some share the machine's namespaces.
+fn run_with_library() -> Result<()> {
+    let line = if is_installed("cargo-nextest") {
+        "cargo nextest run --workspace --locked --no-fail-fast"
+    } else {
+        "cargo test --workspace --locked --no-fail-fast"
+    };
+    let mut step = Step::new(line).env("WEAPON_TEST_CIPHER", "library");
+    for name in TUNNEL_TESTS {
+        step = step.arg("--test").arg(name);
+    }
+    if !is_installed("cargo-nextest") {
+        step = step.arg("--").arg("--test-threads=1");
+    }
+    step.run()
 }
 
 /// The test targets of the package `weapon-netns`.

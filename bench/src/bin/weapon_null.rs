@@ -20,9 +20,10 @@ use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::netlink::Netlink;
 use weapon_io::tun::{Offloads, Tun, TunConfig};
 use weapon_io::udp::{Udp, UdpConfig};
-use weapon_noise::{Cipher, CipherError, PrivateKey, PublicKey, Tai64n, TransportKey};
+use weapon_noise::{
+    Cipher, LengthError, Opening, PrivateKey, PublicKey, Sealing, Tai64n, TransportKey,
+};
 use weapon_wire::SEGMENTS_MAX;
-use weapon_wire::message::TAG_LEN;
 
 /// The gateway with an empty cipher: it protects nothing, and is here to be measured
 #[derive(Debug, Parser)]
@@ -177,62 +178,61 @@ impl Cipher for NullCipher {
 struct NullKey;
 
 impl TransportKey for NullKey {
-    fn seal(
-        &self,
-        _counter: u64,
-        plaintext: &[u8],
-        ciphertext: &mut [u8],
-        padding: &[u8],
-        tail: &mut [u8],
-    ) -> Result<(), CipherError> {
-        if ciphertext.len() != plaintext.len() || tail.len() != padding.len() + TAG_LEN {
-            return Err(CipherError);
+    fn seal_many(&self, packets: &mut [Sealing<'_>]) -> Result<(), LengthError> {
+        for (index, packet) in packets.iter_mut().enumerate() {
+            let (_, tag) = packet.lay_out().ok_or(LengthError { index })?;
+            tag.fill(0);
         }
-        ciphertext.copy_from_slice(plaintext);
-        let (end, tag) = tail.split_at_mut(padding.len());
-        end.copy_from_slice(padding);
-        tag.fill(0);
         Ok(())
     }
 
-    fn open(&self, _counter: u64, body: &mut [u8]) -> Result<(), CipherError> {
-        if body.len() < TAG_LEN {
-            return Err(CipherError);
-        }
-        Ok(())
+    fn open_many(&self, packets: &mut [Opening<'_>]) {
+        packets.iter_mut().for_each(Opening::accept);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use weapon_wire::message::TAG_LEN;
+
     use super::*;
 
     #[test]
     fn what_is_sealed_is_the_plaintext_the_padding_and_a_tag_of_zeros() {
         let key = NullCipher.key(&[7; 32]);
-        let (mut ciphertext, mut tail) = ([0xff; 5], [0xff; 3 + TAG_LEN]);
-        key.seal(1, b"hello", &mut ciphertext, &[0, 0, 9], &mut tail)
-            .unwrap();
-        assert_eq!(&ciphertext, b"hello");
-        assert_eq!(&tail[..3], [0, 0, 9]);
-        assert_eq!(&tail[3..], [0; TAG_LEN]);
+        let mut apart = [0xff; 5 + 3 + TAG_LEN];
+        let mut with_head = [7; 64 + 5 + TAG_LEN];
+        key.seal_many(&mut [
+            Sealing::apart(1, b"hello", &mut apart),
+            Sealing::with_head(2, 64, b"again", &mut with_head),
+        ])
+        .unwrap();
+        assert_eq!(&apart[..5], b"hello");
+        assert_eq!(&apart[5..], [0; 3 + TAG_LEN]);
+        assert_eq!(&with_head[..64], [7; 64]);
+        assert_eq!(&with_head[64..69], b"again");
+        assert_eq!(&with_head[69..], [0; TAG_LEN]);
     }
 
     #[test]
     fn opening_changes_nothing_and_wants_room_for_a_tag() {
-        let mut body = [3; TAG_LEN + 2];
-        NullKey.open(1, &mut body).unwrap();
+        let (mut body, mut short) = ([3; TAG_LEN + 2], [0; TAG_LEN - 1]);
+        let mut packets = [
+            Opening::in_place(1, &mut body),
+            Opening::in_place(2, &mut short),
+        ];
+        NullKey.open_many(&mut packets);
+        assert!(packets[0].is_authentic() && !packets[1].is_authentic());
         assert_eq!(body, [3; TAG_LEN + 2]);
-        assert!(NullKey.open(1, &mut [0; TAG_LEN - 1]).is_err());
     }
 
     #[test]
     fn lengths_that_do_not_fit_are_refused() {
-        let seal = |ciphertext: &mut [u8], tail: &mut [u8]| {
-            NullKey.seal(1, &[1; 4], ciphertext, &[0; 2], tail)
-        };
-        assert!(seal(&mut [0; 3], &mut [0; 2 + TAG_LEN]).is_err());
-        assert!(seal(&mut [0; 4], &mut [0; TAG_LEN]).is_err());
-        assert!(seal(&mut [0; 4], &mut [0; 2 + TAG_LEN]).is_ok());
+        for (len, fits) in [(TAG_LEN, false), (4 + TAG_LEN, true), (6 + TAG_LEN, true)] {
+            let mut out = vec![0; len];
+            let mut packet = Sealing::apart(1, &[1; 4], &mut out);
+            let sealed = NullKey.seal_many(std::slice::from_mut(&mut packet));
+            assert_eq!(sealed.is_ok(), fits, "{len}");
+        }
     }
 }

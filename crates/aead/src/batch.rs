@@ -21,7 +21,7 @@ use crate::{
     hash::{Hash, OCTET},
     lanes::{GROUP, Lanes},
     packet::{Packets, Pointers},
-    ragged::{Ragged, Runs},
+    ragged::Ragged,
     vector::Vector,
     woven::{apply, apply_and_hash},
 };
@@ -30,61 +30,66 @@ use crate::{
 #[inline(always)]
 pub(crate) fn seal<V: Vector>(key: &[u32; 8], packets: &mut [Sealing<'_>]) {
     for octet in packets.chunks_mut(OCTET) {
-        seal_octet::<V>(key, octet);
+        let lens = octet.lens();
+        let (mut work, rows) = Work::<V>::new(key, octet, &lens);
+        let mut hash = Hash::new(&first_half(&rows), &lens);
+        work.begin(octet, &rows);
+        while !work.is_done(octet) {
+            // What was encrypted so far is hashed meanwhile.
+            let done = work.blocks_done();
+            work.stretch(octet, Some((&mut hash, None, done)));
+            hash.steps(2, work.blocks_done(), &octet.texts());
+            work.next(octet);
+        }
+        hash.steps(usize::MAX, usize::MAX, &octet.texts());
+        for (packet, tag) in octet.iter_mut().zip(hash.tags()) {
+            packet.tag_mut().copy_from_slice(&tag);
+        }
     }
     V::clear_registers();
 }
 
 /// Opens packets that are valid. `key` is the key's words.
+///
+/// The tags of an octet are found while the one before it is decrypted.
 #[inline(always)]
 pub(crate) fn open<V: Vector>(key: &[u32; 8], packets: &mut [Opening<'_>]) {
-    for octet in packets.chunks_mut(OCTET) {
-        open_octet::<V>(key, octet);
+    let octets = packets.len().div_ceil(OCTET);
+    let mut work = Work::<V>::idle(key);
+    for number in 0..=octets {
+        let (before, octet) = packets.split_at_mut(packets.len().min(number * OCTET));
+        let before = &mut before[number.saturating_sub(1) * OCTET..];
+        let octet = octet.get_mut(..OCTET.min(octet.len())).unwrap_or_default();
+        if octet.is_empty() {
+            while !work.is_done(before) {
+                work.stretch(before, None);
+                work.next(before);
+            }
+            break;
+        }
+        let lens = octet.lens();
+        let (mut next, rows) = Work::<V>::new(key, octet, &lens);
+        let mut hash = Hash::new(&first_half(&rows), &lens);
+        while !work.is_done(before) {
+            work.stretch(before, Some((&mut hash, Some(octet.texts()), usize::MAX)));
+            hash.steps(2, usize::MAX, &octet.texts());
+            work.next(before);
+        }
+        hash.steps(usize::MAX, usize::MAX, &octet.texts());
+        let authentic = hash.compare(|lane| octet[octet.of_lane(lane)].tag());
+        for (lane, packet) in octet.iter_mut().enumerate() {
+            packet.is_authentic = authentic >> lane & 1 != 0;
+        }
+        next.begin(octet, &rows);
+        work = next;
     }
     V::clear_registers();
-}
-
-#[inline(always)]
-fn seal_octet<V: Vector>(key: &[u32; 8], octet: &mut [Sealing<'_>]) {
-    let mut work = Work::<V>::new(key, octet);
-    let mut hash = Hash::new(&work.keys(), octet.lens());
-    work.apply_first(octet);
-    while !work.is_done() {
-        work.stretch(octet, Some(&mut hash));
-        // What was encrypted so far is hashed meanwhile.
-        hash.steps(2, work.blocks_done(), &octet.texts());
-        work.next(octet);
-    }
-    hash.steps(usize::MAX, usize::MAX, &octet.texts());
-    for (packet, tag) in octet.iter_mut().zip(hash.tags()) {
-        packet.tag_mut().copy_from_slice(&tag);
-    }
-}
-
-#[inline(always)]
-fn open_octet<V: Vector>(key: &[u32; 8], octet: &mut [Opening<'_>]) {
-    let mut work = Work::<V>::new(key, octet);
-    let mut hash = Hash::new(&work.keys(), octet.lens());
-    hash.steps(usize::MAX, usize::MAX, &octet.texts());
-    let authentic = hash.compare(|lane| octet[octet.of_lane(lane)].tag());
-    for (lane, packet) in octet.iter_mut().enumerate() {
-        packet.is_authentic = authentic >> lane & 1 != 0;
-    }
-    if authentic == 0 {
-        return;
-    }
-    work.apply_first(octet);
-    while !work.is_done() {
-        work.stretch(octet, None);
-        work.next(octet);
-    }
 }
 
 /// An octet's key stream on its way.
 struct Work<'a, V> {
     key: &'a [u32; 8],
     lanes: Lanes<V>,
-    rows: [V; GROUP],
     is_even: bool,
     /// The next block of an even octet, and its last.
     block: u32,
@@ -92,29 +97,50 @@ struct Work<'a, V> {
     /// Blocks that lie whole in every packet of an even octet.
     whole: Range<u32>,
     ragged: Ragged,
-    runs: Runs,
 }
 
 impl<'a, V: Vector> Work<'a, V> {
+    /// Nothing to do.
+    #[inline(always)]
+    fn idle(key: &'a [u32; 8]) -> Self {
+        Self {
+            key,
+            lanes: Lanes::none(),
+            is_even: true,
+            block: 1,
+            last: 0,
+            whole: 0..0,
+            ragged: Ragged::none(),
+        }
+    }
+
     /// Makes the first group: the keys and, in the other half, the first blocks.
     #[inline(always)]
-    fn new<P: Packets + ?Sized>(key: &'a [u32; 8], octet: &P) -> Self {
+    fn new<P: Packets + ?Sized>(
+        key: &'a [u32; 8],
+        octet: &P,
+        lens: &[usize; OCTET],
+    ) -> (Self, [V; GROUP]) {
+        let blocks = |len: usize| len.div_ceil(BLOCK_LEN) as u32;
+        let (mut shortest, mut longest) = (lens[0], lens[0]);
+        for &len in lens {
+            shortest = shortest.min(len);
+            longest = longest.max(len);
+        }
         let mut work = Self {
             key,
             lanes: Lanes::of_octet(octet, 0, 1),
-            rows: [V::splat32(0); GROUP],
-            is_even: octet.is_even(),
+            is_even: octet.count() == OCTET && blocks(shortest) == blocks(longest),
             block: 2,
-            last: octet.blocks(0),
+            last: blocks(longest),
             whole: 0..0,
-            ragged: Ragged::new(),
-            runs: Runs::default(),
+            ragged: Ragged::new(octet),
         };
         if !work.is_even {
-            work.ragged.fill(OCTET, &mut work.lanes, &mut work.runs, octet);
+            work.ragged.set(OCTET, &mut work.lanes, octet);
         }
-        work.rows = work.input().key_stream();
-        work
+        let rows = work.input().key_stream();
+        (work, rows)
     }
 
     #[inline(always)]
@@ -123,13 +149,6 @@ impl<'a, V: Vector> Work<'a, V> {
             key: self.key,
             lanes: self.lanes,
         }
-    }
-
-    /// The keys, in the first group.
-    #[inline(always)]
-    fn keys(&self) -> [V; OCTET] {
-        let [a, b, c, d, e, f, g, h, ..] = self.rows;
-        [a, b, c, d, e, f, g, h]
     }
 
     /// Whole blocks that were made of every packet.
@@ -143,35 +162,56 @@ impl<'a, V: Vector> Work<'a, V> {
     }
 
     #[inline(always)]
-    fn is_done(&self) -> bool {
+    fn is_done<P: Packets + ?Sized>(&self, octet: &P) -> bool {
         if self.is_even {
             self.block > self.last
         } else {
-            self.runs.as_slice().is_empty()
+            self.ragged.is_done(octet)
         }
     }
 
     /// Encrypts or decrypts with what is not keys in the first group.
     #[inline(always)]
-    fn apply_first<P: Packets + ?Sized>(&mut self, octet: &mut P) {
-        if self.is_even {
-            self.whole = 1..u32::MAX;
-            for lane in 0..OCTET {
-                let whole = octet.whole_blocks(lane);
-                self.whole.start = self.whole.start.max(whole.start);
-                self.whole.end = self.whole.end.min(whole.end);
-            }
-            self.apply_half::<OCTET, P>(octet, 1);
-            self.lanes.advance(2);
-        } else {
-            self.apply_runs(octet);
+    fn begin<P: Packets + ?Sized>(&mut self, octet: &mut P, rows: &[V; GROUP]) {
+        if !self.is_even {
+            self.ragged.apply(OCTET, rows, octet);
+            self.ragged.set(0, &mut self.lanes, octet);
+            return;
         }
+        self.whole = 1..u32::MAX;
+        for lane in 0..OCTET {
+            let whole = octet.whole_blocks(lane);
+            self.whole.start = self.whole.start.max(whole.start);
+            self.whole.end = self.whole.end.min(whole.end);
+        }
+        self.apply_half::<OCTET, P>(octet, rows, 1);
+        self.lanes.advance(2);
     }
 
-    /// Makes the next groups of an even octet as long as their blocks are whole, and takes two
-    /// steps of `hash` in each as long as they are smooth. Leaves the last group to [`Work::next`].
+    /// Makes the next group, and encrypts or decrypts with it.
     #[inline(always)]
-    fn stretch<P: Packets + ?Sized>(&mut self, octet: &mut P, hash: Option<&mut Hash<V>>) {
+    fn next<P: Packets + ?Sized>(&mut self, octet: &mut P) {
+        let rows = self.input().key_stream();
+        if !self.is_even {
+            self.ragged.apply(0, &rows, octet);
+            self.ragged.set(0, &mut self.lanes, octet);
+            return;
+        }
+        self.apply_half::<0, P>(octet, &rows, self.block);
+        self.apply_half::<OCTET, P>(octet, &rows, self.block + 1);
+        self.block += 2;
+        self.lanes.advance(2);
+    }
+
+    /// Makes the next groups of an even octet as long as their blocks are whole. Leaves the last
+    /// group to [`Work::next`]. In each group, two steps of a hash are taken, as long as they are
+    /// smooth: of another octet's messages, or of this one's, as far as there are blocks.
+    #[inline(always)]
+    fn stretch<P: Packets + ?Sized>(
+        &mut self,
+        octet: &mut P,
+        hash: Option<(&mut Hash<V>, Option<[&[u8]; OCTET]>, usize)>,
+    ) {
         if !self.is_even || !self.whole.contains(&self.block) {
             return;
         }
@@ -179,60 +219,42 @@ impl<'a, V: Vector> Work<'a, V> {
         let end = self.whole.end.min(self.last);
         let mut groups = (end.saturating_sub(self.block) / 2) as usize;
         let at = (self.block as usize - 1) * BLOCK_LEN;
+        let text = pointers(octet);
         match hash {
             None => {
-                let text = pointers(octet);
                 // SAFETY: two blocks for each group are whole, from `block` on, in every packet.
                 unsafe { apply(self.input(), &text, at, groups) };
             }
-            Some(hash) => {
+            Some((hash, messages, blocks)) => {
                 groups = groups.min(hash.smooth_steps() / 2);
-                if hash.taken() + 2 > self.blocks_done() {
+                if groups == 0 || hash.taken() + 2 > blocks {
                     return;
                 }
-                let text = pointers(octet);
-                let mut messages = [core::ptr::null(); OCTET];
+                let mut starts = [core::ptr::null(); OCTET];
                 for lane in 0..OCTET {
-                    let start = text[lane].to.cast_const();
-                    messages[lane] = start.wrapping_add(hash.next_at(lane));
+                    let start = match &messages {
+                        Some(messages) => messages[lane].as_ptr(),
+                        None => text[lane].to.cast_const(),
+                    };
+                    starts[lane] = start.wrapping_add(hash.next_at(lane));
                 }
                 // SAFETY: two blocks for each group are whole, from `block` on, in every packet.
-                // As many steps are smooth: each lane has a block for each.
-                unsafe { apply_and_hash(self.input(), &text, at, groups, hash, &messages) };
+                // As many steps are smooth: each lane has a block of its message for each.
+                unsafe { apply_and_hash(self.input(), &text, at, groups, hash, &starts) };
             }
         }
         self.block += 2 * groups as u32;
         self.lanes.advance(2 * groups as u32);
     }
 
-    /// Makes the next group, and encrypts or decrypts with it.
-    #[inline(always)]
-    fn next<P: Packets + ?Sized>(&mut self, octet: &mut P) {
-        self.rows = self.input().key_stream();
-        if self.is_even {
-            self.apply_half::<0, P>(octet, self.block);
-            self.apply_half::<OCTET, P>(octet, self.block + 1);
-            self.block += 2;
-            self.lanes.advance(2);
-        } else {
-            self.apply_runs(octet);
-        }
-    }
-
-    #[inline(always)]
-    fn apply_runs<P: Packets + ?Sized>(&mut self, octet: &mut P) {
-        for run in self.runs.as_slice() {
-            let rows = self.rows.iter().skip(run.lane).take(run.len);
-            for (block, &row) in (run.block..).zip(rows) {
-                octet.apply(run.packet, block, row);
-            }
-        }
-        self.ragged.fill(0, &mut self.lanes, &mut self.runs, octet);
-    }
-
     /// One block of each of eight packets, with the lanes from `FIRST` on.
     #[inline(always)]
-    fn apply_half<const FIRST: usize, P: Packets + ?Sized>(&self, octet: &mut P, block: u32) {
+    fn apply_half<const FIRST: usize, P: Packets + ?Sized>(
+        &self,
+        octet: &mut P,
+        rows: &[V; GROUP],
+        block: u32,
+    ) {
         if block > self.last {
             return;
         }
@@ -240,7 +262,7 @@ impl<'a, V: Vector> Work<'a, V> {
         let at = (block as usize - 1) * BLOCK_LEN;
         macro_rules! row {
             ($($lane:literal)*) => { $(
-                let row = self.rows[FIRST + $lane];
+                let row = rows[FIRST + $lane];
                 if is_whole {
                     let Pointers { from, to } = octet.pointers($lane);
                     // SAFETY: `block` is whole in every packet of the octet.
@@ -268,4 +290,10 @@ fn pointers<P: Packets + ?Sized>(octet: &mut P) -> [Pointers; OCTET] {
         octet.pointers(6),
         octet.pointers(7),
     ]
+}
+
+#[inline(always)]
+fn first_half<V: Vector>(rows: &[V; GROUP]) -> [V; OCTET] {
+    let [a, b, c, d, e, f, g, h, ..] = *rows;
+    [a, b, c, d, e, f, g, h]
 }

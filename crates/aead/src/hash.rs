@@ -40,11 +40,11 @@ impl<V: Vector> Hash<V> {
     /// `keys` are the first blocks of the key streams, `lens` the lengths of the messages. A lane
     /// without a message has the length of another.
     #[inline(always)]
-    pub(crate) fn new(keys: &[V; OCTET], lens: [usize; OCTET]) -> Self {
+    pub(crate) fn new(keys: &[V; OCTET], lens: &[usize; OCTET]) -> Self {
         let [r0, r1, s0, s1, ..] = transpose64(*keys);
         let poly = Poly1305::new([r0, r1, s0, s1]);
         let (mut shortest, mut longest) = (lens[0], lens[0]);
-        for len in lens {
+        for &len in lens {
             shortest = shortest.min(len);
             longest = longest.max(len);
         }
@@ -58,7 +58,7 @@ impl<V: Vector> Hash<V> {
         }
         Self {
             poly,
-            lens,
+            lens: *lens,
             leads,
             is_level: shortest == longest,
             step: 0,

@@ -15,14 +15,20 @@ pub(crate) struct Lanes<V> {
 }
 
 impl<V: Vector> Lanes<V> {
+    /// Zeros.
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        let zero = V::splat32(0);
+        Self {
+            counter: zero,
+            nonce: [zero; 3],
+        }
+    }
+
     /// The same block of eight packets in each half: `low`, and `high`.
     #[inline(always)]
     pub(crate) fn of_octet(packets: &(impl Packets + ?Sized), low: u32, high: u32) -> Self {
-        let zero = V::splat32(0);
-        let mut lanes = Self {
-            counter: zero,
-            nonce: [zero; 3],
-        };
+        let mut lanes = Self::none();
         for lane in 0..OCTET {
             lanes.set_nonce(lane, packets.nonce(packets.of_lane(lane)));
         }

@@ -14,7 +14,10 @@ pub struct LengthError {
 impl fmt::Display for LengthError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let index = self.index;
-        write!(f, "packet {index} of the batch: its slices do not fit together")
+        write!(
+            f,
+            "packet {index} of the batch: its slices do not fit together"
+        )
     }
 }
 
@@ -74,6 +77,20 @@ impl<'a> Sealing<'a> {
     pub fn with_nonce(mut self, nonce: &[u8; 12]) -> Self {
         self.nonce = words(nonce);
         self
+    }
+
+    /// Puts plaintext and padding where their ciphertext will stand, and returns all of the text,
+    /// head included, and the room for the tag: for a cipher of another crate's. Nothing if the
+    /// slices do not fit.
+    pub fn lay_out(&mut self) -> Option<(&mut [u8], &mut [u8])> {
+        if !self.is_valid() {
+            return None;
+        }
+        let (text, tag) = self.out.split_at_mut(self.out.len() - TAG_LEN);
+        let (plaintext, padding) = text[self.head_len..].split_at_mut(self.plaintext.len());
+        plaintext.copy_from_slice(self.plaintext);
+        padding.fill(0);
+        Some((text, tag))
     }
 
     /// Bytes that are encrypted, padding included.
@@ -161,6 +178,11 @@ impl<'a> Opening<'a> {
     /// it was, or, when aws-lc opened in place, erased.
     pub fn is_authentic(&self) -> bool {
         self.is_authentic
+    }
+
+    /// Notes that the packet is authentic, if its slices fit: for a cipher of another crate's.
+    pub fn accept(&mut self) {
+        self.is_authentic = self.is_valid();
     }
 
     /// With another nonce: 96 bits, all of them the caller's (RFC 8439).
@@ -300,12 +322,6 @@ pub(crate) trait Packets {
     #[inline(always)]
     fn of_lane(&self, lane: usize) -> usize {
         lane.min(self.count() - 1)
-    }
-
-    /// Whether there are eight with equally many blocks.
-    #[inline(always)]
-    fn is_even(&self) -> bool {
-        self.count() == OCTET && (1..OCTET).all(|packet| self.blocks(packet) == self.blocks(0))
     }
 }
 

@@ -1,54 +1,41 @@
 //! Lanes for packets of unequal length, or fewer than eight: one packet after the other.
 
 use crate::{
-    hash::OCTET,
     lanes::{GROUP, Lanes},
     packet::Packets,
     vector::Vector,
 };
 
-/// Consecutive lanes with consecutive blocks of one packet.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Run {
-    pub(crate) packet: usize,
-    /// The first is 1.
-    pub(crate) block: u32,
-    pub(crate) lane: usize,
-    pub(crate) len: usize,
-}
-
-/// What the lanes of a group make.
-#[derive(Default)]
-pub(crate) struct Runs {
-    runs: [Run; GROUP],
-    len: usize,
-}
-
-impl Runs {
-    #[inline(always)]
-    pub(crate) fn as_slice(&self) -> &[Run] {
-        self.runs.get(..self.len).unwrap_or_default()
-    }
-
-    #[inline(always)]
-    fn push(&mut self, run: Run) {
-        if let Some(place) = self.runs.get_mut(self.len) {
-            *place = run;
-            self.len += 1;
-        }
-    }
-}
-
-/// Where we are: the next packet and block.
+/// Where the next group begins.
 #[derive(Clone, Copy)]
 pub(crate) struct Ragged {
     packet: usize,
+    /// The first is 1.
     block: u32,
+}
+
+/// Consecutive lanes with consecutive blocks of one packet.
+struct Run {
+    packet: usize,
+    block: u32,
+    lane: usize,
+    len: usize,
 }
 
 impl Ragged {
     #[inline(always)]
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new<P: Packets + ?Sized>(octet: &P) -> Self {
+        let mut start = Self {
+            packet: 0,
+            block: 1,
+        };
+        start.skip_done(octet);
+        start
+    }
+
+    /// Of no packets.
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
         Self {
             packet: 0,
             block: 1,
@@ -57,40 +44,64 @@ impl Ragged {
 
     /// Whether there is nothing left.
     #[inline(always)]
-    pub(crate) fn is_done(&self, packets: &(impl Packets + ?Sized)) -> bool {
-        self.packet == packets.count()
+    pub(crate) fn is_done<P: Packets + ?Sized>(&self, octet: &P) -> bool {
+        self.packet == octet.count()
     }
 
-    /// Fills the lanes from `lane` on, as far as there are blocks.
+    /// Sets the lanes from `lane` on to what the next group makes.
     #[inline(always)]
-    pub(crate) fn fill<V: Vector>(
-        &mut self,
+    pub(crate) fn set<V: Vector, P: Packets + ?Sized>(
+        mut self,
         mut lane: usize,
         lanes: &mut Lanes<V>,
-        runs: &mut Runs,
-        packets: &(impl Packets + ?Sized),
+        octet: &P,
     ) {
-        runs.len = 0;
-        while self.packet < packets.count() {
-            let left = (packets.blocks(self.packet) + 1 - self.block) as usize;
-            if left == 0 {
-                self.packet += 1;
-                self.block = 1;
-                continue;
+        while let Some(run) = self.next(lane, octet) {
+            lanes.set_run(run.lane, run.block, octet.nonce(run.packet));
+            lane += run.len;
+        }
+    }
+
+    /// Encrypts or decrypts with the rows from `lane` on, and goes on to the next group.
+    #[inline(always)]
+    pub(crate) fn apply<V: Vector, P: Packets + ?Sized>(
+        &mut self,
+        mut lane: usize,
+        rows: &[V; GROUP],
+        octet: &mut P,
+    ) {
+        while let Some(run) = self.next(lane, octet) {
+            let rows = rows.iter().skip(run.lane).take(run.len);
+            for (block, &row) in (run.block..).zip(rows) {
+                octet.apply(run.packet, block, row);
             }
-            if lane == GROUP {
-                break;
-            }
-            let len = left.min(GROUP - lane);
-            lanes.set_run(lane, self.block, packets.nonce(self.packet));
-            runs.push(Run {
-                packet: self.packet,
-                block: self.block,
-                lane,
-                len,
-            });
-            lane += len;
-            self.block += len as u32;
+            lane += run.len;
+        }
+    }
+
+    /// The run from `lane` on.
+    #[inline(always)]
+    fn next<P: Packets + ?Sized>(&mut self, lane: usize, octet: &P) -> Option<Run> {
+        if lane == GROUP || self.is_done(octet) {
+            return None;
+        }
+        let left = octet.blocks(self.packet) - self.block + 1;
+        let run = Run {
+            packet: self.packet,
+            block: self.block,
+            lane,
+            len: (left as usize).min(GROUP - lane),
+        };
+        self.block += run.len as u32;
+        self.skip_done(octet);
+        Some(run)
+    }
+
+    #[inline(always)]
+    fn skip_done<P: Packets + ?Sized>(&mut self, octet: &P) {
+        while self.packet < octet.count() && self.block > octet.blocks(self.packet) {
+            self.packet += 1;
+            self.block = 1;
         }
     }
 }

@@ -3,7 +3,7 @@
 //!
 //!   1 receive   a batch from the underlay                engine::lane_inbound
 //!   2 identify  message type, session by receiver index  wire::message, index_table
-//!   3 open      tag, replay window, roam                 noise::keypair, noise::link
+//!   3 open      tag, replay window, roam                 noise::batch, noise::link
 //!   4 check     source against the whole table           fib
 //!   5 merge     segments of a flow into superpackets     wire::merge
 //!   6 write     to the overlay                           engine::lane_inbound
@@ -153,11 +153,18 @@ impl Inbound {
         let Ok(mut keys) = session.keypair.open_run(run.now) else {
             return run.skip(bytes, DropReason::SessionExpired, counters);
         };
+        let datagrams = bytes[run.at..]
+            .chunks_mut(run.stride)
+            .take_while(|datagram| run.has(datagram));
+        let mut outcomes = weapon_noise::Opened::new();
+        keys.open_many(datagrams, &mut outcomes);
+        drop(keys);
+
         let mut opened = Opened::default();
         let mut at = run.at;
-        while let Some(end) = run.datagram_end(bytes, at) {
-            let datagram = &mut bytes[at..end];
-            match keys.open(datagram) {
+        for outcome in &outcomes {
+            let end = bytes.len().min(at + run.stride);
+            match *outcome {
                 Ok(plaintext_len) => {
                     opened.packets += 1;
                     opened.bytes += (end - at) as u64;
@@ -176,10 +183,9 @@ impl Inbound {
             }
             at = end;
         }
-        drop(keys);
         counters
             .inbound_datagrams
-            .fetch_add(run.datagrams_until(at), Relaxed);
+            .fetch_add(outcomes.len() as u64, Relaxed);
         if opened.packets != 0 {
             note_received(session, &run, &opened, upcalls);
         }
@@ -233,29 +239,18 @@ struct Opened {
 }
 
 impl Run {
-    /// Where the datagram at `at` ends, if it belongs to this run.
-    fn datagram_end(&self, bytes: &[u8], at: usize) -> Option<usize> {
-        let end = bytes.len().min(at + self.stride);
-        let datagram = bytes.get(at..end)?;
-        (matches!(kind(datagram), Ok(Kind::Data)) && data_receiver(datagram) == self.index)
-            .then_some(end)
+    /// Whether `datagram` belongs to this run.
+    fn has(&self, datagram: &[u8]) -> bool {
+        matches!(kind(datagram), Ok(Kind::Data)) && data_receiver(datagram) == self.index
     }
 
     /// Drops the whole run.
     fn skip(&self, bytes: &[u8], reason: DropReason, counters: &Counters) -> usize {
-        let mut at = self.at;
-        while let Some(end) = self.datagram_end(bytes, at) {
-            counters.count(reason);
-            at = end;
-        }
-        counters
-            .inbound_datagrams
-            .fetch_add(self.datagrams_until(at), Relaxed);
-        at
-    }
-
-    fn datagrams_until(&self, end: usize) -> u64 {
-        (end - self.at).div_ceil(self.stride) as u64
+        let datagrams = bytes[self.at..].chunks(self.stride);
+        let count = datagrams.take_while(|datagram| self.has(datagram)).count();
+        counters.count_many(reason, count as u64);
+        counters.inbound_datagrams.fetch_add(count as u64, Relaxed);
+        bytes.len().min(self.at + count * self.stride)
     }
 }
 

@@ -5,7 +5,7 @@
 
 // The way out and the way in.
 mod outbound;
-pub use outbound::{outbound, padding};
+pub use outbound::{Outbound, padding};
 mod inbound;
 pub use inbound::{Inbound, Received};
 

@@ -5,13 +5,24 @@
 //!   2 parse   bytes to a flow, once                 wire::split, wire::flow
 //!   3 route   destination to peer                   fib
 //!   4 filter  (its place; the filter has an issue of its own)
-//!   5 seal    every segment into the send buffer    noise::keypair
+//!   5 seal    many packets into the send buffer     noise::batch
 //!   6 send    with UDP GSO                          engine::lane_outbound
+//!
+//! The cipher does many packets of one session at a fraction of what each would cost alone. The
+//! segments of a superpacket are many. Packets that come one by one are put into the send buffer as
+//! they come and sealed there together, when something else comes or nothing more does: nobody
+//! waits for a packet that may come.
 
 use core::sync::atomic::Ordering::Relaxed;
+use std::sync::Arc;
 
-use weapon_noise::{Keypair, Tick, protocol::PADDING_MULTIPLE};
-use weapon_wire::{Endpoint, Superpacket, VnetHeader, message::DATA_OVERHEAD};
+use arc_swap::Guard;
+use arrayvec::ArrayVec;
+use weapon_noise::{Keypair, SealError, Tick, protocol::PADDING_MULTIPLE};
+use weapon_wire::{
+    Endpoint, Superpacket, VnetHeader,
+    message::{DATA_HEADER_LEN, DATA_OVERHEAD},
+};
 
 use crate::{
     Attention, Counters, DropReason, Fib, Peer,
@@ -22,81 +33,247 @@ use crate::{
 /// the error fits into 1280 bytes).
 const RETURNED_BYTES_MAX: usize = 1232;
 
-/// Takes one superpacket, with its [`VnetHeader`] in front, from the overlay to the underlay. The
-/// buffer is consumed: segments are cut in place. Returns the hash of its flow, by which an overlay
-/// with several queues finds the right one for what comes back.
-///
-/// # Errors
-/// Why the superpacket died. The caller counts it. A packet that was parked did not die.
-pub fn outbound(
-    fib: &Fib,
-    read: &mut [u8],
+/// Packets of a run, and room for their messages: what one train takes.
+const RUN_PACKETS_MAX: usize = 64;
+const RUN_BYTES: usize = 65_536;
+
+/// One turn of an outbound lane. It ends with [`Outbound::finish`]: a packet may be unsealed until
+/// then.
+#[derive(Debug)]
+pub struct Outbound<'a, U: Underlay, C: Upcalls> {
+    fib: &'a Fib,
     now: Tick,
-    counters: &Counters,
-    underlay: &mut impl Underlay,
-    upcalls: &mut impl Upcalls,
-) -> Result<u32, DropReason> {
-    let vnet = VnetHeader::parse(read).map_err(|_| DropReason::OutboundMalformed)?;
-    let packet = &mut read[VnetHeader::LEN..];
-    let superpacket =
-        Superpacket::parse(&vnet, packet).map_err(|_| DropReason::OutboundMalformed)?;
-
-    let flow_hash = superpacket.flow().hash();
-    let Some(peer) = fib.route(superpacket.flow().destination) else {
-        return_to_sender(superpacket.bytes(), upcalls);
-        return Err(DropReason::NoRoute);
-    };
-    let endpoint = peer.link.endpoint();
-    let Some(endpoint) = endpoint.as_deref() else {
-        return_to_sender(superpacket.bytes(), upcalls);
-        return Err(DropReason::NoEndpoint);
-    };
-    let keypair = peer.link.sending(now);
-    let Some(keypair) = keypair.as_deref().and_then(Option::as_deref) else {
-        return if upcalls.park(peer.id, read) {
-            Ok(flow_hash)
-        } else {
-            Err(DropReason::ControlBusy)
-        };
-    };
-
-    let bytes = seal(superpacket, keypair, endpoint, fib.mtu, underlay)?;
-    let segments = bytes.segments;
-    counters.outbound_segments.fetch_add(segments, Relaxed);
-    peer.link.traffic.note_sent(segments, bytes.total);
-    note_sent(peer, keypair, now, upcalls);
-    Ok(flow_hash)
+    counters: &'a Counters,
+    underlay: &'a mut U,
+    upcalls: &'a mut C,
+    run: Option<Run<'a>>,
+    /// The packets of the run, in the order in which they lie in the underlay's room.
+    packets: ArrayVec<Collected, RUN_PACKETS_MAX>,
+    /// Bytes of the room that they take.
+    filled: usize,
 }
 
-/// What was sealed.
-struct Sealed {
-    segments: u64,
-    total: u64,
+/// Packets of one session that came one after the other.
+#[derive(Debug)]
+struct Run<'a> {
+    peer: &'a Peer,
+    keypair: Guard<Option<Arc<Keypair>>>,
 }
 
-/// Seals every segment to its final place: one reservation of counters, no copy.
-fn seal(
-    mut superpacket: Superpacket<'_>,
-    keypair: &Keypair,
-    to: &Endpoint,
-    mtu: usize,
-    underlay: &mut impl Underlay,
-) -> Result<Sealed, DropReason> {
-    let segments = superpacket.segments() as u64;
-    let mut counter = keypair.reserve(segments).ok_or(DropReason::SealFailed)?;
-    let mut total = 0;
-    while let Some(segment) = superpacket.next() {
-        let padding = padding(segment.len(), mtu);
-        let len = segment.len() + padding + DATA_OVERHEAD;
-        let slot = underlay.slot(to, 0, len);
-        keypair
-            .seal(counter, segment, padding, slot)
-            .map_err(|_| DropReason::SealFailed)?;
-        underlay.commit();
-        counter += 1;
-        total += len as u64;
+/// A packet in the send buffer that is not sealed yet.
+#[derive(Clone, Copy, Debug)]
+struct Collected {
+    packet_len: usize,
+    message_len: usize,
+}
+
+impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
+    /// Nothing was read yet.
+    pub fn new(
+        fib: &'a Fib,
+        now: Tick,
+        counters: &'a Counters,
+        underlay: &'a mut U,
+        upcalls: &'a mut C,
+    ) -> Self {
+        Self {
+            fib,
+            now,
+            counters,
+            underlay,
+            upcalls,
+            run: None,
+            packets: ArrayVec::new(),
+            filled: 0,
+        }
     }
-    Ok(Sealed { segments, total })
+
+    /// Takes one superpacket, with its [`VnetHeader`] in front, from the overlay to the underlay.
+    /// Returns the hash of its flow, by which an overlay with several queues finds the right one
+    /// for what comes back.
+    ///
+    /// # Errors
+    /// Why the superpacket died. The caller counts it. A packet that was parked did not die.
+    pub fn send(&mut self, read: &[u8]) -> Result<u32, DropReason> {
+        let vnet = VnetHeader::parse(read).map_err(|_| DropReason::OutboundMalformed)?;
+        let packet = &read[VnetHeader::LEN..];
+        let superpacket =
+            Superpacket::parse(&vnet, packet).map_err(|_| DropReason::OutboundMalformed)?;
+
+        let flow_hash = superpacket.flow().hash();
+        let fib = self.fib;
+        let Some(peer) = fib.route(superpacket.flow().destination) else {
+            return_to_sender(superpacket.bytes(), self.upcalls);
+            return Err(DropReason::NoRoute);
+        };
+        let is_single = superpacket.segments() == 1;
+        if is_single && self.goes_on(peer) && self.append(&superpacket) {
+            return Ok(flow_hash);
+        }
+        self.seal_run();
+
+        let endpoint = peer.link.endpoint();
+        let Some(endpoint) = endpoint.as_deref() else {
+            return_to_sender(superpacket.bytes(), self.upcalls);
+            return Err(DropReason::NoEndpoint);
+        };
+        let Some(keypair) = peer.link.sending(self.now) else {
+            return if self.upcalls.park(peer.id, read) {
+                Ok(flow_hash)
+            } else {
+                Err(DropReason::ControlBusy)
+            };
+        };
+        if is_single {
+            self.begin(peer, keypair, endpoint, &superpacket);
+        } else if let Some(keypair) = keypair.as_deref() {
+            self.seal(&superpacket, peer, keypair, endpoint)
+                .map_err(|_| DropReason::SealFailed)?;
+        }
+        Ok(flow_hash)
+    }
+
+    /// Seals what is not sealed yet.
+    pub fn finish(mut self) {
+        self.seal_run();
+    }
+
+    /// Whether a packet for `peer` belongs to the run.
+    fn goes_on(&self, peer: &Peer) -> bool {
+        let run = self.run.as_ref();
+        run.is_some_and(|run| core::ptr::eq(run.peer, peer))
+    }
+
+    /// Begins a run with its first packet. Where the peer is, and the keypair, stay what they are
+    /// for the whole of it: no longer than sealing a superpacket takes.
+    fn begin(
+        &mut self,
+        peer: &'a Peer,
+        keypair: Guard<Option<Arc<Keypair>>>,
+        to: &Endpoint,
+        superpacket: &Superpacket<'_>,
+    ) {
+        let message_len = message_len(superpacket.bytes().len(), self.fib.mtu);
+        self.underlay.reserve(to, 0, RUN_BYTES.max(message_len));
+        self.run = Some(Run { peer, keypair });
+        let fits = self.append(superpacket);
+        debug_assert!(fits, "there is room for one");
+    }
+
+    /// Puts a packet into the room, if there is enough of it.
+    fn append(&mut self, superpacket: &Superpacket<'_>) -> bool {
+        let packet_len = superpacket.bytes().len();
+        let message_len = message_len(packet_len, self.fib.mtu);
+        let end = self.filled + message_len;
+        if self.packets.is_full() {
+            return false;
+        }
+        let Some(slot) = self.underlay.room().get_mut(self.filled..end) else {
+            return false;
+        };
+        superpacket.whole(&mut slot[DATA_HEADER_LEN..]);
+        self.packets.push(Collected {
+            packet_len,
+            message_len,
+        });
+        self.filled = end;
+        true
+    }
+
+    /// Seals the packets of the run where they lie.
+    fn seal_run(&mut self) {
+        let Some(run) = self.run.take() else {
+            return;
+        };
+        let (count, total) = (self.packets.len(), self.filled);
+        let keypair = run.keypair.as_deref();
+        if let Some(keypair) = keypair
+            && seal_collected(keypair, &self.packets, self.underlay.room()).is_ok()
+        {
+            for packet in &self.packets {
+                self.underlay.commit(packet.message_len);
+            }
+            self.note_sealed(run.peer, keypair, count, total);
+        } else {
+            self.counters
+                .count_many(DropReason::SealFailed, count as u64);
+        }
+        self.packets.clear();
+        self.filled = 0;
+    }
+
+    /// Seals every segment of a superpacket to its final place: its head is written there, the rest
+    /// is encrypted from the read buffer.
+    fn seal(
+        &mut self,
+        superpacket: &Superpacket<'_>,
+        peer: &Peer,
+        keypair: &Keypair,
+        to: &Endpoint,
+    ) -> Result<(), SealError> {
+        let count = superpacket.segments();
+        let stride = message_len(superpacket.segment_len_max(), self.fib.mtu);
+        let last = message_len(superpacket.segment_len_last(), self.fib.mtu);
+        let total = (count - 1) * stride + last;
+        self.underlay.reserve(to, 0, total);
+
+        let slots = self.underlay.room()[..total].chunks_mut(stride);
+        seal_segments(keypair, superpacket, slots)?;
+        for _ in 1..count {
+            self.underlay.commit(stride);
+        }
+        self.underlay.commit(last);
+        self.note_sealed(peer, keypair, count, total);
+        Ok(())
+    }
+
+    fn note_sealed(&mut self, peer: &Peer, keypair: &Keypair, count: usize, total: usize) {
+        let count = count as u64;
+        self.counters.outbound_segments.fetch_add(count, Relaxed);
+        peer.link.traffic.note_sent(count, total as u64);
+        if peer.link.activity.note_sent(self.now, true) {
+            ask(self.upcalls, peer, Attention::Deadlines);
+        }
+        if keypair.asks_for_rekey(self.now) {
+            ask(self.upcalls, peer, Attention::WantSession);
+        }
+    }
+}
+
+/// Seals the segments of a superpacket, each into its slot.
+fn seal_segments<'a>(
+    keypair: &Keypair,
+    superpacket: &Superpacket<'_>,
+    slots: impl Iterator<Item = &'a mut [u8]>,
+) -> Result<(), SealError> {
+    let mut batch = keypair
+        .seal_batch(superpacket.segments())
+        .ok_or(SealError)?;
+    for (index, slot) in slots.enumerate() {
+        let made = superpacket.segment(index, &mut slot[DATA_HEADER_LEN..]);
+        batch.push(slot, made.head_len, made.rest)?;
+    }
+    batch.seal()
+}
+
+/// Seals packets that lie one behind the other in `room`, each behind the place of its header.
+fn seal_collected(
+    keypair: &Keypair,
+    packets: &[Collected],
+    mut room: &mut [u8],
+) -> Result<(), SealError> {
+    let mut batch = keypair.seal_batch(packets.len()).ok_or(SealError)?;
+    for packet in packets {
+        let (slot, behind) = room.split_at_mut(packet.message_len);
+        batch.push(slot, packet.packet_len, &[])?;
+        room = behind;
+    }
+    batch.seal()
+}
+
+/// Length of the data message that a packet of `len` bytes becomes.
+fn message_len(len: usize, mtu: usize) -> usize {
+    len + padding(len, mtu) + DATA_OVERHEAD
 }
 
 /// Zero bytes behind a plaintext of `len` bytes: up to a multiple of 16, but never past the MTU
@@ -110,15 +287,6 @@ pub fn padding(len: usize, mtu: usize) -> usize {
     let padded = last.next_multiple_of(PADDING_MULTIPLE);
     let padded = if mtu == 0 { padded } else { padded.min(mtu) };
     padded - last
-}
-
-fn note_sent(peer: &Peer, keypair: &Keypair, now: Tick, upcalls: &mut impl Upcalls) {
-    if peer.link.activity.note_sent(now, true) {
-        ask(upcalls, peer, Attention::Deadlines);
-    }
-    if keypair.asks_for_rekey(now) {
-        ask(upcalls, peer, Attention::WantSession);
-    }
 }
 
 fn return_to_sender(packet: &[u8], upcalls: &mut impl Upcalls) {

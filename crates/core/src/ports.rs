@@ -10,21 +10,36 @@ use crate::{Attention, Peer, PeerId};
 
 /// Where datagrams go.
 pub trait Underlay {
-    /// Room for one datagram of `len` bytes to `to`. It is sent only after [`Underlay::commit`];
-    /// asking again without that takes the room back.
-    fn slot(&mut self, to: &Endpoint, tos: u8, len: usize) -> &mut [u8];
+    /// Reserves `len` bytes in one piece for datagrams to `to`. They are sent only after
+    /// [`Underlay::commit`]; reserving again takes back what was not committed.
+    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize);
 
-    /// The slot is filled: send it, now or with the batch.
-    fn commit(&mut self);
+    /// What is left of the room that was reserved, with what was written to it before.
+    fn room(&mut self) -> &mut [u8];
+
+    /// The first `len` bytes of the room are a datagram: send it, now or with the batch. The room
+    /// begins behind it from here on.
+    fn commit(&mut self, len: usize);
+
+    /// Sends one datagram.
+    fn send(&mut self, to: &Endpoint, tos: u8, datagram: &[u8]) {
+        self.reserve(to, tos, datagram.len());
+        self.room().copy_from_slice(datagram);
+        self.commit(datagram.len());
+    }
 }
 
 impl<T: Underlay + ?Sized> Underlay for &mut T {
-    fn slot(&mut self, to: &Endpoint, tos: u8, len: usize) -> &mut [u8] {
-        (**self).slot(to, tos, len)
+    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize) {
+        (**self).reserve(to, tos, len);
     }
 
-    fn commit(&mut self) {
-        (**self).commit();
+    fn room(&mut self) -> &mut [u8] {
+        (**self).room()
+    }
+
+    fn commit(&mut self, len: usize) {
+        (**self).commit(len);
     }
 }
 

@@ -10,28 +10,36 @@ use weapon_core::{
     TimestampStore, Underlay, WallTime,
 };
 use weapon_noise::{
-    Entropy, EntropyNotReady, Identity, PresharedKey, PrivateKey, PublicKey, Remote, SecretKey32,
-    Tai64n, Tick, initiate,
+    Backend, Entropy, EntropyNotReady, Identity, PresharedKey, PrivateKey, PublicKey, Remote,
+    SecretKey32, Tai64n, Tick, initiate,
 };
 use weapon_wire::{
     Endpoint, Flow, VnetHeader,
     message::{Initiation, Response},
 };
 
+#[path = "../../noise/tests/cipher/mod.rs"]
+mod cipher;
+use cipher::cipher;
 #[path = "../../noise/tests/traces/mod.rs"]
 mod traces;
 use traces::{Note, Noting, traces};
 
 #[derive(Default)]
-struct Outbox(Vec<Vec<u8>>);
+struct Outbox(Vec<Vec<u8>>, Vec<u8>);
 
 impl Underlay for Outbox {
-    fn slot(&mut self, _to: &Endpoint, _tos: u8, len: usize) -> &mut [u8] {
-        self.0.push(vec![0; len]);
-        self.0.last_mut().unwrap()
+    fn reserve(&mut self, _to: &Endpoint, _tos: u8, len: usize) {
+        self.1 = vec![0; len];
     }
 
-    fn commit(&mut self) {}
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.1
+    }
+
+    fn commit(&mut self, len: usize) {
+        self.0.push(self.1.drain(..len).collect());
+    }
 }
 
 struct Nowhere;
@@ -83,7 +91,7 @@ fn gateway(key: &[u8; 32]) -> Gateway {
         mtu: 1420,
         addresses: Vec::new(),
         timestamp_mark: None,
-        cipher: &weapon_noise::LibraryCipher,
+        cipher: cipher(),
     })
 }
 

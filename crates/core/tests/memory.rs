@@ -10,13 +10,17 @@ use std::{fs, sync::Arc};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use weapon_core::{GatewayConfig, HandshakeMessage, Peer, PeerConfig, PeerId, Routes, Upcalls};
 use weapon_noise::{
-    CookieJar, Identity, Keypair, LibraryCipher, Link, PrivateKey, PublicKey, Remote, Seeded,
-    Tai64n, Tick, initiate,
+    Backend, CookieJar, Identity, Keypair, Link, PrivateKey, PublicKey, Remote, Seeded, Tai64n,
+    Tick, initiate,
 };
 use weapon_wire::{
     Endpoint,
     message::{DATA_OVERHEAD, Response},
 };
+
+#[path = "../../noise/tests/cipher/mod.rs"]
+mod cipher;
+use cipher::cipher;
 
 #[allow(
     dead_code,
@@ -82,7 +86,7 @@ fn gateway(key: PrivateKey) -> Site {
         mtu: 1420,
         addresses: Vec::new(),
         timestamp_mark: None,
-        cipher: &LibraryCipher,
+        cipher: cipher(),
     };
     Site::new(key, 1, config)
 }
@@ -110,7 +114,7 @@ fn connect(site: &mut Site, us: PublicKey, number: u32, seconds: u64) {
     let answer = site.outbox.sent.pop().expect("a response");
     let response = Response::parse(&answer.bytes).unwrap();
     let keys = awaiting.finish(&identity, &remote, response).unwrap();
-    let keypair = Keypair::new(&keys, now);
+    let keypair = Keypair::new(&keys, now, cipher());
     let mut datagram = [0; DATA_OVERHEAD];
     let counter = keypair.reserve(1).unwrap();
     keypair.seal(counter, &[], 0, &mut datagram).unwrap();

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use weapon_core::{Counters, SharedFib, outbound};
+use weapon_core::{Counters, Outbound, SharedFib};
 use weapon_io::{
     tun::{Device, READ_BYTES},
     udp::{Sender, Socket},
@@ -56,6 +56,9 @@ impl<D: Device> LaneOutbound<D> {
             return matches!(outcome(read), Outcome::Gone);
         };
         let fib = self.fib.load();
+        let mut underlay = ToUnderlay::new(&mut self.sender, socket);
+        let mut upcalls = &*self.mailbox;
+        let mut outbound = Outbound::new(&fib, now, &self.counters, &mut underlay, &mut upcalls);
         let mut gone = false;
         let (mut superpackets, mut bytes) = (0, 0);
         while superpackets < QUANTUM_PACKETS && bytes < QUANTUM_BYTES {
@@ -69,14 +72,12 @@ impl<D: Device> LaneOutbound<D> {
             };
             superpackets += 1;
             bytes += len;
-            let mut underlay = ToUnderlay::new(&mut self.sender, socket);
-            let mut upcalls = &*self.mailbox;
-            let read = &mut self.buffer[..len];
-            match outbound(&fib, read, now, &self.counters, &mut underlay, &mut upcalls) {
+            match outbound.send(&self.buffer[..len]) {
                 Ok(flow_hash) => self.steering.note_read(flow_hash, queue),
                 Err(reason) => self.counters.count(reason),
             }
         }
+        outbound.finish();
         self.counters
             .outbound_superpackets
             .fetch_add(superpackets as u64, Relaxed);

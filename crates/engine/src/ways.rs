@@ -15,27 +15,25 @@ use crate::steering::Steering;
 pub(crate) struct ToUnderlay<'a, S> {
     pub(crate) sender: &'a mut Sender,
     pub(crate) socket: &'a S,
-    pub(crate) len: usize,
 }
 
 impl<'a, S: Socket> ToUnderlay<'a, S> {
     pub(crate) fn new(sender: &'a mut Sender, socket: &'a S) -> Self {
-        Self {
-            sender,
-            socket,
-            len: 0,
-        }
+        Self { sender, socket }
     }
 }
 
 impl<S: Socket> Underlay for ToUnderlay<'_, S> {
-    fn slot(&mut self, to: &Endpoint, tos: u8, len: usize) -> &mut [u8] {
-        self.len = len;
-        self.sender.slot(self.socket, to, tos, len)
+    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize) {
+        self.sender.reserve(self.socket, to, tos, len);
     }
 
-    fn commit(&mut self) {
-        self.sender.commit(self.len);
+    fn room(&mut self) -> &mut [u8] {
+        self.sender.room()
+    }
+
+    fn commit(&mut self, len: usize) {
+        self.sender.commit(len);
     }
 }
 
@@ -44,12 +42,17 @@ impl<S: Socket> Underlay for ToUnderlay<'_, S> {
 pub(crate) struct NoUnderlay(Vec<u8>);
 
 impl Underlay for NoUnderlay {
-    fn slot(&mut self, _to: &Endpoint, _tos: u8, len: usize) -> &mut [u8] {
+    fn reserve(&mut self, _to: &Endpoint, _tos: u8, len: usize) {
         self.0.resize(len, 0);
+    }
+
+    fn room(&mut self) -> &mut [u8] {
         &mut self.0
     }
 
-    fn commit(&mut self) {}
+    fn commit(&mut self, len: usize) {
+        self.0.drain(..len);
+    }
 }
 
 /// Sends what a batch has left, and forgets sources that are ours no longer (P80).

@@ -23,8 +23,12 @@ use weapon_io::{
     },
     udp::memory::Network,
 };
-use weapon_noise::{PrivateKey, Tai64n};
+use weapon_noise::{Backend, PrivateKey, Tai64n};
 use weapon_wire::VnetHeader;
+
+#[path = "../../noise/tests/cipher/mod.rs"]
+mod cipher;
+use cipher::cipher;
 
 /// What anything that must happen is waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -62,7 +66,7 @@ fn start(site: u8, network: &Network) -> Site {
         mtu: 1420,
         addresses: Vec::new(),
         timestamp_mark: None,
-        cipher: &weapon_noise::LibraryCipher,
+        cipher: cipher(),
     });
     gateway.add_peers([PeerConfig {
         name: "other".into(),

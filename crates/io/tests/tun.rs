@@ -293,11 +293,7 @@ fn a_datagram_of_a_local_socket_is_read_with_its_header() {
             assert!(packet.ends_with(b"over the tunnel"));
             // Checksums are left to us, and can be completed.
             assert_eq!(vnet.flags, VnetHeader::NEEDS_CSUM);
-            let mut packet = packet;
-            assert_eq!(
-                Superpacket::parse(&vnet, &mut packet).unwrap().segments(),
-                1
-            );
+            assert_eq!(Superpacket::parse(&vnet, &packet).unwrap().segments(), 1);
         }
     });
 }

@@ -1,9 +1,14 @@
 //! Whether secrets leave traces: the process looks for them in its own memory (P101).
 
 use crate::{
-    AwaitingResponse, Entropy, EntropyNotReady, Identity, Keypair, OpenedInitiation, PresharedKey,
-    PrivateKey, Remote, SecretKey32, SessionKeys, Tai64n, Tick, initiate, open_initiation,
+    AwaitingResponse, Backend, Entropy, EntropyNotReady, Identity, Keypair, OpenedInitiation,
+    PresharedKey, PrivateKey, Remote, SecretKey32, SessionKeys, Tai64n, Tick, initiate,
+    open_initiation,
 };
+
+#[path = "../tests/cipher/mod.rs"]
+mod cipher;
+use cipher::cipher;
 
 #[path = "../tests/traces/mod.rs"]
 mod traces;
@@ -42,7 +47,8 @@ fn handshake(entropy: &mut Noting) -> Everything {
     let (response, their_keys) = verified.respond(&to_us, 2, entropy).unwrap();
     let our_keys = pending.finish(&ours, &to_them, &response).unwrap();
     note_session(&mut entropy.notes, &our_keys);
-    let keypairs = [&our_keys, &their_keys].map(|keys| Keypair::new(keys, Tick::default()));
+    let keypairs =
+        [&our_keys, &their_keys].map(|keys| Keypair::new(keys, Tick::default(), cipher()));
     let mut slot = [0; 36];
     keypairs[0].seal(0, b"data", 0, &mut slot).unwrap();
     let mut run = keypairs[1].open_run(Tick::default()).unwrap();

@@ -5,14 +5,10 @@
 //! share it without a lock around the keys. Paper sections 5.4.5 and 5.4.6.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use weapon_wire::message::{
-    DATA_HEADER_LEN, DATA_OVERHEAD, TAG_LEN, data_counter, data_receiver, write_data_header,
-};
+use std::sync::Mutex;
 
 use crate::{
-    Cipher, LibraryCipher, Tick, TransportKey,
+    Cipher, Tick, TransportKey,
     handshake::{Role, SessionKeys},
     protocol::{
         KEEPALIVE_TIMEOUT, REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES,
@@ -21,28 +17,6 @@ use crate::{
     replay::ReplayWindow,
 };
 
-/// Zero bytes that pad a plaintext to a multiple of 16.
-static PADDING: [u8; 16] = [0; 16];
-
-/// Why a datagram was not opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
-    /// The key is 180 s old or its counter is used up (P42, P60).
-    #[error("key expired")]
-    Expired,
-    /// The counter was seen before or is below the window.
-    #[error("replayed or too old")]
-    Replayed,
-    /// The tag is wrong.
-    #[error("not authentic")]
-    Forged,
-}
-
-/// Sealing failed: the slot has the wrong length. A local fault, never a peer's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("slot does not fit the plaintext")]
-pub struct SealError;
-
 /// The transport keys of one session.
 #[derive(Debug)]
 pub struct Keypair {
@@ -50,11 +24,11 @@ pub struct Keypair {
     local_index: u32,
     remote_index: u32,
     created: Tick,
-    sealing: Box<dyn TransportKey>,
-    opening: Box<dyn TransportKey>,
+    pub(crate) sealing: Box<dyn TransportKey>,
+    pub(crate) opening: Box<dyn TransportKey>,
     /// The next counter to send. Never wraps, never used twice: only [`Keypair::reserve`] moves it.
     send_counter: AtomicU64,
-    replay: Mutex<ReplayWindow>,
+    pub(crate) replay: Mutex<ReplayWindow>,
     /// Set once the initiator asked for a new session because this one is about to expire (P40).
     last_minute: AtomicBool,
     /// When a lane last asked for a new session, in nanoseconds; 0 is never.
@@ -64,13 +38,8 @@ pub struct Keypair {
 }
 
 impl Keypair {
-    /// The keypair of a finished handshake, born at `now`, with the cipher of the protocol.
-    pub fn new(keys: &SessionKeys, now: Tick) -> Self {
-        Self::with_cipher(keys, now, &LibraryCipher)
-    }
-
-    /// As [`Keypair::new`], with another cipher.
-    pub fn with_cipher(keys: &SessionKeys, now: Tick, cipher: &dyn Cipher) -> Self {
+    /// The keypair of a finished handshake, born at `now`.
+    pub fn new(keys: &SessionKeys, now: Tick, cipher: &dyn Cipher) -> Self {
         Self {
             role: keys.role,
             local_index: keys.local_index,
@@ -174,82 +143,5 @@ impl Keypair {
                     .filter(|&end| end <= REJECT_AFTER_MESSAGES)
             })
             .ok()
-    }
-
-    /// Seals `plaintext`, followed by `padding` (at most 15) zero bytes, into `slot` as a complete
-    /// data message. `counter` comes from [`Keypair::reserve`] and is used once.
-    ///
-    /// # Errors
-    /// [`SealError`] if `slot` is not `plaintext.len() + padding + DATA_OVERHEAD` long.
-    pub fn seal(
-        &self,
-        counter: u64,
-        plaintext: &[u8],
-        padding: usize,
-        slot: &mut [u8],
-    ) -> Result<(), SealError> {
-        let padding = PADDING.get(..padding).ok_or(SealError)?;
-        if slot.len() != plaintext.len() + padding.len() + DATA_OVERHEAD {
-            return Err(SealError);
-        }
-        let (header, body) = slot.split_at_mut(DATA_HEADER_LEN);
-        write_data_header(header, self.remote_index, counter);
-        let (ciphertext, tail) = body.split_at_mut(plaintext.len());
-        self.sealing
-            .seal(counter, plaintext, ciphertext, padding, tail)
-            .map_err(|_| SealError)
-    }
-
-    /// Starts opening a run of datagrams. The window stays locked for the run: all datagrams of a
-    /// session reach us through one socket, so nobody waits, and one lock serves up to 64 of them.
-    pub fn open_run(&self, now: Tick) -> Result<OpenRun<'_>, OpenError> {
-        if now.since(self.created) >= REJECT_AFTER_TIME {
-            return Err(OpenError::Expired);
-        }
-        let window = self.replay.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(OpenRun {
-            keypair: self,
-            window,
-        })
-    }
-}
-
-/// Datagrams of one session being opened.
-#[derive(Debug)]
-pub struct OpenRun<'a> {
-    keypair: &'a Keypair,
-    window: MutexGuard<'a, ReplayWindow>,
-}
-
-impl OpenRun<'_> {
-    /// Opens the data message `datagram` in place and returns the length of the plaintext, which
-    /// then stands at `datagram[DATA_HEADER_LEN..]`. The window moves only after the tag was found
-    /// right (P62). Of a forged datagram, the body is not left as it was, and nothing of what it
-    /// would decrypt to is there either.
-    ///
-    /// # Errors
-    /// [`OpenError`], and nothing has changed.
-    pub fn open(&mut self, datagram: &mut [u8]) -> Result<usize, OpenError> {
-        debug_assert_eq!(data_receiver(datagram), self.keypair.local_index);
-        let counter = data_counter(datagram);
-        if counter >= REJECT_AFTER_MESSAGES {
-            return Err(OpenError::Expired);
-        }
-        if !self.window.would_accept(counter) {
-            return Err(OpenError::Replayed);
-        }
-        let body = datagram
-            .get_mut(DATA_HEADER_LEN..)
-            .ok_or(OpenError::Forged)?;
-        let plaintext_len = body.len().checked_sub(TAG_LEN).ok_or(OpenError::Forged)?;
-        self.keypair
-            .opening
-            .open(counter, body)
-            .map_err(|_| OpenError::Forged)?;
-        if self.window.commit(counter) {
-            Ok(plaintext_len)
-        } else {
-            Err(OpenError::Replayed)
-        }
     }
 }

@@ -299,7 +299,7 @@ impl Tunnel {
             self.link.roam(from, now);
         }
         self.note_received(now, size_of::<Initiation>());
-        let keypair = Keypair::with_cipher(&keys, now, self.cipher);
+        let keypair = Keypair::new(&keys, now, self.cipher);
         self.install(Arc::new(keypair), now, host);
         self.timers.last_sent_handshake = Some(now);
         self.cookies
@@ -330,7 +330,7 @@ impl Tunnel {
         self.pending = None;
         self.link.roam(from, now);
         self.note_received(now, size_of::<Response>());
-        let keypair = Keypair::with_cipher(&keys, now, self.cipher);
+        let keypair = Keypair::new(&keys, now, self.cipher);
         self.install(Arc::new(keypair), now, host);
         self.complete(Role::Initiator, host);
         if host.release_parked(&self.link) == 0 {

@@ -13,15 +13,15 @@ use weapon_io::{
     netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
     udp::{Udp, UdpConfig, UdpError},
 };
-use weapon_noise::{LibraryCipher, PublicKey};
+use weapon_noise::{Backend, Detected, PublicKey};
 
 use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
-    config::{Config, HostPort},
+    config::{CipherBackend, Config, HostPort},
     interface::{self, Fittings},
     places::Places,
-    report::{Facts, Report},
+    report::{Cipher, Facts, Report},
     resolver::{self, Resolved},
     timestamp_file::TimestampFile,
 };
@@ -117,8 +117,9 @@ impl Daemon {
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = unresolved(&config);
         let fittings = Fittings::of(&config);
-        let facts = facts(&config, &unresolved, udp);
-        let gateway = gateway(config, monitor.link().mtu, timestamp_mark);
+        let cipher = cipher(config.cipher_backend);
+        let facts = facts(&config, &unresolved, udp, &cipher);
+        let gateway = gateway(config, monitor.link().mtu, timestamp_mark, cipher.backend);
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
             gateway,
@@ -155,8 +156,10 @@ impl Daemon {
             name,
             interface,
             listen_port,
+            cipher: Cipher { backend, reason },
             ..
         } = &self.facts;
+        tracing::info!(cipher = backend, why_not_faster = reason, "chosen");
         tracing::info!(gateway = name, interface, listen_port, "up");
         ready()?;
         let (end, asked_by) = self.serve().await;
@@ -303,13 +306,28 @@ fn resolve(unresolved: Unresolved) -> mpsc::Receiver<Resolved> {
     resolved
 }
 
-fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp) -> Facts {
+/// What seals and opens, for the whole life of the process.
+fn cipher(wanted: CipherBackend) -> Detected {
+    match wanted {
+        CipherBackend::Auto => Backend::detect(),
+        CipherBackend::Library => Detected {
+            backend: Backend::library(),
+            reason: Some("the configuration says so"),
+        },
+    }
+}
+
+fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher: &Detected) -> Facts {
     Facts {
         name: config.name.clone(),
         interface: config.interface.clone(),
         config: config.source.path.display().to_string(),
         listen_port: udp.port(),
         fwmark: config.fwmark,
+        cipher: Cipher {
+            backend: cipher.backend.name().to_owned(),
+            reason: cipher.reason.map(str::to_owned),
+        },
         udp_gro: udp.gro(),
         unresolved: unresolved
             .iter()
@@ -319,7 +337,12 @@ fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp) -> Facts {
 }
 
 /// The gateway of the configuration, with its peers, still down.
-fn gateway(config: Config, mtu: u32, timestamp_mark: Option<weapon_noise::Tai64n>) -> Gateway {
+fn gateway(
+    config: Config,
+    mtu: u32,
+    timestamp_mark: Option<weapon_noise::Tai64n>,
+    backend: Backend,
+) -> Gateway {
     let mut gateway = Gateway::new(GatewayConfig {
         private_key: config.private_key,
         mtu: mtu as usize,
@@ -329,7 +352,8 @@ fn gateway(config: Config, mtu: u32, timestamp_mark: Option<weapon_noise::Tai64n
             .map(|address| address.addr())
             .collect(),
         timestamp_mark,
-        cipher: &LibraryCipher,
+        // There is one gateway in a process.
+        cipher: Box::leak(Box::new(backend)),
     });
     gateway.add_peers(config.peers.into_iter().map(|peer| {
         PeerConfig {

@@ -29,6 +29,8 @@ pub struct Report {
     pub up: bool,
     /// Threads that carry packets.
     pub lanes: usize,
+    /// What seals and opens.
+    pub cipher: Cipher,
     /// Kernel facilities in use at this moment.
     pub offloads: Offloads,
     /// The peers, in the order of the file.
@@ -37,6 +39,15 @@ pub struct Report {
     pub drops: BTreeMap<String, u64>,
     /// Counters of the gateway.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// What seals and opens.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Cipher {
+    /// Its name: `library` is aws-lc.
+    pub backend: String,
+    /// Why it is not the fastest that there is; null if it is.
+    pub reason: Option<String>,
 }
 
 /// Kernel facilities in use.
@@ -103,6 +114,8 @@ pub struct Facts {
     pub listen_port: u16,
     /// See [`Report::fwmark`].
     pub fwmark: u32,
+    /// See [`Report::cipher`].
+    pub cipher: Cipher,
     /// See [`Peer::unresolved`], by the peer's name.
     pub unresolved: BTreeMap<String, String>,
     /// Whether trains are received ([`Offloads::udp_gro`]).
@@ -132,6 +145,7 @@ impl Report {
             mtu: status.gateway.mtu,
             up: status.gateway.up,
             lanes: status.lanes,
+            cipher: facts.cipher.clone(),
             offloads: Offloads {
                 tun_tcp: status.tun_offloads.tcp,
                 tun_udp: status.tun_offloads.udp,

@@ -14,7 +14,7 @@ use crate::{
     config::{BadConfig, gateway_name},
     down::others,
     places::{self, Places},
-    report::{Peer, Report},
+    report::{Cipher, Peer, Report},
 };
 
 /// Shows one gateway, or all that run.
@@ -90,6 +90,7 @@ fn describe(report: &Report, bold: bool, now: u64) -> String {
         &format!("UDP port {}{mark}", report.listen_port),
     );
     row(&mut text, "lanes", &report.lanes.to_string());
+    row(&mut text, "cipher", &cipher(&report.cipher));
     row(&mut text, "offloads", &offloads(report));
     row(
         &mut text,
@@ -169,6 +170,13 @@ fn row(text: &mut String, name: &str, value: &str) {
     let _ = writeln!(text, "  {name:<11} {value}");
 }
 
+fn cipher(cipher: &Cipher) -> String {
+    match &cipher.reason {
+        Some(reason) => format!("{} ({reason})", cipher.backend),
+        None => cipher.backend.clone(),
+    }
+}
+
 fn offloads(report: &Report) -> String {
     let all = [
         ("TUN TCP", report.offloads.tun_tcp),
@@ -219,6 +227,18 @@ fn bytes(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cipher_that_is_not_the_fastest_says_why() {
+        let shown = |reason: Option<&str>| {
+            cipher(&Cipher {
+                backend: "library".to_owned(),
+                reason: reason.map(str::to_owned),
+            })
+        };
+        assert_eq!(shown(None), "library");
+        assert_eq!(shown(Some("no AVX")), "library (no AVX)");
+    }
 
     #[test]
     fn amounts_read_well() {

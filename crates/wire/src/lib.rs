@@ -37,7 +37,7 @@ pub use vnet::VnetHeader;
 
 /// Superpackets into segments.
 pub mod split;
-pub use split::{SEGMENTS_MAX, Superpacket};
+pub use split::{HEAD_MULTIPLE, SEGMENTS_MAX, Segment, Superpacket};
 
 /// Segments into superpackets.
 pub mod merge;

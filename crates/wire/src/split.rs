@@ -1,19 +1,18 @@
 //! HOT Superpackets into segments: what a TUN read returned becomes packets for the wire.
 //!
-//! The kernel hands over up to 64 KB of TCP or UDP payload under one header. The segments are
-//! made inside the read buffer, without a copy of any payload: the header of segment *i* is a copy
-//! of the one before it with the fields changed that differ, and is written over the end of segment
-//! *i - 1*, which the caller has sealed by then.
+//! The kernel hands over up to 64 KB of TCP or UDP payload under one header. Of each segment the
+//! *head* is written to where the segment is sealed: headers of its own, and so much of the payload
+//! that the cipher goes on at the start of a block. The rest of the payload is lent from the read
+//! buffer, from where it is sealed without having been copied.
 //!
 //! ```text
-//!  buffer     | header | payload 0 | payload 1 | payload 2 |
-//!  segment 0  | header   payload 0 |
-//!  segment 1           | header'     payload 1 |             over payload 0
-//!  segment 2                       | header"     payload 2 | over payload 1
+//!  read buffer   | header | payload 0          | payload 1          | payload 2     |
+//!  segment 0     | header   payl|oad 0         |                    |               |
+//!  segment 1                    | header' payl | oad 1              |               |
+//!                                    head              rest
 //! ```
 //!
-//! A header may be longer than a payload; it then covers older segments too, and never one still
-//! to come.
+//! The read buffer stays as it is, so that all segments can be sealed in one call.
 
 use core::net::IpAddr;
 
@@ -28,18 +27,27 @@ use crate::{
 /// never makes more; without it, only TCP with an MSS below 512 bytes could.
 pub const SEGMENTS_MAX: usize = 128;
 
-/// The segments of one packet or superpacket, made one after the other.
-///
-/// The buffer is destroyed on the way: what it holds afterwards means nothing.
+/// A head is a multiple of this many bytes, unless the segment is no longer: ChaCha20's block.
+pub const HEAD_MULTIPLE: usize = 64;
+
+/// The segments of one packet or superpacket.
 #[derive(Debug)]
 pub struct Superpacket<'a> {
-    packet: &'a mut [u8],
+    packet: &'a [u8],
     flow: Flow,
     segments: usize,
-    next: usize,
     cut: Option<Cut>,
     /// The checksum that a packet of one segment still needs.
     unfinished: Option<Unfinished>,
+}
+
+/// What [`Superpacket::segment`] made.
+#[derive(Clone, Copy, Debug)]
+pub struct Segment<'a> {
+    /// Bytes that were written.
+    pub head_len: usize,
+    /// What follows them, in the read buffer.
+    pub rest: &'a [u8],
 }
 
 /// Where a checksum goes whose field holds the pseudo-header's sum.
@@ -56,8 +64,8 @@ struct Cut {
     /// Bytes of IP and transport header.
     headers_len: usize,
     payload_len_max: usize,
-    /// The TCP flags that the last segment alone has.
-    last_flags: u8,
+    /// Bytes of payload in a head.
+    head_payload_len: usize,
     /// Sum of the IPv4 header without length, id and checksum; 0 for IPv6.
     ip_sum: u64,
     /// Sum of pseudo-header and transport header without the fields that differ.
@@ -74,11 +82,10 @@ impl<'a> Superpacket<'a> {
     /// Checks what a TUN read returned: the offload header and the packet behind it.
     ///
     /// Nothing of `vnet` is believed that the packet does not confirm, and `hdr_len` is not looked
-    /// at. The packet stays as it was read until the first [`next`](Self::next): it may be put
-    /// aside and parsed again.
-    pub fn parse(vnet: &VnetHeader, packet: &'a mut [u8]) -> Result<Self, Malformed> {
+    /// at.
+    pub fn parse(vnet: &VnetHeader, packet: &'a [u8]) -> Result<Self, Malformed> {
         let (flow, fragment) = Flow::parse_fragment(packet)?;
-        let packet = &mut packet[..flow.total_len];
+        let packet = &packet[..flow.total_len];
         let needs_checksum = vnet.flags & VnetHeader::NEEDS_CSUM != 0;
         // ECN says something of the first segment's CWR flag only, and the flag is in the header.
         let gso_type = vnet.gso_type & !VnetHeader::GSO_ECN;
@@ -92,7 +99,6 @@ impl<'a> Superpacket<'a> {
                 packet,
                 flow,
                 segments: 1,
-                next: 0,
                 cut: None,
                 unfinished,
             });
@@ -121,7 +127,6 @@ impl<'a> Superpacket<'a> {
             packet,
             flow,
             segments,
-            next: 0,
             cut: Some(cut),
             unfinished: None,
         })
@@ -132,9 +137,8 @@ impl<'a> Superpacket<'a> {
         &self.flow
     }
 
-    /// The whole packet as it was read, for an ICMP answer that quotes it. Meaningless after the
-    /// first [`next`](Self::next).
-    pub fn bytes(&self) -> &[u8] {
+    /// The whole packet as it was read, for an ICMP answer that quotes it.
+    pub fn bytes(&self) -> &'a [u8] {
         self.packet
     }
 
@@ -151,36 +155,58 @@ impl<'a> Superpacket<'a> {
         }
     }
 
-    /// The next segment, complete with checksums; it is gone when the one after it is asked for.
-    #[expect(
-        clippy::should_implement_trait,
-        reason = "an iterator cannot lend from itself"
-    )]
-    pub fn next(&mut self) -> Option<&[u8]> {
-        if self.next == self.segments {
-            return None;
+    /// The length of the last segment, in bytes.
+    pub fn segment_len_last(&self) -> usize {
+        match &self.cut {
+            None => self.packet.len(),
+            Some(cut) => self.packet.len() - (self.segments - 1) * cut.payload_len_max,
         }
-        let index = self.next;
-        self.next += 1;
+    }
+
+    /// Writes the head of segment `index`, complete with checksums, to the start of `out`. A packet
+    /// that was one already is all head.
+    ///
+    /// # Panics
+    /// When there is no such segment, or `out` is shorter than the segment and than a head of it.
+    pub fn segment(&self, index: usize, out: &mut [u8]) -> Segment<'a> {
         let Some(cut) = &self.cut else {
-            if let Some(unfinished) = self.unfinished.take() {
-                unfinished.finish(self.packet);
-            }
-            return Some(self.packet);
+            return self.whole(out);
         };
-        let start = index * cut.payload_len_max;
-        if index != 0 {
-            let before = start - cut.payload_len_max;
-            self.packet
-                .copy_within(before..before + cut.headers_len, start);
+        let start = cut.headers_len + index * cut.payload_len_max;
+        let end = self.packet.len().min(start + cut.payload_len_max);
+        let payload = &self.packet[start..end];
+        let (headers, payload_out) = out.split_at_mut(cut.headers_len);
+        headers.copy_from_slice(&self.packet[..cut.headers_len]);
+        let is_last = index + 1 == self.segments;
+        cut.stamp(headers, payload, &self.flow, index, is_last);
+        let (first, rest) = payload.split_at(payload.len().min(cut.head_payload_len));
+        payload_out[..first.len()].copy_from_slice(first);
+        Segment {
+            head_len: cut.headers_len + first.len(),
+            rest,
         }
-        let end = self
-            .packet
-            .len()
-            .min(start + cut.headers_len + cut.payload_len_max);
-        let segment = &mut self.packet[start..end];
-        cut.stamp(segment, &self.flow, index == 0, self.next == self.segments);
-        Some(segment)
+    }
+
+    /// Writes the whole packet, which is its only segment, to the start of `out`.
+    ///
+    /// # Panics
+    /// When `out` is shorter than that.
+    pub fn whole(&self, out: &mut [u8]) -> Segment<'a> {
+        debug_assert_eq!(self.segments, 1, "there is no other");
+        let out = &mut out[..self.packet.len()];
+        out.copy_from_slice(self.packet);
+        match (&self.cut, self.unfinished) {
+            (Some(cut), _) => {
+                let (headers, payload) = out.split_at_mut(cut.headers_len);
+                cut.stamp(headers, payload, &self.flow, 0, true);
+            }
+            (None, Some(unfinished)) => unfinished.finish(out),
+            (None, None) => {}
+        }
+        Segment {
+            head_len: out.len(),
+            rest: &[],
+        }
     }
 }
 
@@ -216,39 +242,35 @@ impl Cut {
         let mut header = [0; 60];
         let header = &mut header[..transport_header.len()];
         header.copy_from_slice(transport_header);
-        let last_flags = match transport {
+        match transport {
             Transport::Tcp => {
                 put32(header, tcp::SEQUENCE, 0);
                 put16(header, tcp::DATA_OFFSET, 0);
                 put16(header, tcp::CHECKSUM, 0);
-                transport_header[tcp::FLAGS] & (tcp::FIN | tcp::PSH)
             }
             Transport::Udp => {
                 put16(header, udp::LENGTH, 0);
                 put16(header, udp::CHECKSUM, 0);
-                0
             }
-        };
+        }
         let transport_sum = checksum::partial(header)
             + checksum::pseudo_header(flow.source, flow.destination, flow.protocol, 0);
         Ok(Self {
             transport,
             headers_len,
             payload_len_max,
-            last_flags,
+            head_payload_len: headers_len.next_multiple_of(HEAD_MULTIPLE) - headers_len,
             ip_sum,
             transport_sum,
         })
     }
 
-    /// Makes the headers at the start of `segment`, whose payload is in place, its own. They are
-    /// those of the superpacket in the first segment, of the segment before it in all others.
-    fn stamp(&self, segment: &mut [u8], flow: &Flow, is_first: bool, is_last: bool) {
-        let (headers, payload) = segment.split_at_mut(self.headers_len);
+    /// Makes `headers`, a copy of the superpacket's, those of segment `index`, which has `payload`.
+    fn stamp(&self, headers: &mut [u8], payload: &[u8], flow: &Flow, index: usize, is_last: bool) {
         let total_len = headers.len() + payload.len();
         let (ip_header, transport_header) = headers.split_at_mut(flow.header_len);
         match flow.source {
-            IpAddr::V4(_) => self.stamp_v4(ip_header, total_len, is_first),
+            IpAddr::V4(_) => self.stamp_v4(ip_header, total_len, index),
             // A segment is no longer than the superpacket, whose lengths are 16-bit fields.
             IpAddr::V6(_) => {
                 put16(
@@ -261,7 +283,7 @@ impl Cut {
         let len = transport_header.len() + payload.len();
         let sum = self.transport_sum + checksum::partial(payload);
         match self.transport {
-            Transport::Tcp => self.stamp_tcp(transport_header, sum, len, is_first, is_last),
+            Transport::Tcp => self.stamp_tcp(transport_header, sum, len, index, is_last),
             Transport::Udp => {
                 put16(transport_header, udp::LENGTH, len as u16);
                 // The length counts twice: in the header and in the pseudo-header.
@@ -271,8 +293,8 @@ impl Cut {
         }
     }
 
-    fn stamp_v4(&self, header: &mut [u8], total_len: usize, is_first: bool) {
-        let id = be16(header, ip::V4_ID).wrapping_add(u16::from(!is_first));
+    fn stamp_v4(&self, header: &mut [u8], total_len: usize, index: usize) {
+        let id = be16(header, ip::V4_ID).wrapping_add(index as u16);
         let len = total_len as u16;
         put16(header, ip::V4_TOTAL_LEN, len);
         put16(header, ip::V4_ID, id);
@@ -280,16 +302,15 @@ impl Cut {
         put16(header, ip::V4_CHECKSUM, checksum::finish(sum));
     }
 
-    fn stamp_tcp(&self, header: &mut [u8], sum: u64, len: usize, is_first: bool, is_last: bool) {
-        let mut sequence = be32(header, tcp::SEQUENCE);
-        if !is_first {
-            sequence = sequence.wrapping_add(self.payload_len_max as u32);
-            put32(header, tcp::SEQUENCE, sequence);
+    fn stamp_tcp(&self, header: &mut [u8], sum: u64, len: usize, index: usize, is_last: bool) {
+        // Both are below 64 Ki.
+        let offset = (index * self.payload_len_max) as u32;
+        let sequence = be32(header, tcp::SEQUENCE).wrapping_add(offset);
+        put32(header, tcp::SEQUENCE, sequence);
+        if index != 0 {
             header[tcp::FLAGS] &= !tcp::CWR;
         }
-        if is_last {
-            header[tcp::FLAGS] |= self.last_flags;
-        } else {
+        if !is_last {
             header[tcp::FLAGS] &= !(tcp::FIN | tcp::PSH);
         }
         let sum = sum

@@ -19,7 +19,7 @@ pub struct GatewayConfig {
     pub addresses: Vec<IpAddr>,
     /// What the [`TimestampStore`](crate::TimestampStore) persisted last.
     pub timestamp_mark: Option<Tai64n>,
-    /// What seals and opens data messages: [`weapon_noise::LibraryCipher`].
+    /// What seals and opens data messages: a [`Backend`](weapon_noise::Backend).
     pub cipher: &'static dyn Cipher,
 }
 

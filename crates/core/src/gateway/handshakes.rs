@@ -70,11 +70,7 @@ impl Gateway {
             Verdict::RateLimited => Err(DropReason::RateLimited),
             Verdict::EntropyNotReady => Err(DropReason::EntropyNotReady),
             Verdict::CookieReply(reply) => {
-                let reply = reply.as_bytes();
-                env.underlay
-                    .slot(&message.from, 0, reply.len())
-                    .copy_from_slice(reply);
-                env.underlay.commit();
+                env.underlay.send(&message.from, 0, reply.as_bytes());
                 Err(DropReason::CookieRequired)
             }
         }

@@ -13,9 +13,8 @@ use weapon_wire::{
 
 use super::{Env, Now, WallTime};
 use crate::{
-    Counters, DropReason, Peer, PeerId, Session, SharedFib,
+    Counters, DropReason, Outbound, Peer, PeerId, Session, SharedFib,
     index_table::Indices,
-    outbound,
     parked::Parked,
     ports::{HandshakeMessage, Upcalls},
 };
@@ -91,23 +90,23 @@ impl<'a, 'env> Host<'a, 'env> {
         let mut upcalls = ControlIsHere {
             asked: &mut self.shared.asked,
         };
+        let mut outbound = Outbound::new(
+            &fib,
+            self.env.now.tick,
+            &self.shared.counters,
+            &mut self.env.underlay,
+            &mut upcalls,
+        );
         let mut sent = 0;
-        while let Some(mut read) = self.parked.pop() {
-            let outcome = outbound(
-                &fib,
-                &mut read,
-                self.env.now.tick,
-                &self.shared.counters,
-                &mut self.env.underlay,
-                &mut upcalls,
-            );
-            match outcome {
+        while let Some(read) = self.parked.pop() {
+            match outbound.send(&read) {
                 Ok(_) => sent += 1,
                 // The network moved to a peer without a session while the packet waited.
                 Err(DropReason::ControlBusy) => self.shared.counters.count(DropReason::NoSession),
                 Err(reason) => self.shared.counters.count(reason),
             }
         }
+        outbound.finish();
         sent
     }
 }
@@ -154,11 +153,7 @@ impl TunnelHost for Host<'_, '_> {
         } else {
             HANDSHAKE_DS
         };
-        self.env
-            .underlay
-            .slot(to, tos, message.len())
-            .copy_from_slice(message);
-        self.env.underlay.commit();
+        self.env.underlay.send(to, tos, message);
     }
 
     fn release_parked(&mut self, link: &Link) -> usize {

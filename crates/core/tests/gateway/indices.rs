@@ -7,6 +7,7 @@ use weapon_core::{DropReason, Indices, Peer, PeerId, Session};
 use weapon_noise::{EntropyNotReady, Keypair, Link, Role, SecretKey32, Seeded, SessionKeys, Tick};
 
 use crate::{
+    cipher::cipher,
     site::Chance,
     world::{A, B, World},
 };
@@ -20,7 +21,7 @@ fn session(index: u32) -> Session {
         role: Role::Initiator,
     };
     Session {
-        keypair: Arc::new(Keypair::new(&keys, Tick::default())),
+        keypair: Arc::new(Keypair::new(&keys, Tick::default(), cipher())),
         peer: Arc::new(Peer::new(PeerId(0), "peer", Arc::new(Link::default()))),
     }
 }

@@ -2,6 +2,10 @@
 //! same functions that the engine's lanes call.
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
+use weapon_noise::Backend;
+
+#[path = "../../../noise/tests/cipher/mod.rs"]
+mod cipher;
 #[path = "../../../noise/tests/session/network.rs"]
 mod network;
 mod packets;
@@ -15,6 +19,7 @@ mod load;
 mod opened;
 mod recordings;
 mod routing;
+mod runs;
 mod silence;
 mod superpackets;
 mod timers;

@@ -6,6 +6,7 @@ use weapon_core::{DropReason, GatewayConfig};
 use weapon_wire::message::Initiation;
 
 use crate::{
+    cipher::cipher,
     site::Site,
     world::{A, B, Wire, World, address, config, peer, private_key},
 };
@@ -29,7 +30,7 @@ fn restart(world: &mut World, us: usize) {
     let old = &world.sites[us];
     let settings = GatewayConfig {
         timestamp_mark: old.disk.mark,
-        cipher: &weapon_noise::LibraryCipher,
+        cipher: cipher(),
         ..config(us)
     };
     let mut site = Site::new(private_key(us), 1000 + old.wakes as u64, settings);

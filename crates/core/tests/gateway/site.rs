@@ -4,8 +4,8 @@ use core::{net::SocketAddr, time::Duration};
 use std::{io::IoSlice, sync::Arc};
 
 use weapon_core::{
-    Counters, DropReason, Env, Gateway, GatewayConfig, HandshakeMessage, Inbound, Now, Overlay,
-    PeerId, Received, SharedFib, TimestampStore, Underlay, Upcalls, WallTime, outbound,
+    Counters, DropReason, Env, Gateway, GatewayConfig, HandshakeMessage, Inbound, Now, Outbound,
+    Overlay, PeerId, Received, SharedFib, TimestampStore, Underlay, Upcalls, WallTime,
 };
 use weapon_noise::{Entropy, EntropyNotReady, PrivateKey, Seeded, Tai64n, Tick};
 use weapon_wire::{Endpoint, Flow, MergeLimits, Source, VnetHeader};
@@ -24,24 +24,29 @@ pub(crate) struct Sent {
 /// The underlay's sending side.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    slot: Option<Sent>,
+    room: Option<Sent>,
     pub(crate) sent: Vec<Sent>,
 }
 
 impl Underlay for Outbox {
-    fn slot(&mut self, to: &Endpoint, tos: u8, len: usize) -> &mut [u8] {
-        // Not zeroed, as a real buffer is not: who fills it must fill all of it.
-        let bytes = vec![0xee; len];
-        let slot = self.slot.insert(Sent {
+    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize) {
+        self.room = Some(Sent {
             to: *to,
             tos,
-            bytes,
+            // Not zeroed, as a real buffer is not: who fills it must fill all of it.
+            bytes: vec![0xee; len],
         });
-        &mut slot.bytes
     }
 
-    fn commit(&mut self) {
-        self.sent.push(self.slot.take().expect("a slot was filled"));
+    fn room(&mut self) -> &mut [u8] {
+        &mut self.room.as_mut().expect("room was reserved").bytes
+    }
+
+    fn commit(&mut self, len: usize) {
+        let room = self.room.as_mut().expect("room was reserved");
+        let bytes = room.bytes.drain(..len).collect();
+        let Sent { to, tos, .. } = *room;
+        self.sent.push(Sent { to, tos, bytes });
     }
 }
 
@@ -203,14 +208,29 @@ impl Site {
     }
 
     /// The outbound lane reads `read`.
-    pub(crate) fn read(&mut self, tick: Tick, mut read: Vec<u8>) -> Result<(), DropReason> {
+    pub(crate) fn read(&mut self, tick: Tick, read: Vec<u8>) -> Result<(), DropReason> {
+        let mut results = self.read_all(tick, &[read]);
+        results.pop().expect("one was read")
+    }
+
+    /// The outbound lane reads all of these in one turn.
+    pub(crate) fn read_all(
+        &mut self,
+        tick: Tick,
+        reads: &[Vec<u8>],
+    ) -> Vec<Result<(), DropReason>> {
         let fib = self.fib.load_full();
         let (outbox, mail) = (&mut self.outbox, &mut self.mail);
-        let result = outbound(&fib, &mut read, tick, &self.lane, outbox, mail);
-        if let Err(reason) = result {
+        let mut outbound = Outbound::new(&fib, tick, &self.lane, outbox, mail);
+        let results: Vec<_> = reads
+            .iter()
+            .map(|read| outbound.send(read).map(drop))
+            .collect();
+        outbound.finish();
+        for reason in results.iter().filter_map(|result| result.err()) {
             self.lane.count(reason);
         }
-        result.map(drop)
+        results
     }
 
     /// The inbound lane receives `bytes`, datagrams of `stride` bytes.

@@ -13,12 +13,12 @@ use crate::{
 
 /// A superpacket as Linux hands it over: lengths of the whole, the checksum field holds the
 /// pseudo-header's sum.
-struct Super {
-    vnet: VnetHeader,
-    packet: Vec<u8>,
+pub(crate) struct Super {
+    pub(crate) vnet: VnetHeader,
+    pub(crate) packet: Vec<u8>,
 }
 
-fn superpacket(is_v6: bool, is_tcp: bool, gso_size: u16, payload: &[u8]) -> Super {
+pub(crate) fn superpacket(is_v6: bool, is_tcp: bool, gso_size: u16, payload: &[u8]) -> Super {
     let (source, destination) = if is_v6 {
         (v6(A, 9), v6(B, 9))
     } else {

@@ -10,6 +10,7 @@ use weapon_wire::{
 };
 
 use crate::{
+    cipher::cipher,
     network::{Datagram, Network},
     packets::{plain, udp, v4, v6},
     site::{Sent, Site},
@@ -80,7 +81,7 @@ pub(crate) fn config(site: usize) -> GatewayConfig {
         mtu: MTU,
         addresses: vec![v4(site, 1), v6(site, 1)],
         timestamp_mark: None,
-        cipher: &weapon_noise::LibraryCipher,
+        cipher: cipher(),
     }
 }
 

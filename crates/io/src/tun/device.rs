@@ -11,7 +11,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use weapon_wire::{VnetHeader, split::Superpacket};
+use weapon_wire::{Segment, Superpacket, VnetHeader};
 
 use super::{Device, Offloads, PARTS_MAX};
 
@@ -164,13 +164,17 @@ impl Refusals {
         error: io::Error,
         mut write: impl FnMut(&VnetHeader, &[IoSlice<'_>]) -> io::Result<()>,
     ) -> io::Result<bool> {
-        let mut packet: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let packet: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
         // What we cannot cut either, nobody could.
-        let Ok(mut superpacket) = Superpacket::parse(vnet, &mut packet) else {
+        let Ok(superpacket) = Superpacket::parse(vnet, &packet) else {
             return Err(error);
         };
-        while let Some(segment) = superpacket.next() {
-            write(&VnetHeader::default(), &[IoSlice::new(segment)])?;
+        for index in 0..superpacket.segments() {
+            let mut segment = vec![0; superpacket.segment_len_max()];
+            let Segment { head_len, rest } = superpacket.segment(index, &mut segment);
+            segment.truncate(head_len);
+            segment.extend_from_slice(rest);
+            write(&VnetHeader::default(), &[IoSlice::new(&segment)])?;
         }
         let refusals = self.0.load(Relaxed).saturating_add(1);
         self.0.store(refusals, Relaxed);

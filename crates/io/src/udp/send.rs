@@ -21,7 +21,7 @@ use weapon_wire::Endpoint;
 
 use super::{Family, SEGMENTS_MAX, Socket, TRAIN_BYTES_MAX, Train};
 
-/// Most trains of one flush. Fan-out to many peers fills this before the buffer.
+/// Trains at which a flush is due. Fan-out to many peers reaches this before the buffer is full.
 const TRAINS_MAX: usize = 64;
 
 /// Room for four trains of full length: what a flush takes from the cache stays small.
@@ -52,15 +52,15 @@ pub struct Sender {
     trains: Vec<Train>,
     /// Datagrams of the last train.
     segments: usize,
-    /// What the last slot was for, until it is committed.
-    pending: Option<Pending>,
+    /// What is left of the room that was reserved last.
+    room: Option<Room>,
     refused: Refused,
     stale: Vec<Endpoint>,
     report: SendReport,
 }
 
 #[derive(Clone, Copy)]
-struct Pending {
+struct Room {
     to: Endpoint,
     tos: u8,
     len: usize,
@@ -89,40 +89,56 @@ impl Sender {
         Self {
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
             end: 0,
-            trains: Vec::with_capacity(TRAINS_MAX),
+            trains: Vec::with_capacity(TRAINS_MAX + SEGMENTS_MAX),
             segments: 0,
-            pending: None,
+            room: None,
             refused: Refused::default(),
             stale: Vec::with_capacity(STALE_MAX),
             report: SendReport::default(),
         }
     }
 
-    /// Room for a datagram of up to `len` bytes, to be filled and committed. Sends what is there
-    /// first if there is too much. A slot that is not committed is as if it had never been.
+    /// Reserves `len` bytes in one piece, to be filled with datagrams for `to` and committed one by
+    /// one. Sends what is there first if there is too much. What is not committed is as if it had
+    /// never been.
     ///
     /// # Panics
     ///
-    /// `len` is above 256 KB; a datagram has less than 64.
-    pub fn slot(&mut self, socket: &impl Socket, to: &Endpoint, tos: u8, len: usize) -> &mut [u8] {
-        if self.buffer.len() - self.end < len || self.trains.len() == TRAINS_MAX {
+    /// `len` is above 256 KB, which is more than a superpacket ever becomes.
+    pub fn reserve(&mut self, socket: &impl Socket, to: &Endpoint, tos: u8, len: usize) {
+        if self.buffer.len() - self.end < len || self.trains.len() >= TRAINS_MAX {
             self.deliver(socket);
         }
-        self.pending = Some(Pending { to: *to, tos, len });
+        assert!(len <= self.buffer.len(), "no such room");
+        self.room = Some(Room { to: *to, tos, len });
+    }
+
+    /// What is left of the room that was reserved. It keeps what is written to it until all before
+    /// it is committed and it is committed itself.
+    pub fn room(&mut self) -> &mut [u8] {
+        let len = self.room.map_or(0, |room| room.len);
         &mut self.buffer[self.end..][..len]
     }
 
-    /// Makes the first `len` bytes of the last slot a datagram, to leave with the next flush.
+    /// [`reserve`](Self::reserve) and [`room`](Self::room) in one.
+    pub fn slot(&mut self, socket: &impl Socket, to: &Endpoint, tos: u8, len: usize) -> &mut [u8] {
+        self.reserve(socket, to, tos, len);
+        self.room()
+    }
+
+    /// Makes the first `len` bytes of the room a datagram, to leave with the next flush.
     pub fn commit(&mut self, len: usize) {
-        let Some(pending) = self.pending.take() else {
-            debug_assert!(false, "there is a slot to commit");
+        let Some(room) = &mut self.room else {
+            debug_assert!(false, "there is room to commit");
             return;
         };
-        let len = len.min(pending.len);
+        let len = len.min(room.len);
+        room.len -= len;
+        let (to, tos) = (room.to, room.tos);
         let start = self.end;
         self.end += len;
         if let Some(last) = self.trains.last_mut()
-            && (last.to, last.tos) == (pending.to, pending.tos)
+            && (last.to, last.tos) == (to, tos)
             // A shorter datagram has ended the train.
             && last.len == self.segments * last.stride
             && (1..=last.stride).contains(&len)
@@ -134,8 +150,8 @@ impl Sender {
             return;
         }
         self.trains.push(Train {
-            to: pending.to,
-            tos: pending.tos,
+            to,
+            tos,
             start,
             len,
             stride: len,
@@ -171,7 +187,7 @@ impl Sender {
         };
         delivery.all(&mut self.trains);
         self.trains.clear();
-        self.pending = None;
+        self.room = None;
         self.end = 0;
     }
 }
@@ -530,6 +546,48 @@ mod tests {
         assert_eq!(card.calls.load(SeqCst), 1);
         assert!(sender.is_empty());
         assert_eq!(sender.flush(&card), SendReport::default());
+    }
+
+    #[test]
+    fn datagrams_of_one_room_are_packed_with_those_before() {
+        let (mut sender, card) = (Sender::new(), card(|_| None));
+        let mut expected = Vec::new();
+        // Two superpackets of 48 segments: the second goes on in the train of the first's end.
+        for marks in [0..48_u8, 48..96] {
+            sender.reserve(&card, &to(A), 0, 48 * 1452);
+            for (slot, mark) in sender.room().chunks_mut(1452).zip(marks.clone()) {
+                slot.fill(mark);
+                expected.push((to(A).remote, vec![mark; 1452]));
+            }
+            marks.for_each(|_| sender.commit(1452));
+            assert!(sender.room().is_empty());
+        }
+        sender.flush(&card);
+        assert_eq!(card.datagrams(), expected);
+        let long = 45 * 1452;
+        assert_eq!(
+            card.strides(),
+            [(long, 1452), (long, 1452), (6 * 1452, 1452)]
+        );
+    }
+
+    #[test]
+    fn a_room_may_hold_a_train_for_each_datagram_and_a_rest_that_is_none() {
+        let (mut sender, card) = (Sender::new(), card(|_| None));
+        let mut expected = Vec::new();
+        for round in 0..3 {
+            // Each longer than the one before: no two of them are one train.
+            sender.reserve(&card, &to(A), 0, 65_536);
+            let mut at = 0;
+            for len in 1..=64_usize {
+                sender.room()[at..][..len].fill(len as u8 + round);
+                expected.push((to(A).remote, vec![len as u8 + round; len]));
+                at += len;
+            }
+            (1..=64).for_each(|len| sender.commit(len));
+        }
+        sender.flush(&card);
+        assert_eq!(card.datagrams(), expected);
     }
 
     #[test]

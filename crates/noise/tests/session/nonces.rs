@@ -21,10 +21,13 @@ use weapon_wire::{
     message::{DATA_OVERHEAD, data_counter, data_receiver},
 };
 
-use crate::pair::{A, B, Pair};
+use crate::{
+    cipher::cipher,
+    pair::{A, B, Pair},
+};
 
 /// A keypair that opens what it seals.
-fn looped(index: u32) -> Keypair {
+pub(crate) fn looped(index: u32) -> Keypair {
     let keys = SessionKeys {
         send: SecretKey32::from_bytes(&[5; 32]),
         receive: SecretKey32::from_bytes(&[5; 32]),
@@ -32,10 +35,10 @@ fn looped(index: u32) -> Keypair {
         remote_index: index,
         role: Role::Initiator,
     };
-    Keypair::new(&keys, Tick::default())
+    Keypair::new(&keys, Tick::default(), cipher())
 }
 
-fn sealed(keypair: &Keypair, counter: u64) -> Vec<u8> {
+pub(crate) fn sealed(keypair: &Keypair, counter: u64) -> Vec<u8> {
     let mut slot = vec![0; DATA_OVERHEAD + 4];
     keypair.seal(counter, b"data", 0, &mut slot).unwrap();
     slot
@@ -269,7 +272,7 @@ fn tunnel() -> Tunnel {
         public_key: PrivateKey::from_bytes(&[2; 32]).public(),
         preshared_key: None,
         persistent_keepalive: None,
-        cipher: &weapon_noise::LibraryCipher,
+        cipher: cipher(),
     };
     Tunnel::new(&identity, config)
 }

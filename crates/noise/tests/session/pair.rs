@@ -22,7 +22,10 @@ use weapon_wire::{
     },
 };
 
-use crate::network::{Datagram, Network};
+use crate::{
+    cipher::cipher,
+    network::{Datagram, Network},
+};
 
 /// Which of the two.
 pub(crate) const A: usize = 0;
@@ -240,7 +243,7 @@ impl Pair {
                 public_key: key(2 - us as u8).public(),
                 preshared_key: psk(),
                 persistent_keepalive: keepalive[us],
-                cipher: &weapon_noise::LibraryCipher,
+                cipher: cipher(),
             };
             let tunnel = Tunnel::new(&identity, config);
             tunnel

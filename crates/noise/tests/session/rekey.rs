@@ -7,7 +7,10 @@ use weapon_noise::{
     protocol::{REJECT_AFTER_MESSAGES, REKEY_AFTER_MESSAGES},
 };
 
-use crate::pair::{A, B, Pair, Wire};
+use crate::{
+    cipher::cipher,
+    pair::{A, B, Pair, Wire},
+};
 
 fn at(millis: u64) -> Tick {
     Tick::default() + Duration::from_millis(millis)
@@ -21,7 +24,7 @@ fn keypair(role: Role) -> Keypair {
         remote_index: 2,
         role,
     };
-    Keypair::new(&keys, at(0))
+    Keypair::new(&keys, at(0), cipher())
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::model::CipherBackend;
 use super::problem::{Located, Place};
 
 /// A whole file.
@@ -53,6 +54,7 @@ pub struct GatewayDraft {
     pub fwmark: Option<Located<i64>>,
     /// 0 is automatic.
     pub lanes: Option<Located<i64>>,
+    pub cipher_backend: Option<CipherBackend>,
     /// Whether routes are written.
     pub routes: Option<bool>,
     pub offload: OffloadDraft,

@@ -28,6 +28,8 @@ pub struct Config {
     pub mtu: Option<u32>,
     /// Threads that carry packets; `None` leaves the choice to `up`.
     pub lanes: Option<usize>,
+    /// What seals and opens.
+    pub cipher_backend: CipherBackend,
     /// Addresses of the TUN device, with their host bits.
     pub addresses: Vec<IpNet>,
     /// What lies behind us, masked.
@@ -67,6 +69,16 @@ pub struct PeerConfig {
     pub persistent_keepalive: Option<u16>,
     /// Whether the peer stays at `endpoint` even when authenticated packets come from elsewhere.
     pub endpoint_pin: bool,
+}
+
+/// Which code seals and opens; the cipher is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CipherBackend {
+    /// The fastest that works on this machine.
+    #[default]
+    Auto,
+    /// aws-lc, whatever the machine has.
+    Library,
 }
 
 /// Which kernel facilities may be used; each is probed at start and given up when it fails.

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
+use super::model::CipherBackend;
 use super::problem::{Located, Place, Problems};
 use super::{suggest, value};
 
@@ -36,6 +37,7 @@ const GATEWAY_KEYS: &[&str] = &[
     "fwmark",
     "table",
     "lanes",
+    "cipher_backend",
 ];
 const OFFLOAD_KEYS: &[&str] = &["tcp", "udp", "gso", "gro"];
 const PEER_KEYS: &[&str] = &[
@@ -162,6 +164,7 @@ impl Reader<'_, '_> {
             mtu: self.integer(&section, "mtu", "mtu = 1420"),
             fwmark: self.integer_or_word(&section, "fwmark", "off", "fwmark = 0x1234"),
             lanes: self.integer_or_word(&section, "lanes", "auto", "lanes = 2"),
+            cipher_backend: self.cipher_backend(&section),
             routes: self.routes(&section),
             offload: OffloadDraft::default(),
         }
@@ -361,6 +364,20 @@ impl Reader<'_, '_> {
             other => {
                 let message = format!("{} is not known; it is auto or off", value::quoted(other));
                 self.problems.error(&table.place, message);
+                None
+            }
+        }
+    }
+
+    fn cipher_backend(&mut self, section: &Section<'_>) -> Option<CipherBackend> {
+        let backend = self.string(section, "cipher_backend")?;
+        match backend.value.as_str() {
+            "auto" => Some(CipherBackend::Auto),
+            "library" => Some(CipherBackend::Library),
+            other => {
+                let other = value::quoted(other);
+                let message = format!("{other} is not known; it is auto or library");
+                self.problems.error(&backend.place, message);
                 None
             }
         }

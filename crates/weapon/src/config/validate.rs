@@ -61,6 +61,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         fwmark: fwmark.unwrap_or(0),
         mtu,
         lanes: lanes.flatten(),
+        cipher_backend: gateway.cipher_backend.unwrap_or_default(),
         addresses: addresses.into_iter().map(|net| net.value).collect(),
         networks: networks.ours,
         routes: gateway.routes.unwrap_or(true),

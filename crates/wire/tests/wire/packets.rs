@@ -4,7 +4,9 @@ use std::io::IoSlice;
 
 use etherparse::{Ipv4Header, TcpHeaderSlice, UdpHeader};
 use proptest::prelude::*;
-use weapon_wire::{Flow, MergeLimits, Merger, SEGMENTS_MAX, Superpacket, VnetHeader};
+use weapon_wire::{
+    Flow, HEAD_MULTIPLE, MergeLimits, Merger, SEGMENTS_MAX, Segment, Superpacket, VnetHeader,
+};
 
 pub(crate) const ALL: MergeLimits = MergeLimits {
     tcp: true,
@@ -255,18 +257,27 @@ pub(crate) fn assert_valid(packet: &[u8]) {
 
 /// Splits into owned packets.
 pub(crate) fn split(vnet: &VnetHeader, packet: &[u8]) -> Vec<Vec<u8>> {
-    let mut buffer = packet.to_vec();
-    let mut superpacket = Superpacket::parse(vnet, &mut buffer).unwrap();
-    let announced = superpacket.segments();
+    let superpacket = Superpacket::parse(vnet, packet).unwrap();
+    let segments: Vec<_> = (0..superpacket.segments())
+        .map(|index| segment(&superpacket, index))
+        .collect();
     let len_max = superpacket.segment_len_max();
-    let mut segments = Vec::new();
-    while let Some(segment) = superpacket.next() {
-        segments.push(segment.to_vec());
-    }
-    assert!(superpacket.next().is_none());
-    assert_eq!(segments.len(), announced);
     assert_eq!(segments.iter().map(Vec::len).max(), Some(len_max));
+    let len_last = superpacket.segment_len_last();
+    assert_eq!(segments.last().map(Vec::len), Some(len_last));
     segments
+}
+
+/// Segment `index`, head and rest put together. Nothing is written behind the head.
+pub(crate) fn segment(superpacket: &Superpacket<'_>, index: usize) -> Vec<u8> {
+    const CANARY: u8 = 0xca;
+    let mut out = vec![CANARY; superpacket.segment_len_max() + HEAD_MULTIPLE];
+    let Segment { head_len, rest } = superpacket.segment(index, &mut out);
+    assert!(out[head_len..].iter().all(|&byte| byte == CANARY));
+    assert!(rest.is_empty() || head_len.is_multiple_of(HEAD_MULTIPLE));
+    out.truncate(head_len);
+    out.extend_from_slice(rest);
+    out
 }
 
 /// Lays packets into one buffer as a receive of data messages leaves them (16 bytes of header

@@ -1,7 +1,7 @@
 //! Split: superpackets become packets that a second implementation finds right.
 
 use proptest::prelude::*;
-use weapon_wire::{Malformed, Superpacket, VnetHeader};
+use weapon_wire::{HEAD_MULTIPLE, Malformed, Superpacket, VnetHeader};
 
 use crate::packets::*;
 
@@ -30,6 +30,35 @@ proptest! {
             payload.extend(&segment[header_len..]);
         }
         prop_assert_eq!(payload, spec.payload);
+    }
+
+    #[test]
+    fn a_head_is_the_least_that_lets_the_rest_begin_a_block((spec, gso_size) in superpackets(64)) {
+        let (vnet, packet) = spec.superpacket(gso_size);
+        let superpacket = Superpacket::parse(&vnet, &packet).unwrap();
+        let least = spec.header_len().next_multiple_of(HEAD_MULTIPLE);
+        for index in 0..superpacket.segments() {
+            let whole = segment(&superpacket, index);
+            let mut out = vec![0; superpacket.segment_len_max()];
+            let made = superpacket.segment(index, &mut out);
+            prop_assert_eq!(made.head_len, least.min(whole.len()));
+            // The rest is lent from what was read, not copied.
+            let read = packet.as_ptr_range();
+            prop_assert!(made.rest.is_empty() || read.contains(&made.rest.as_ptr()));
+        }
+    }
+
+    #[test]
+    fn a_packet_that_is_one_is_written_whole((spec, gso_size) in superpackets(1)) {
+        let (offloaded, packet) = spec.superpacket(gso_size);
+        let plain = VnetHeader { gso_type: VnetHeader::GSO_NONE, ..offloaded };
+        for vnet in [offloaded, plain] {
+            let superpacket = Superpacket::parse(&vnet, &packet).unwrap();
+            let mut out = vec![0; packet.len()];
+            let made = superpacket.whole(&mut out);
+            prop_assert_eq!((made.head_len, made.rest.len()), (packet.len(), 0));
+            prop_assert_eq!(&out, &spec.build());
+        }
     }
 
     #[test]
@@ -178,9 +207,7 @@ fn lying_headers_are_refused() {
     let spec = Spec::tcp(noise(5, 1000));
     let (vnet, packet) = spec.superpacket(100);
     let refuse = |vnet: VnetHeader, packet: &[u8]| {
-        Superpacket::parse(&vnet, &mut packet.to_vec())
-            .map(|_| ())
-            .unwrap_err()
+        Superpacket::parse(&vnet, packet).map(|_| ()).unwrap_err()
     };
     for (lie, why) in [
         (
@@ -265,18 +292,18 @@ fn lying_headers_are_refused() {
 #[test]
 fn fragments_and_cut_headers_are_no_superpackets() {
     let (vnet, packet) = Spec::tcp(noise(5, 1000)).superpacket(100);
-    let refuse = |packet: &mut [u8]| Superpacket::parse(&vnet, packet).map(|_| ()).unwrap_err();
+    let refuse = |packet: &[u8]| Superpacket::parse(&vnet, packet).map(|_| ()).unwrap_err();
     let mut fragment = packet.clone();
     fragment[6] = 0x20;
-    assert_eq!(refuse(&mut fragment), Malformed::BadGsoType);
+    assert_eq!(refuse(&fragment), Malformed::BadGsoType);
     fragment[6..8].copy_from_slice(&[0, 9]);
-    assert_eq!(refuse(&mut fragment), Malformed::BadGsoType);
+    assert_eq!(refuse(&fragment), Malformed::BadGsoType);
 
     let mut cut = packet[..39].to_vec();
     cut[2..4].copy_from_slice(&39u16.to_be_bytes());
-    assert_eq!(refuse(&mut cut), Malformed::BadHeaderLength);
+    assert_eq!(refuse(&cut), Malformed::BadHeaderLength);
     let mut long_options = packet[..50].to_vec();
     long_options[2..4].copy_from_slice(&50u16.to_be_bytes());
     long_options[32] = 0xf0;
-    assert_eq!(refuse(&mut long_options), Malformed::BadHeaderLength);
+    assert_eq!(refuse(&long_options), Malformed::BadHeaderLength);
 }

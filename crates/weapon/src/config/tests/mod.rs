@@ -124,6 +124,7 @@ fn the_example_of_the_design_is_good() {
         (51820, 0, None)
     );
     assert_eq!(config.lanes, None);
+    assert_eq!(config.cipher_backend, CipherBackend::Auto);
     assert_eq!(config.addresses, ["10.99.0.1/24".parse().unwrap()]);
     assert_eq!(config.networks, ["172.17.0.0/16".parse().unwrap()]);
     assert!(config.routes);
@@ -157,7 +158,7 @@ fn every_key_is_taken() {
     let text = format!(
         "[gateway]\nname = \"berlin\"\ninterface = \"wp0\"\nprivate_key = \"{PRIVATE}\"\n\
          address = [\"fd00::1/64\"]\nlisten = 0\nmtu = 1280\nfwmark = 0x1234\ntable = \"off\"\n\
-         lanes = 3\n\
+         lanes = 3\ncipher_backend = \"library\"\n\
          [offload]\ntcp = false\nudp = false\ngso = false\ngro = false\n\
          [[peer]]\nname = \"bonn\"\npublic_key = \"{PEER}\"\n\
          preshared_key_file = \"shared.secret\"\n\
@@ -175,6 +176,7 @@ fn every_key_is_taken() {
         (config.mtu, config.fwmark, config.routes, config.lanes),
         (Some(1280), 0x1234, false, Some(3))
     );
+    assert_eq!(config.cipher_backend, CipherBackend::Library);
     assert_eq!(
         config.offload,
         Offload {

@@ -38,6 +38,14 @@ fn numbers_are_in_range() {
             "lanes = \"many\"",
             "2:9: gateway.lanes: text where a number belongs: lanes = 2, or lanes = \"auto\"",
         ),
+        (
+            "cipher_backend = \"fast\"",
+            "2:18: gateway.cipher_backend: `fast` is not known; it is auto or library",
+        ),
+        (
+            "cipher_backend = true",
+            "2:18: gateway.cipher_backend: true or false where text in quotes belongs",
+        ),
     ] {
         gateway_says(line, &[&format!("site-a.toml:{expected}")]);
     }
@@ -62,6 +70,8 @@ fn numbers_are_in_range() {
         "fwmark = \"off\"",
         "lanes = 64",
         "lanes = \"auto\"",
+        "cipher_backend = \"auto\"",
+        "cipher_backend = \"library\"",
     ] {
         gateway_says(good, &[]);
     }
