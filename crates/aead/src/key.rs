@@ -63,7 +63,8 @@ impl Key {
             if run.first().is_some_and(Opening::is_valid) {
                 self.open_valid(run);
             } else {
-                run.iter_mut().for_each(|packet| packet.is_authentic = false);
+                run.iter_mut()
+                    .for_each(|packet| packet.is_authentic = false);
             }
         }
     }

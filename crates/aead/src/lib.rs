@@ -50,6 +50,9 @@ mod ragged;
 mod vector;
 mod woven;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of the tag in bytes.
 pub const TAG_LEN: usize = 16;
 
