@@ -14,10 +14,10 @@ use crate::{
 
 /// The limbs of h after any number of blocks, at most. That `finish` copes with these is tested
 /// beside it.
-pub(super) const LARGEST: [u64; 3] = [(1 << 44) - 1, (1 << 44) + (1 << 14), (1 << 42) - 1];
+pub(super) const LARGEST: [u64; 3] = [(1 << 44) - 1, (1 << 44) + 0xff, (1 << 42) - 1];
 
 /// What the sums of products stay below.
-const LARGEST_SUM: u64 = 1 << 59;
+const LARGEST_SUM: u64 = 1 << 56;
 
 thread_local! {
     /// The largest sum so far.
@@ -115,8 +115,8 @@ impl Vector for Interval {
     fn add_product_high(self, a: Self, b: Self) -> Self {
         let (a, b) = (a.factor(), b.factor());
         self.add64(Self::of(
-            (a[0] * b[0] >> 52) as u64,
-            (a[1] * b[1] >> 52) as u64,
+            ((a[0] * b[0]) >> 52) as u64,
+            ((a[1] * b[1]) >> 52) as u64,
         ))
     }
 

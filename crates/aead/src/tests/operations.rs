@@ -125,16 +125,16 @@ fn what_goes_in_comes_out() {
         let value = Both::new(&words);
         let expected = stored(&|to| value.plain.store(to));
         assert_eq!(stored(&|to| value.zmm.store(to)), expected);
-        // SAFETY: `to` is as long as a block.
-        assert_eq!(
-            stored(&|to| unsafe { value.zmm.store_at(to.as_mut_ptr()) }),
-            expected
-        );
-        // SAFETY: `to` is as long as a block.
-        assert_eq!(
-            stored(&|to| unsafe { value.plain.store_at(to.as_mut_ptr()) }),
-            expected
-        );
+        let by_pointer = stored(&|to| {
+            // SAFETY: `to` is as long as a block.
+            unsafe { value.zmm.store_at(to.as_mut_ptr()) }
+        });
+        assert_eq!(by_pointer, expected);
+        let by_pointer = stored(&|to| {
+            // SAFETY: `to` is as long as a block.
+            unsafe { value.plain.store_at(to.as_mut_ptr()) }
+        });
+        assert_eq!(by_pointer, expected);
     }
 }
 

@@ -42,8 +42,16 @@ fn key_stream<V: Vector>(key: &[u32; 8], lanes: &[(u32, [u32; 3]); GROUP]) -> [[
     })
 }
 
-/// RFC 8439 section 2.3.2, 2.6.2 and appendix A.1: key, counter, nonce and what they make.
-fn blocks() -> Vec<(Vec<u8>, u32, Vec<u8>, Vec<u8>)> {
+/// What key, counter and nonce make.
+struct Block {
+    key: Vec<u8>,
+    counter: u32,
+    nonce: Vec<u8>,
+    bytes: Vec<u8>,
+}
+
+/// RFC 8439 section 2.3.2, 2.6.2 and appendix A.1.
+fn blocks() -> Vec<Block> {
     let zeros = "00".repeat(32);
     let count = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
     let poly = "808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f";
@@ -101,22 +109,27 @@ fn blocks() -> Vec<(Vec<u8>, u32, Vec<u8>, Vec<u8>)> {
              8a970e0e955c14f3a88e741b97c286f75f8fc299e8148362fa198a39531bed6d",
         ),
     ]
-    .map(|(key, counter, nonce, block)| (hex(key), counter, hex(nonce), hex(block)))
+    .map(|(key, counter, nonce, bytes)| Block {
+        key: hex(key),
+        counter,
+        nonce: hex(nonce),
+        bytes: hex(bytes),
+    })
     .into()
 }
 
 fn chacha20_blocks<V: Vector>() {
     let mut random = Random(1);
-    for (key, counter, nonce, expected) in blocks() {
-        let key = words(&key);
+    for block in blocks() {
+        let key = words(&block.key);
         for lane in 0..GROUP {
             let mut lanes = [(); GROUP].map(|()| {
                 let [x, y, z] = [(); 3].map(|()| random.next() as u32);
                 (x ^ y, [x, y, z])
             });
-            lanes[lane] = (counter, words(&nonce));
+            lanes[lane] = (block.counter, words(&block.nonce));
             let made = key_stream::<V>(&key, &lanes);
-            assert_eq!(made[lane][..expected.len()], expected, "lane {lane}");
+            assert_eq!(made[lane][..block.bytes.len()], block.bytes, "lane {lane}");
         }
     }
 }

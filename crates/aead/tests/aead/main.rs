@@ -1,6 +1,6 @@
 //! Tests of weapon-aead through its public interface, with aws-lc and RustCrypto as second and third
 //! implementation.
-#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod arena;
 mod batch;
@@ -23,8 +23,8 @@ fn subjects() -> Vec<Backend> {
 /// Our own code in AVX-512.
 fn vectors() -> Option<Backend> {
     let detected = Backend::detect();
-    if detected.backend == Backend::library() {
-        println!("NOT TESTED: AVX-512: {}", detected.reason.unwrap());
+    if let Some(reason) = detected.reason {
+        println!("NOT TESTED: AVX-512: {reason}");
         return None;
     }
     Some(detected.backend.vectors_only())
