@@ -49,8 +49,8 @@ impl Backend {
         Self(Kind::Plain)
     }
 
-    /// The same, but never the library for what it does faster, such as small batches: for tests and
-    /// benchmarks, which want to see our own code whatever the thresholds say.
+    /// The same, but never the library for what it does faster, such as small batches: for tests
+    /// and benchmarks, which want to see our own code whatever the thresholds say.
     #[must_use]
     pub fn vectors_only(self) -> Self {
         self

@@ -1,5 +1,6 @@
 //! The whole algorithm on arrays, against RustCrypto: small enough for Miri, which watches every
-//! access to memory. Keys are none of [`crate::Key`]'s, because those have a part in aws-lc.
+//! access to memory: `cargo +nightly miri test -p weapon-aead --lib arrays`. Keys are none of
+//! [`crate::Key`]'s, because those have a part in aws-lc, which it cannot run.
 
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::AeadInOut};
 
@@ -119,7 +120,7 @@ fn check(random: &mut Random, lens: &[usize]) {
 fn superpackets() {
     let mut random = Random(1);
     let lens: &[usize] = if cfg!(miri) {
-        &[1, 64, 200, 333]
+        &[65, 200]
     } else {
         &[
             1, 15, 16, 17, 63, 64, 65, 127, 128, 129, 200, 256, 320, 333, 576, 1420,
@@ -141,7 +142,7 @@ fn packets_of_all_lengths() {
     check(&mut random, &[0; 8]);
     check(&mut random, &[0, 1, 0, 16, 0, 64, 0, 65, 0]);
     check(&mut random, &[130, 128, 0, 64, 129]);
-    let rounds = if cfg!(miri) { 6 } else { 300 };
+    let rounds = if cfg!(miri) { 2 } else { 300 };
     for _ in 0..rounds {
         let lens: Vec<_> = (0..1 + random.below(12))
             .map(|_| random.below(250))

@@ -1,6 +1,6 @@
-//! How large the limbs of Poly1305 become: the code that absorbs runs on ranges in place of numbers,
-//! from any keys and any message, until another step widens nothing. What holds then holds for ever:
-//! no sum passes 64 bits, and no factor passes the 52 that the processor multiplies.
+//! How large the limbs of Poly1305 become: the code that absorbs runs on ranges in place of
+//! numbers, from any keys and any message, until another step widens nothing. What holds then holds
+//! for ever: no sum passes 64 bits, and no factor passes the 52 that the processor multiplies.
 //!
 //! The long middle of a superpacket adds up the same products, in another order.
 

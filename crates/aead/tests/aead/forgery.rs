@@ -1,5 +1,5 @@
-//! A packet that was changed on its way is not opened; nothing of it appears, and its neighbours are
-//! opened as if it were not there.
+//! A packet that was changed on its way is not opened; nothing of it appears, and its neighbours
+//! are opened as if it were not there.
 
 use weapon_aead::{Key, TAG_LEN};
 

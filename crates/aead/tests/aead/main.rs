@@ -1,5 +1,5 @@
-//! Tests of weapon-aead through its public interface, with aws-lc and RustCrypto as second and third
-//! implementation.
+//! Tests of weapon-aead through its public interface, with aws-lc and RustCrypto as second and
+//! third implementation.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod arena;

