@@ -1,6 +1,6 @@
 //! The whole algorithm on arrays, against RustCrypto: small enough for Miri, which watches every
-//! access to memory: `cargo +nightly miri test -p weapon-aead --lib arrays`. Keys are none of
-//! [`crate::Key`]'s, because those have a part in aws-lc, which it cannot run.
+//! access to memory (`cargo +nightly miri test -p weapon-aead --lib tests::arrays`). Keys are none
+//! of [`crate::Key`]'s, because those have a part in aws-lc, which it cannot run.
 
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, aead::AeadInOut};
 
