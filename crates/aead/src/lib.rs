@@ -56,6 +56,9 @@ mod single;
 mod vector;
 mod woven;
 
+#[cfg(test)]
+mod tests;
+
 /// Length of the tag in bytes.
 pub const TAG_LEN: usize = 16;
 
