@@ -1,7 +1,8 @@
-//! The project's own chores: test, bench, counts, tidy. One file per chore.
+//! The project's own chores: test, bench, counts, disassembly, tidy. One file per chore.
 
 mod bench;
 mod counts;
+mod disassembly;
 mod shell;
 mod test;
 mod tidy;
@@ -24,6 +25,10 @@ enum Chore {
     Bench(bench::Options),
     /// Count the instructions of each stop of the data path; more than were accepted is an error
     Counts(counts::Options),
+    /// Measure weapon-aead against the libraries
+    BenchAead(bench::Options),
+    /// Check that no branch and no address of the AVX-512 kernels depends on a secret
+    Disassembly(disassembly::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +47,8 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Test(options) => test::run(options, &chore_names()),
         Chore::Bench(options) => bench::run(&options),
         Chore::Counts(options) => counts::run(options),
+        Chore::BenchAead(options) => bench::run_aead(&options),
+        Chore::Disassembly(options) => disassembly::run(&options),
     }
 }
 

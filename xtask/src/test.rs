@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{Step, is_installed, is_root};
-use crate::{counts, tidy};
+use crate::{counts, disassembly, tidy};
 
 /// A program that the tests call, the Debian package that has it, and what for.
 struct Tool {
@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 10] = [
+const TOOLS: [Tool; 11] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -64,6 +64,11 @@ const TOOLS: [Tool; 10] = [
         package: "valgrind",
         purpose: "instructions of `cargo xtask counts`",
     },
+    Tool {
+        program: "objdump",
+        package: "binutils",
+        purpose: "machine code of `cargo xtask disassembly`",
+    },
 ];
 
 /// What `test` is asked to leave out.
@@ -78,7 +83,7 @@ pub(crate) struct Options {
 }
 
 /// Installs what is missing, then runs tidy and all tests, those of the tunnel with both ciphers,
-/// then counts instructions.
+/// then reads machine code and counts instructions.
 pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     if !options.no_install {
         install_missing()?;
@@ -98,6 +103,11 @@ pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
         run_with_cargo()?;
     }
     run_with_library()?;
+    if is_installed("objdump") {
+        disassembly::run(&disassembly::Options::default())?;
+    } else {
+        eprintln!("test: no objdump: the kernels' machine code is not checked");
+    }
     if !is_installed("valgrind") {
         eprintln!("test: no valgrind: instructions are not counted");
         return Ok(());

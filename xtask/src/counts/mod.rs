@@ -85,7 +85,7 @@ fn report(comparison: &Comparison, accepted: &Made, here: &Made) -> Result<()> {
 }
 
 /// The folder that this program was built in, without `debug/xtask`.
-fn target_folder() -> Result<PathBuf> {
+pub(crate) fn target_folder() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own.ancestors().nth(2);
     Ok(folder.context("xtask lies in no target folder")?.to_owned())

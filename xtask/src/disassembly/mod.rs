@@ -1,0 +1,328 @@
+//! `cargo xtask disassembly`: no branch and no address of the AVX-512 kernels depends on a secret.
+//!
+//! The source takes the same time whatever the values are; whether the compiler kept it so, only
+//! the machine code says. Each kernel of a release is followed along all of its ways, and for each
+//! register and byte of the stack it is known whether it may hold something made of the key or of
+//! texts. It is not a proof: arrays in the stack are taken to be no longer than a constant, and
+//! what is stored outside the stack is not followed. It finds what a compiler is likely to do.
+
+mod instruction;
+mod secrets;
+mod step;
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    path::Path,
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::shell::{Step, is_installed};
+use instruction::Instruction;
+use secrets::State;
+use step::{Leak, step};
+
+/// A function, and what is allowed in it.
+struct Kernel {
+    name: &'static str,
+    /// Masks that may become numbers.
+    published: usize,
+    reason: &'static str,
+}
+
+const KERNELS: [Kernel; 2] = [
+    Kernel {
+        name: "weapon_aead::avx512::Avx512::seal::seal",
+        published: 0,
+        reason: "sealing decides nothing",
+    },
+    Kernel {
+        name: "weapon_aead::avx512::Avx512::open::open",
+        published: 1,
+        reason: "whether the tags of an octet are right is what everybody may learn",
+    },
+];
+
+/// What is looked at.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Options {
+    /// A program that has the kernels in it, instead of the release, which is built
+    #[arg(long)]
+    program: Option<std::path::PathBuf>,
+}
+
+/// Builds the release and follows its kernels; an error for every leak.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    ensure!(
+        is_installed("objdump"),
+        "objdump reads the machine code: install the Debian package binutils"
+    );
+    if cfg!(not(target_arch = "x86_64")) {
+        eprintln!("disassembly: the kernels are for x86-64 only");
+        return Ok(());
+    }
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => {
+            Step::new("cargo build --release --locked --package weapon").run()?;
+            crate::counts::target_folder()?.join("release/weapon")
+        }
+    };
+    let functions = functions_in(&program)?;
+    let mut bad = 0;
+    for kernel in KERNELS {
+        let code = functions
+            .get(kernel.name)
+            .with_context(|| format!("no function {} in the program", kernel.name))?;
+        bad += judge(&kernel, code);
+    }
+    if bad != 0 {
+        bail!("disassembly: {bad} instruction(s) that may tell a secret by their time");
+    }
+    Ok(())
+}
+
+/// Prints what a kernel leaks; how much of it is not allowed.
+fn judge(kernel: &Kernel, code: &[Instruction]) -> usize {
+    let leaks = leaks(code);
+    let published = leaks.iter().filter(|(_, leak)| *leak == Leak::Published);
+    let published = published.count();
+    let mut bad = 0;
+    for (index, leak) in &leaks {
+        if *leak == Leak::Published && published == kernel.published {
+            continue;
+        }
+        bad += 1;
+        let Instruction { address, text, .. } = &code[*index];
+        eprintln!("{}: {leak:?}: {address:x}: {text}", kernel.name);
+    }
+    if published != kernel.published {
+        eprintln!(
+            "{}: {published} mask(s) become numbers, and {} should: {}",
+            kernel.name, kernel.published, kernel.reason
+        );
+        bad = bad.max(1);
+    }
+    eprintln!(
+        "disassembly: {}: {} instructions, {bad} bad, {published} mask(s) published",
+        kernel.name,
+        code.len()
+    );
+    bad
+}
+
+/// The kernels' instructions.
+fn functions_in(program: &Path) -> Result<BTreeMap<String, Vec<Instruction>>> {
+    let output = Command::new("objdump")
+        .args([
+            "--disassemble",
+            "--demangle",
+            "--no-show-raw-insn",
+            "--wide",
+        ])
+        .arg(program)
+        .output()
+        .context("cannot run objdump")?;
+    ensure!(
+        output.status.success(),
+        "objdump cannot read {}",
+        program.display()
+    );
+    functions_of(&String::from_utf8_lossy(&output.stdout))
+}
+
+fn functions_of(listing: &str) -> Result<BTreeMap<String, Vec<Instruction>>> {
+    let mut functions: BTreeMap<String, Vec<Instruction>> = BTreeMap::new();
+    let mut current = None;
+    for line in listing.lines() {
+        if let Some((_, name)) = line.split_once(" <")
+            && let Some(name) = name.strip_suffix(">:")
+        {
+            let is_kernel = KERNELS.iter().any(|kernel| kernel.name == name);
+            current = is_kernel.then(|| functions.entry(name.to_owned()).or_default());
+            continue;
+        }
+        let Some(code) = &mut current else {
+            continue;
+        };
+        match Instruction::parse(line) {
+            Some(instruction) => code.push(instruction),
+            None => ensure!(
+                !line.contains(":\t"),
+                "cannot read this instruction: {line}"
+            ),
+        }
+    }
+    Ok(functions)
+}
+
+/// Follows all ways through `code` until nothing more is learnt, then lists what leaks where.
+fn leaks(code: &[Instruction]) -> BTreeSet<(usize, Leak)> {
+    let index_of: BTreeMap<u64, usize> = code.iter().map(|it| it.address).zip(0..).collect();
+    let is_head: BTreeSet<usize> = code
+        .iter()
+        .filter_map(|it| index_of.get(&it.target?).copied())
+        .collect();
+    let mut heads = BTreeMap::from([(0, State::at_entry())]);
+    let mut waiting = VecDeque::from([0]);
+    let mut found = BTreeSet::new();
+    while let Some(head) = waiting.pop_front() {
+        let mut state = heads[&head].clone();
+        let mut reach = |index: usize, state: &State| match heads.get_mut(&index) {
+            Some(known) => {
+                if known.join(state) && !waiting.contains(&index) {
+                    waiting.push_back(index);
+                }
+            }
+            None => {
+                heads.insert(index, state.clone());
+                waiting.push_back(index);
+            }
+        };
+        for (index, it) in code.iter().enumerate().skip(head) {
+            if index != head && is_head.contains(&index) {
+                reach(index, &state);
+                break;
+            }
+            // More is known of a state with every visit, never less: what leaks once, leaks.
+            step(&mut state, it, &mut |leak| {
+                found.insert((index, leak));
+            });
+            if it.is_jump() {
+                match it.target.and_then(|target| index_of.get(&target)) {
+                    Some(&target) => reach(target, &state),
+                    None => {
+                        found.insert((index, Leak::Elsewhere));
+                    }
+                }
+            }
+            if it.is_end() {
+                break;
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What leaks in a function of a key (`%rdi`) and packets (`%rsi`).
+    fn found(lines: &[&str]) -> Vec<(usize, Leak)> {
+        let code = (0..).zip(lines).map(|(address, line)| {
+            Instruction::parse(&format!("  {address:x}:\t{line}")).expect("it can be read")
+        });
+        leaks(&code.collect::<Vec<_>>()).into_iter().collect()
+    }
+
+    #[test]
+    fn lengths_and_pointers_may_decide() {
+        let lines = [
+            "mov 0x8(%rsi),%rax",
+            "cmp $0x40,%rax",
+            "jb 6 <f+0x6>",
+            "mov (%rsi),%rcx",
+            "vmovdqu64 (%rcx,%rax,1),%zmm0",
+            "vpxord (%rdi),%zmm0,%zmm0",
+            "ret",
+        ];
+        assert!(found(&lines).is_empty());
+    }
+
+    #[test]
+    fn a_jump_on_the_key_is_found_also_after_a_detour_through_vectors_and_stack() {
+        assert_eq!(
+            found(&["cmpl $0x0,(%rdi)", "je 2 <f+0x2>", "ret"]),
+            [(1, Leak::Jump)]
+        );
+        let detour = [
+            "sub $0x80,%rsp",
+            "vmovdqu64 (%rdi),%zmm1",
+            "vpaddd %zmm1,%zmm2,%zmm3",
+            "vmovdqu64 %zmm3,0x20(%rsp)",
+            "mov 0x58(%rsp),%rax",
+            "test %al,%al",
+            "jne 7 <f+0x7>",
+            "ret",
+        ];
+        assert_eq!(found(&detour), [(6, Leak::Jump)]);
+        let mut beside = detour;
+        beside[4] = "mov 0x60(%rsp),%rax";
+        assert!(found(&beside).is_empty());
+    }
+
+    #[test]
+    fn an_address_of_text_is_found() {
+        let lines = [
+            "mov (%rsi),%rcx",
+            "movzbl (%rcx),%eax",
+            "mov (%rsi,%rax,8),%rdx",
+            "vpgatherqq (%rsi,%zmm2,1),%zmm1{%k1}",
+            "ret",
+        ];
+        let expected = [(2, Leak::Address), (3, Leak::Gather)];
+        assert_eq!(found(&lines), expected);
+    }
+
+    #[test]
+    fn a_secret_that_comes_around_a_loop_is_found() {
+        let lines = [
+            "xor %eax,%eax",
+            "test %eax,%eax",
+            "jne 5 <f+0x5>",
+            "mov (%rdi),%eax",
+            "jmp 1 <f+0x1>",
+            "ret",
+        ];
+        assert_eq!(found(&lines), [(2, Leak::Jump)]);
+    }
+
+    #[test]
+    fn a_mask_of_secrets_that_becomes_a_number_is_counted_and_then_free() {
+        let lines = [
+            "vptestnmq (%rdi),%zmm0,%k0",
+            "kmovd %k0,%eax",
+            "test %al,%al",
+            "je 4 <f+0x4>",
+            "ret",
+        ];
+        assert_eq!(found(&lines), [(1, Leak::Published)]);
+        let direct = [
+            "vptestnmq (%rdi),%zmm0,%k0",
+            "kortestb %k0,%k0",
+            "je 3 <f+0x3>",
+            "ret",
+        ];
+        assert_eq!(found(&direct), [(2, Leak::Jump)]);
+    }
+
+    #[test]
+    fn masked_accesses_and_moves_that_depend_on_secrets_are_found() {
+        let lines = [
+            "vptestmq (%rdi),%zmm0,%k1",
+            "vmovdqu8 (%rsi),%zmm1{%k1}{z}",
+            "cmp $0x1,%rax",
+            "cmove (%rdi),%rcx",
+            "mov (%rsi,%rcx,1),%rax",
+            "ret",
+        ];
+        assert_eq!(found(&lines), [(1, Leak::Address), (4, Leak::Address)]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_passed() {
+        assert_eq!(found(&["cpuid", "ret"]), [(0, Leak::Unknown)]);
+        assert_eq!(found(&["jmp *%rax"]), [(0, Leak::Elsewhere)]);
+    }
+
+    #[test]
+    fn the_kernels_are_found_in_a_listing() {
+        let listing = "\n0000000000000010 <weapon_aead::avx512::Avx512::seal::seal>:\n  \
+                       10:\tret\n\n0000000000000020 <other>:\n  20:\tfld1\n";
+        let functions = functions_of(listing).expect("it can be read");
+        assert_eq!(functions.len(), 1);
+        assert_eq!(functions[KERNELS[0].name].len(), 1);
+    }
+}
