@@ -203,6 +203,7 @@ impl Site {
         let received = Received {
             bytes,
             stride,
+            len: stride,
             from,
         };
         let (written, mail) = (&mut self.written, &mut self.mail);

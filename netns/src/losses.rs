@@ -47,6 +47,17 @@ pub fn losses(host: &Host) -> String {
     })
 }
 
+/// What the raw sockets that are open in this thread's namespace had no room for.
+pub(crate) fn of_raw_sockets() -> u64 {
+    let of = |name: &str| {
+        let path = format!("/proc/thread-self/net/{name}");
+        // Not there without IPv6.
+        of_sockets(&fs::read_to_string(path).unwrap_or_default())
+    };
+    let sockets = [of("raw"), of("raw6")].concat();
+    sockets.iter().map(|&(_, drops)| drops).sum()
+}
+
 type Counters = Vec<(String, u64)>;
 
 /// `Udp: InDatagrams NoPorts ...` and below `Udp: 3 0 ...`.

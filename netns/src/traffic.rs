@@ -10,15 +10,20 @@ use std::time::{Duration, Instant, SystemTime};
 use weapon_io::ping::Ping;
 
 use crate::lab::Host;
+use crate::losses;
 
 /// A stream that stands still this long is lost.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
 
 /// A ping that is not answered within this time is lost.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(1);
+///
+/// Tests ask whether packets get lost, not how fast they are, and a machine with many tests on few
+/// processors may let a process wait for seconds. Ten are an order of magnitude beyond that, and
+/// what is really lost never comes.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// For how long the answer to a lost ping is waited for, to tell how late it came.
-const LATE_MAX: Duration = Duration::from_secs(10);
+/// An answer that takes longer is late: counted and told of, but no fault.
+const ON_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes that are written at a time.
 const BLOCK_LEN: usize = 64 << 10;
@@ -199,27 +204,32 @@ pub struct Pings {
     thread: JoinHandle<std::io::Result<PingCount>>,
 }
 
-/// How many pings were sent, and which of them were not answered within a second.
+/// How many pings were sent, and which of them were not answered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PingCount {
     /// Sent.
     pub sent: u32,
     /// Not answered.
     pub lost: Vec<LostPing>,
+    /// Answered after more than a second.
+    pub late: u32,
     /// The longest that an answer took.
     pub slowest: Duration,
     /// The longest that the machine let the pinging thread itself wait beyond a pause.
     pub overslept: Duration,
+    /// Packets that the host's raw sockets had no room for. The pings' own keep nothing but answers
+    /// to the one request that is on its way, so it is a fault of the test if there are any.
+    pub socket_drops: u64,
 }
 
-/// A ping that was not answered within a second.
+/// A ping that was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostPing {
     /// Its number, counted from 1.
     pub number: u32,
     /// When it was sent.
     pub sent: SystemTime,
-    /// What became of it: an answer that came late is another fault than none.
+    /// What was heard instead of an answer.
     pub fate: String,
 }
 
@@ -236,23 +246,22 @@ impl Pings {
             while !seen.load(Ordering::Relaxed) {
                 count.sent += 1;
                 let sent = SystemTime::now();
-                let answer = ping.once(LATE_MAX);
-                let time = answer.as_ref().map_or(Duration::ZERO, |&time| time);
-                count.slowest = count.slowest.max(time);
-                let fate = match answer {
-                    Ok(time) if time <= ANSWERED_WITHIN => None,
-                    Ok(time) => Some(format!("answered after {time:?}")),
-                    Err(error) => Some(error.to_string()),
-                };
-                count.lost.extend(fate.map(|fate| LostPing {
-                    number: count.sent,
-                    sent,
-                    fate,
-                }));
+                match ping.once(ANSWERED_WITHIN) {
+                    Ok(time) => {
+                        count.slowest = count.slowest.max(time);
+                        count.late += u32::from(time > ON_TIME);
+                    }
+                    Err(error) => count.lost.push(LostPing {
+                        number: count.sent,
+                        sent,
+                        fate: error.to_string(),
+                    }),
+                }
                 let start = Instant::now();
                 std::thread::sleep(pause);
                 count.overslept = count.overslept.max(start.elapsed().saturating_sub(pause));
             }
+            count.socket_drops = losses::of_raw_sockets();
             count
         });
         Self {

@@ -148,7 +148,12 @@ fn rekeys(tunnel: Tunnel) {
         );
     }
     let counts = pings.map(Pings::finish);
+    // A fault of the rekey loses packets or stops them for good. How fast they are is not asked:
+    // that depends on what else the machine does.
     let well = |count: &PingCount| count.sent > 500 && count.lost.is_empty();
+    for count in counts.iter().filter(|count| count.late != 0) {
+        println!("{tunnel:?}: late answers: {count:?}");
+    }
     let tell = || {
         let of_gateway = |gateway: &Gateway| match gateway {
             Gateway::Weapon(weapon) => format!("{}: {:#}\n", weapon.name, weapon.status()),

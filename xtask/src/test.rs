@@ -83,7 +83,7 @@ pub(crate) struct Options {
 }
 
 /// Installs what is missing, then runs tidy and all tests, those of the tunnel with both ciphers,
-/// then reads machine code and counts instructions.
+/// checks what the workspace itself does not build, reads machine code and counts instructions.
 pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     if !options.no_install {
         install_missing()?;
@@ -103,6 +103,7 @@ pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
         run_with_cargo()?;
     }
     run_with_library()?;
+    check_features()?;
     if is_installed("objdump") {
         disassembly::run(&disassembly::Options::default())?;
     } else {
@@ -166,6 +167,30 @@ fn run_with_library() -> Result<()> {
         step = step.arg("--").arg("--test-threads=1");
     }
     step.run()
+}
+
+/// The features of `weapon-aead` other than all of them, which the workspace builds. Others use it
+/// with these, and nothing else here would notice that it does not compile.
+const FEATURES: [&str; 3] = [
+    "--no-default-features",
+    "--no-default-features --features std",
+    "--no-default-features --features library",
+];
+
+/// Checks all combinations before it fails, so that one run tells of each that is broken.
+fn check_features() -> Result<()> {
+    let mut failed = Vec::new();
+    for features in FEATURES {
+        // Only the library: the tests of a crate need `std` anyway.
+        let line = format!("cargo check --package weapon-aead --lib --locked {features}");
+        if !Step::new(&line).succeeds()? {
+            failed.push(line);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
 }
 
 /// The test targets of the package `weapon-netns`.

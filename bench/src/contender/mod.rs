@@ -27,6 +27,8 @@ const JOIN_SECONDS_MAX: u64 = 15;
 pub(crate) enum Contender {
     /// The release binary of this workspace.
     Weapon,
+    /// The same binary with the library's cipher.
+    WeaponLibrary,
     /// Its data path with an empty cipher.
     WeaponNull,
     /// Debian's wireguard-go.
@@ -50,8 +52,9 @@ pub(crate) struct Programs {
 
 impl Contender {
     /// All, in the order of a round.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Weapon,
+        Self::WeaponLibrary,
         Self::WeaponNull,
         Self::WireguardGo,
         Self::Boringtun,
@@ -64,6 +67,7 @@ impl Contender {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Weapon => "weapon",
+            Self::WeaponLibrary => "weapon-library",
             Self::WeaponNull => "weapon-null",
             Self::WireguardGo => "wireguard-go",
             Self::Boringtun => "boringtun",
@@ -76,9 +80,11 @@ impl Contender {
     /// The cipher on the wire.
     pub(crate) fn cipher(self) -> &'static str {
         match self {
-            Self::Weapon | Self::WireguardGo | Self::Boringtun | Self::Gotatun => {
-                "ChaCha20-Poly1305"
-            }
+            Self::Weapon
+            | Self::WeaponLibrary
+            | Self::WireguardGo
+            | Self::Boringtun
+            | Self::Gotatun => "ChaCha20-Poly1305",
             Self::Openvpn => openvpn::CIPHER,
             Self::WeaponNull | Self::None => "none",
         }
@@ -88,6 +94,7 @@ impl Contender {
     pub(crate) fn settings(self) -> String {
         let daemon = match self {
             Self::Weapon => return "defaults".to_owned(),
+            Self::WeaponLibrary => return weapon::LIBRARY_LINE.to_owned(),
             Self::WeaponNull => return "as weapon, with an empty cipher".to_owned(),
             Self::Openvpn => {
                 return "--disable-dco --fast-io --txqueuelen 1000 --mssfix 0".to_owned();
@@ -102,11 +109,14 @@ impl Contender {
 
     /// Whether it is somebody else's, so that being better than it means something.
     pub(crate) fn is_peer(self) -> bool {
-        !matches!(self, Self::Weapon | Self::WeaponNull | Self::None)
+        !matches!(
+            self,
+            Self::Weapon | Self::WeaponLibrary | Self::WeaponNull | Self::None
+        )
     }
 
     /// Whether its end can know many peers by their keys, as the handshakes' measurement needs.
-    /// Ours with an empty cipher could, but its handshakes are the same.
+    /// Ours with another cipher could, but its handshakes are the same.
     pub(crate) fn shakes_hands(self) -> bool {
         matches!(
             self,
@@ -117,7 +127,9 @@ impl Contender {
     /// What it says of its version.
     pub(crate) fn version(self, programs: &Programs) -> String {
         let line = match self {
-            Self::Weapon | Self::WeaponNull => first_line(&programs.weapon, "--version"),
+            Self::Weapon | Self::WeaponLibrary | Self::WeaponNull => {
+                first_line(&programs.weapon, "--version")
+            }
             Self::None => "veth".to_owned(),
             Self::WireguardGo => first_line("wireguard-go", "--version"),
             Self::Boringtun => first_line("boringtun-cli", "--version"),
@@ -140,7 +152,7 @@ impl Contender {
         };
         let wg = || tool("wg", "apt-get install wireguard-tools");
         match self {
-            Self::Weapon => built(&programs.weapon),
+            Self::Weapon | Self::WeaponLibrary => built(&programs.weapon),
             Self::WeaponNull => built(&programs.weapon_null),
             Self::WireguardGo => tool("wireguard-go", "apt-get install wireguard-go").or_else(wg),
             Self::Boringtun => {
@@ -193,7 +205,8 @@ impl Contender {
 
     fn start_end(self, lab: &Lab, programs: &Programs, end: &End) -> Result<Option<Process>> {
         let process = match self {
-            Self::Weapon => weapon::start(lab, &programs.weapon, end),
+            Self::Weapon => weapon::start(lab, &programs.weapon, end, ""),
+            Self::WeaponLibrary => weapon::start(lab, &programs.weapon, end, weapon::LIBRARY_LINE),
             Self::WeaponNull => null::start(lab, &programs.weapon_null, end),
             Self::WireguardGo => Daemon::wireguard_go().start(lab, end),
             Self::Boringtun => Daemon::boringtun().start(lab, end),

@@ -9,13 +9,16 @@ use super::end::{End, PORT};
 use super::{log_of, write_secret};
 use crate::lab::{Lab, OVERLAY_MTU, Process};
 
-/// Starts one end.
-pub(super) fn start(lab: &Lab, program: &Path, end: &End) -> Result<Process> {
+/// The line of a file that takes the library's cipher instead of ours.
+pub(super) const LIBRARY_LINE: &str = "cipher_backend = \"library\"";
+
+/// Starts one end; `setting` is a line of its file's `[gateway]` beyond what the comparison needs.
+pub(super) fn start(lab: &Lab, program: &Path, end: &End, setting: &str) -> Result<Process> {
     let folder = lab.folder().join(format!("weapon-{}", end.side.letter()));
     std::fs::create_dir_all(&folder)?;
     write_secret(&folder.join("site.key"), &end.private_key.to_base64())?;
     let file = folder.join("site.toml");
-    std::fs::write(&file, configuration(end))?;
+    std::fs::write(&file, configuration(end, setting))?;
     let mut command = lab.command(end.side, program);
     command.arg("up").arg(&file).arg("--foreground");
     command
@@ -27,7 +30,7 @@ pub(super) fn start(lab: &Lab, program: &Path, end: &End) -> Result<Process> {
 }
 
 /// The file of one end, with the project's own defaults wherever the comparison allows it.
-fn configuration(end: &End) -> String {
+fn configuration(end: &End, setting: &str) -> String {
     let mut text = format!(
         "[gateway]\n\
          interface = \"wbench-{}\"\n\
@@ -35,7 +38,8 @@ fn configuration(end: &End) -> String {
          address = {:?}\n\
          listen = {PORT}\n\
          mtu = {OVERLAY_MTU}\n\
-         table = \"off\"\n",
+         table = \"off\"\n\
+         {setting}\n",
         end.side.letter(),
         end.addresses(),
     );
@@ -59,10 +63,18 @@ mod tests {
     #[test]
     fn the_file_names_the_other_end() {
         let [end, other] = End::pair().unwrap();
-        let text = configuration(&end);
+        let text = configuration(&end, "");
         assert!(text.contains("address = [\"10.99.0.1/24\", \"fd00:99::1/64\"]\n"));
         assert!(text.contains("networks = [\"10.99.0.2/32\", \"fd00:99::2/128\"]\n"));
         assert!(text.contains("endpoint = \"192.0.2.2:51820\"\n"));
         assert!(text.contains(&other.private_key.public().to_string()));
+    }
+    #[test]
+    fn a_setting_belongs_to_the_gateway() {
+        let [end, _] = End::pair().unwrap();
+        let text = configuration(&end, LIBRARY_LINE);
+        let (gateway, _) = text.split_once("[[peer]]").unwrap();
+        let lines = gateway.lines().filter(|line| *line == LIBRARY_LINE);
+        assert_eq!(lines.count(), 1, "{gateway}");
     }
 }

@@ -133,7 +133,7 @@ impl<'a> Panel<'a> {
     ) {
         let (class, weight) = match contender {
             Contender::Weapon => ("weapon", " bold"),
-            Contender::WeaponNull => ("null", ""),
+            Contender::WeaponLibrary | Contender::WeaponNull => ("null", ""),
             Contender::None => ("bare", ""),
             _ => ("peer", ""),
         };
@@ -217,7 +217,7 @@ mod tests {
     fn bars_are_as_long_as_their_values() {
         let svg = svg(&example());
         let panel = Panel::of(&example(), &TCP_FORWARD).unwrap();
-        assert_eq!(panel.bars.len(), 5);
+        assert_eq!(panel.bars.len(), 6);
         for (_, value) in &panel.bars {
             let width = value / 16.0 * BAR_WIDTH_MAX as f64;
             assert!(svg.contains(&format!("width=\"{width:.1}\"")), "{value}");

@@ -90,7 +90,9 @@ pub(super) fn of(report: &Report) -> Vec<Goal> {
         against_forward(&TCP_FORWARD_FOUR),
         against_forward(&TCP_REVERSE_FOUR),
         against(Contender::Gotatun, &CPU_SYSTEM, Bound::AtMost(0.15)),
-        against(Contender::WeaponNull, &TCP_FORWARD, Bound::AtLeast(0.55)),
+        against(Contender::WeaponLibrary, &TCP_FORWARD, Bound::AtLeast(1.2)),
+        against(Contender::WeaponLibrary, &CPU_SYSTEM, Bound::AtMost(0.82)),
+        against(Contender::WeaponNull, &TCP_FORWARD, Bound::AtLeast(0.68)),
         against_best(&UDP_SMALL, Bound::AtLeast(2.0)),
         against_best(&UDP_LARGE, Bound::AtLeast(2.0)),
         against_best(&IDLE_P50, Bound::AtMost(1.0)),
@@ -133,6 +135,10 @@ mod tests {
         assert_eq!(gotatun, (Some(4.0), "missed"));
         let cost = verdict_of("CPU, all of the system divided by gotatun's");
         assert_eq!(cost, (Some(0.2), "missed"));
+        let library = verdict_of("TCP, 1 stream divided by weapon-library's");
+        assert_eq!(library, (Some(1.25), "reached"));
+        let saved = verdict_of("CPU, all of the system divided by weapon-library's");
+        assert_eq!(saved, (Some(0.75), "reached"));
         let memory = verdict_of("Peak memory of an end, MB");
         assert_eq!(memory, (Some(8.0), "reached"));
         let packets = verdict_of("UDP, 64 bytes divided by the best peer's (nobody)");

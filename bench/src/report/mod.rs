@@ -235,6 +235,7 @@ fn example() -> Report {
         (Contender::Weapon, 3.9, 3.0, Some(8_000_000)),
         (Contender::Weapon, 4.0, 3.0, Some(8_000_000)),
         (Contender::Weapon, 4.4, 3.0, Some(9_000_000)),
+        (Contender::WeaponLibrary, 3.2, 4.0, Some(8_000_000)),
         (Contender::WeaponNull, 8.0, 1.0, Some(8_000_000)),
         (Contender::Boringtun, 0.4, 20.0, Some(4_000_000)),
         (Contender::Gotatun, 1.0, 15.0, Some(6_000_000)),

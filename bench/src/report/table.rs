@@ -132,7 +132,7 @@ mod tests {
         let row = row.unwrap();
         assert_eq!(row[1], "higher");
         assert_eq!(row[2], "4.00 (3.90 to 4.40)");
-        assert_eq!(row[3], "8.00");
+        assert_eq!(row[3], "3.20");
         assert!(rows.iter().all(|row| row.len() == rows[0].len()));
     }
 
@@ -149,10 +149,16 @@ mod tests {
         let Table(rows) = ratios(&example());
         assert_eq!(
             rows[0][2..],
-            ["weapon-null", "boringtun", "gotatun", "none"]
+            [
+                "weapon-library",
+                "weapon-null",
+                "boringtun",
+                "gotatun",
+                "none"
+            ]
         );
         let row = rows.iter().find(|row| row[0] == "TCP, 1 stream").unwrap();
-        assert_eq!(row[2..], ["0.50", "10.00", "4.00", "0.25"]);
+        assert_eq!(row[2..], ["1.25", "0.50", "10.00", "4.00", "0.25"]);
     }
 
     #[test]

@@ -22,14 +22,16 @@ use crate::{
     ports::{HandshakeMessage, Overlay, Upcalls, ask},
 };
 
-/// Datagrams of one sender that the kernel handed over together: `stride` bytes each, the last one
+/// Datagrams of one sender that the kernel handed over together: `len` bytes each, the last one
 /// perhaps shorter.
 #[derive(Debug)]
 pub struct Received<'a> {
     /// All of them.
     pub bytes: &'a mut [u8],
-    /// Bytes from one to the next.
+    /// Bytes from the beginning of one to that of the next.
     pub stride: usize,
+    /// Bytes of each, at most `stride`: what is behind them belongs to none.
+    pub len: usize,
     /// Who sent them, and to which of our addresses.
     pub from: Endpoint,
 }
@@ -70,6 +72,7 @@ impl Inbound {
         let Received {
             bytes,
             stride,
+            len,
             from,
         } = received;
         self.last_source = None;
@@ -79,6 +82,7 @@ impl Inbound {
             counters.inbound_datagrams.fetch_add(1, Relaxed);
         }
         let stride = stride.max(1);
+        let len = len.min(stride);
         // What the merger holds at most; the kernel hands over no more than that anyway.
         for batch in bytes.chunks_mut(stride * SEGMENTS_MAX) {
             let mut at = 0;
@@ -86,6 +90,7 @@ impl Inbound {
                 let next = Run {
                     at,
                     stride,
+                    len,
                     index: 0,
                     from,
                     now,
@@ -113,7 +118,7 @@ impl Inbound {
         upcalls: &mut impl Upcalls,
     ) -> usize {
         let end = bytes.len().min(next.at + next.stride);
-        let datagram = &bytes[next.at..end];
+        let datagram = next.datagram(&bytes[next.at..end]);
         match kind(datagram) {
             Ok(Kind::Data) => {
                 let run = Run {
@@ -155,6 +160,10 @@ impl Inbound {
         };
         let datagrams = bytes[run.at..]
             .chunks_mut(run.stride)
+            .map(|slot| {
+                let len = run.len.min(slot.len());
+                &mut slot[..len]
+            })
             .take_while(|datagram| run.has(datagram));
         let mut outcomes = weapon_noise::Opened::new();
         keys.open_many(datagrams, &mut outcomes);
@@ -167,7 +176,7 @@ impl Inbound {
             match *outcome {
                 Ok(plaintext_len) => {
                     opened.packets += 1;
-                    opened.bytes += (end - at) as u64;
+                    opened.bytes += (end - at).min(run.len) as u64;
                     let start = at + DATA_HEADER_LEN;
                     opened.data |= plaintext_len != 0;
                     if plaintext_len != 0
@@ -225,6 +234,7 @@ impl Inbound {
 struct Run {
     at: usize,
     stride: usize,
+    len: usize,
     index: u32,
     from: Endpoint,
     now: Tick,
@@ -239,6 +249,11 @@ struct Opened {
 }
 
 impl Run {
+    /// What of the bytes up to the next one is the datagram.
+    fn datagram<'a>(&self, slot: &'a [u8]) -> &'a [u8] {
+        &slot[..self.len.min(slot.len())]
+    }
+
     /// Whether `datagram` belongs to this run.
     fn has(&self, datagram: &[u8]) -> bool {
         matches!(kind(datagram), Ok(Kind::Data)) && data_receiver(datagram) == self.index
@@ -246,7 +261,8 @@ impl Run {
 
     /// Drops the whole run.
     fn skip(&self, bytes: &[u8], reason: DropReason, counters: &Counters) -> usize {
-        let datagrams = bytes[self.at..].chunks(self.stride);
+        let slots = bytes[self.at..].chunks(self.stride);
+        let datagrams = slots.map(|slot| self.datagram(slot));
         let count = datagrams.take_while(|datagram| self.has(datagram)).count();
         counters.count_many(reason, count as u64);
         counters.inbound_datagrams.fetch_add(count as u64, Relaxed);

@@ -19,8 +19,9 @@ use crate::{
 };
 
 /// Trains that one receive call takes, and that are received before the queues of the overlay have
-/// their turn.
-const TRAINS: usize = 4;
+/// their turn. Where the kernel does not join datagrams each takes the place of a train, and the
+/// cipher wants eight at least.
+const TRAINS: usize = 16;
 
 /// What the inbound half owns.
 pub(crate) struct LaneInbound<D> {
@@ -66,6 +67,7 @@ impl<D: Device> LaneInbound<D> {
             let received = Received {
                 bytes: train.bytes,
                 stride: train.stride,
+                len: train.len,
                 from: train.from,
             };
             let mut upcalls = &*self.mailbox;

@@ -70,6 +70,50 @@ fn what_one_turn_reads_is_sealed_in_order() {
     assert_eq!(world.sites[B].drops(), []);
 }
 
+/// As datagrams stand that the kernel did not join, one in each slot of the receive buffer.
+#[test]
+fn what_stands_between_datagrams_belongs_to_none() {
+    const SLOT: usize = 2000;
+    let mut world = World::connected(1);
+    let payloads: Vec<Vec<u8>> = (0..20).map(|number| vec![number; 700]).collect();
+    let reads: Vec<_> = payloads.iter().map(|payload| small(B, payload)).collect();
+    let sent = read_all(&mut world, &reads);
+    let (len, last) = (sent[0].bytes.len(), 19);
+    for shorter in [false, true] {
+        world.sites[B].overlay.0.clear();
+        // What came here before: to the eye, data of the same session.
+        let mut bytes = vec![0; SLOT * last + len];
+        for slot in bytes.chunks_mut(SLOT) {
+            slot.fill(0xee);
+            slot[..len].copy_from_slice(&sent[0].bytes);
+        }
+        let sent = if shorter {
+            let mut reads = reads.clone();
+            reads[last] = small(B, &[7; 30]);
+            read_all(&mut world, &reads)
+        } else {
+            sent.clone()
+        };
+        for (slot, sent) in bytes.chunks_mut(SLOT).zip(&sent) {
+            slot[..sent.bytes.len()].copy_from_slice(&sent.bytes);
+        }
+        bytes[SLOT * 5 + len - 1] ^= 1;
+        bytes.truncate(SLOT * last + sent[last].bytes.len());
+        let now = world.now;
+        world.sites[B].receive_apart(now, address(A), &mut bytes, SLOT, len);
+        world.deliver(B);
+        let mut expected = payloads.clone();
+        if shorter {
+            expected[last] = vec![7; 30];
+        }
+        expected.remove(5);
+        // Merged or not.
+        let payloads = world.payloads(B).concat();
+        assert!(payloads == expected.concat(), "{shorter}");
+    }
+    assert_eq!(world.sites[B].drops(), [(DropReason::Forged, 2)]);
+}
+
 #[test]
 fn a_run_ends_at_another_peer_and_at_a_superpacket() {
     let mut world = World::new(2, 3);

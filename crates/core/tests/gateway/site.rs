@@ -241,10 +241,23 @@ impl Site {
         bytes: &mut [u8],
         stride: usize,
     ) {
+        self.receive_apart(tick, from, bytes, stride, stride);
+    }
+
+    /// The inbound lane receives `bytes`, datagrams of `len` bytes, `stride` from one to the next.
+    pub(crate) fn receive_apart(
+        &mut self,
+        tick: Tick,
+        from: SocketAddr,
+        bytes: &mut [u8],
+        stride: usize,
+        len: usize,
+    ) {
         let fib = self.fib.load_full();
         let received = Received {
             bytes,
             stride,
+            len,
             from: Endpoint::new(from).with_source(Source {
                 address: self.address.ip(),
                 interface: 7,

@@ -16,18 +16,28 @@ const ICMP_ERRORS_MAX: usize = 64;
 pub struct Receiver {
     buffer: Box<[u8]>,
     arrivals: Box<[Arrival]>,
-    /// Which slots hold what the last receive brought.
-    filled: Box<[usize]>,
+    /// What the last receive brought.
+    trains: Vec<Joined>,
     truncated: u64,
     icmp_errors: u64,
 }
 
+/// Slots in a row that are one train: one with what the kernel joined, or several with one datagram
+/// each that it did not join, as their sender or a card on the way cannot.
+#[derive(Clone, Copy)]
+struct Joined {
+    slot: usize,
+    slots: usize,
+}
+
 /// A train that has arrived, valid until the next [`Receiver::receive`].
 pub struct Received<'a> {
-    /// Its datagrams, one behind the other: `bytes.chunks_mut(stride)`.
+    /// Its datagrams: the first `len` bytes of each of `bytes.chunks_mut(stride)`.
     pub bytes: &'a mut [u8],
-    /// The length of each but the last; never 0.
+    /// Bytes from one to the next; never 0.
     pub stride: usize,
+    /// The length of each but the last, which may be shorter.
+    pub len: usize,
     /// From whom, and to which of our addresses.
     pub from: Endpoint,
     /// DSCP and ECN of the outer header.
@@ -48,7 +58,7 @@ impl Receiver {
         Self {
             buffer: vec![0; trains * SLOT_BYTES].into_boxed_slice(),
             arrivals: vec![none; trains].into_boxed_slice(),
-            filled: vec![0; trains].into_boxed_slice(),
+            trains: Vec::with_capacity(trains),
             truncated: 0,
             icmp_errors: 0,
         }
@@ -89,13 +99,15 @@ impl Receiver {
     ///
     /// `index` is not below what the last receive returned.
     pub fn train(&mut self, index: usize) -> Received<'_> {
-        let slot = self.filled[index];
-        let arrival = &self.arrivals[slot];
+        let Joined { slot, slots } = self.trains[index];
+        let (first, last) = (&self.arrivals[slot], &self.arrivals[slot + slots - 1]);
+        let len = first.stride.max(1);
         Received {
-            bytes: &mut self.buffer[slot * SLOT_BYTES..][..arrival.len],
-            stride: arrival.stride.max(1),
-            from: arrival.from,
-            tos: arrival.tos,
+            bytes: &mut self.buffer[slot * SLOT_BYTES..][..(slots - 1) * SLOT_BYTES + last.len],
+            stride: if slots == 1 { len } else { SLOT_BYTES },
+            len,
+            from: first.from,
+            tos: first.tos,
         }
     }
 
@@ -110,17 +122,38 @@ impl Receiver {
     }
 
     fn note_whole(&mut self, count: usize) -> usize {
-        let mut whole = 0;
+        self.trains.clear();
         for (slot, arrival) in self.arrivals.iter().enumerate().take(count) {
             if arrival.truncated {
                 self.truncated += 1;
                 continue;
             }
-            self.filled[whole] = slot;
-            whole += 1;
+            let last = self.trains.last_mut();
+            if let Some(train) = last.filter(|train| train.slot + train.slots == slot)
+                && continues(
+                    &self.arrivals[train.slot],
+                    &self.arrivals[slot - 1],
+                    arrival,
+                )
+            {
+                train.slots += 1;
+            } else {
+                self.trains.push(Joined { slot, slots: 1 });
+            }
         }
-        whole
+        self.trains.len()
     }
+}
+
+/// Whether a datagram that arrived alone belongs to the train of those right before it: the rule by
+/// which the kernel joins them.
+fn continues(first: &Arrival, previous: &Arrival, arrival: &Arrival) -> bool {
+    let is_alone = |arrival: &Arrival| arrival.len != 0 && arrival.stride == arrival.len;
+    is_alone(first)
+        && is_alone(arrival)
+        && previous.len == first.len
+        && arrival.len <= first.len
+        && (arrival.from, arrival.tos) == (first.from, first.tos)
 }
 
 /// Errors that a UDP socket gives for ICMP messages about what it sent earlier.
@@ -229,6 +262,63 @@ mod tests {
             assert_eq!(train.bytes, vec![tos; len]);
         }
         assert_eq!(receiver.receive(&socket, Family::V4).unwrap(), 0);
+    }
+
+    /// The trains, each as its stride and the lengths and contents of its datagrams.
+    fn received(receiver: &mut Receiver, trains: usize) -> Vec<(usize, Vec<(usize, u8)>)> {
+        let of = |index| {
+            let train = receiver.train(index);
+            let (stride, len) = (train.stride, train.len);
+            let slots = train.bytes.chunks(stride);
+            let datagrams = slots.map(|slot| &slot[..len.min(slot.len())]);
+            let told = datagrams.map(|datagram| {
+                assert!(datagram.iter().all(|byte| *byte == datagram[0]));
+                (datagram.len(), datagram[0])
+            });
+            (stride, told.collect())
+        };
+        (0..trains).map(of).collect()
+    }
+
+    #[test]
+    fn datagrams_of_one_length_that_came_alone_are_one_train() {
+        let given = vec![
+            arrival(1, 90, false),
+            arrival(1, 90, false),
+            arrival(1, 50, false),
+            // Nothing follows a shorter one.
+            arrival(1, 50, false),
+            // Longer than the one before.
+            arrival(1, 60, false),
+        ];
+        let mut receiver = Receiver::new(5);
+        let trains = receiver.receive(&script([Ok(given)]), Family::V4).unwrap();
+        let expected = [
+            (SLOT_BYTES, vec![(90, 1), (90, 1), (50, 1)]),
+            (50, vec![(50, 1)]),
+            (60, vec![(60, 1)]),
+        ];
+        assert_eq!(received(&mut receiver, trains), expected);
+    }
+
+    #[test]
+    fn what_differs_or_is_a_train_already_stays_apart() {
+        let [one, marked] = [1, 2].map(|tos| arrival(tos, 90, false));
+        let elsewhere = Arrival {
+            from: Endpoint::new("192.0.2.2:7".parse().unwrap()),
+            ..one
+        };
+        let train = Arrival { stride: 45, ..one };
+        let (empty, truncated) = (arrival(1, 0, false), arrival(1, 90, true));
+        for other in [marked, elsewhere, train, empty, truncated] {
+            let given = vec![one, other, one];
+            let mut receiver = Receiver::new(3);
+            let trains = receiver.receive(&script([Ok(given)]), Family::V4).unwrap();
+            assert_eq!(trains, 3 - usize::from(other.truncated), "{other:?}");
+            for index in 0..trains {
+                assert!(receiver.train(index).stride < SLOT_BYTES, "{other:?}");
+            }
+        }
     }
 
     #[test]
