@@ -152,7 +152,7 @@ fn rekeys(tunnel: Tunnel) {
     // that depends on what else the machine does.
     let well = |count: &PingCount| count.sent > 500 && count.lost.is_empty();
     for count in counts.iter().filter(|count| count.late != 0) {
-        println!("{tunnel:?}: late answers: {count:?}");
+        eprintln!("{tunnel:?}: late answers: {count:?}");
     }
     let tell = || {
         let of_gateway = |gateway: &Gateway| match gateway {

@@ -1,5 +1,5 @@
-//! The long middle of an octet: whole blocks of eight packets, two of each in a group, and two steps
-//! of Poly1305. Nothing is decided here but when to stop.
+//! The long middle of an octet: whole blocks of eight packets, two of each in a group, and two
+//! steps of Poly1305. Nothing is decided here but when to stop.
 //!
 //! The twenty rounds wait for each other and leave about a sixth of the processor's vector units
 //! idle. Hashing in those gaps costs less than hashing afterwards. The order of the work is that of

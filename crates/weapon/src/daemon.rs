@@ -117,11 +117,7 @@ impl Daemon {
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = unresolved(&config);
         let fittings = Fittings::of(&config);
-        let (backend, reason) = cipher(config.cipher_backend);
-        let cipher = Cipher {
-            backend: backend.name().to_owned(),
-            reason,
-        };
+        let (backend, cipher) = cipher(config.cipher_backend);
         let facts = facts(&config, &unresolved, udp, cipher);
         let gateway = gateway(config, monitor.link().mtu, timestamp_mark, backend);
         let (event, engine_events) = mpsc::unbounded_channel();
@@ -311,10 +307,14 @@ fn resolve(unresolved: Unresolved) -> mpsc::Receiver<Resolved> {
 }
 
 /// What seals and opens, for the whole life of the process.
-fn cipher(wanted: CipherBackend) -> (Backend, Option<String>) {
+fn cipher(wanted: CipherBackend) -> (Backend, Cipher) {
+    let report = |backend: Backend, reason| Cipher {
+        backend: backend.name().to_owned(),
+        reason,
+    };
     if wanted == CipherBackend::Library {
         let reason = "the configuration says so".to_owned();
-        return (Backend::library(), Some(reason));
+        return (Backend::library(), report(Backend::library(), Some(reason)));
     }
     let Detected { backend, reason } = Backend::detect();
     if reason == Some(SlowerBecause::SelfTestFailed) {
@@ -322,7 +322,8 @@ fn cipher(wanted: CipherBackend) -> (Backend, Option<String>) {
         let used = backend.name();
         tracing::error!(used, "the fast cipher FAILED its self-test and is not used");
     }
-    (backend, reason.map(|reason| reason.to_string()))
+    let reason = reason.map(|reason| reason.to_string());
+    (backend, report(backend, reason))
 }
 
 fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher: Cipher) -> Facts {
