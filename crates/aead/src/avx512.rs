@@ -6,9 +6,9 @@ use crate::{BLOCK_LEN, Opening, Sealing, batch, vector::Vector};
 
 /// A register of 512 bits.
 ///
-/// One is made only by code that runs inside [`Avx512::run`], which needs a proof that the
-/// processor has the instructions. That is the argument for every `unsafe` block here that calls
-/// an intrinsic; those that touch memory add theirs.
+/// One is made only by code that runs inside [`Avx512::seal`] or [`Avx512::open`], which need a
+/// proof that the processor has the instructions. That is the argument for every `unsafe` block
+/// here that calls an intrinsic; those that touch memory add theirs.
 #[derive(Clone, Copy)]
 pub(crate) struct Zmm(__m512i);
 

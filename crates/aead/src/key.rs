@@ -75,24 +75,13 @@ impl Key {
     /// Opens all `packets`, each of which says afterwards whether it is authentic. One that is not,
     /// or whose slices do not fit, does not disturb the others.
     pub fn open_many(&self, packets: &mut [Opening<'_>]) {
-        #[cfg(feature = "library")]
-        if self.backend.0 == Kind::Library {
-            for packet in packets {
-                packet.is_authentic = packet.is_valid() && self.library.open(packet);
-            }
-            return;
-        }
-        for packet in &mut *packets {
-            packet.is_authentic = false;
-        }
-        // Mostly one turn. A packet whose slices do not fit is left out: it is not authentic.
-        for packets in packets.split_mut(|packet| !packet.is_valid()) {
-            match self.backend.0 {
-                #[cfg(all(target_arch = "x86_64", feature = "std"))]
-                Kind::Avx512 {
-                    proof,
-                    with_library,
-                } => {
+        match self.backend.0 {
+            #[cfg(all(target_arch = "x86_64", feature = "std"))]
+            Kind::Avx512 {
+                proof,
+                with_library,
+            } => {
+                for packets in valid_runs(packets) {
                     let vectors = share::vectors(packets, with_library, share::OPEN);
                     let (vectors, rest) = packets.split_at_mut(vectors);
                     if !vectors.is_empty() {
@@ -100,9 +89,17 @@ impl Key {
                     }
                     self.open_each(rest);
                 }
-                Kind::Plain => plain::open(&self.words, packets),
-                #[cfg(feature = "library")]
-                Kind::Library => self.open_each(packets),
+            }
+            Kind::Plain => {
+                for packets in valid_runs(packets) {
+                    plain::open(&self.words, packets);
+                }
+            }
+            #[cfg(feature = "library")]
+            Kind::Library => {
+                for packet in packets {
+                    packet.is_authentic = packet.is_valid() && self.library.open(packet);
+                }
             }
         }
     }
@@ -148,7 +145,7 @@ impl Key {
     }
 
     /// As [`Key::seal_each`].
-    #[cfg(any(feature = "library", all(target_arch = "x86_64", feature = "std")))]
+    #[cfg(all(target_arch = "x86_64", feature = "std"))]
     fn open_each(&self, packets: &mut [Opening<'_>]) {
         #[cfg(feature = "library")]
         for packet in packets {
@@ -157,6 +154,17 @@ impl Key {
         #[cfg(not(feature = "library"))]
         debug_assert!(packets.is_empty());
     }
+}
+
+/// The packets whose slices fit, mostly all of them at once. The others are not authentic, and what
+/// opens never sees them: it would read and write beyond their slices.
+fn valid_runs<'p, 'a>(
+    packets: &'p mut [Opening<'a>],
+) -> impl Iterator<Item = &'p mut [Opening<'a>]> {
+    for packet in &mut *packets {
+        packet.is_authentic = false;
+    }
+    packets.split_mut(|packet| !packet.is_valid())
 }
 
 impl fmt::Debug for Key {

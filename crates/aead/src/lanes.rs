@@ -39,7 +39,7 @@ impl<V: Vector> Lanes<V> {
         lanes
     }
 
-    /// Every lane's next block but one.
+    /// Every lane goes on by so many blocks.
     #[inline(always)]
     pub(crate) fn advance(&mut self, blocks: u32) {
         self.counter = self.counter.add32(V::splat32(blocks));
