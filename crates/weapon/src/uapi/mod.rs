@@ -4,6 +4,9 @@ pub mod answer;
 pub mod request;
 pub mod socket;
 
+#[cfg(test)]
+mod tests;
+
 use std::{io, sync::Arc, time::Duration};
 
 use rustix::io::Errno;
