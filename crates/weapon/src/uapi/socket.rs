@@ -12,6 +12,8 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -20,6 +22,10 @@ use weapon_io::file_watch::FileWatch;
 
 /// Where `wg` looks.
 const DIRECTORY: &str = "/var/run/wireguard";
+
+/// How often, and after which time, a socket is tried again at which somebody listens.
+const LIVE_TRIES_MAX: u32 = 50;
+const LIVE_RETRY: Duration = Duration::from_millis(20);
 
 /// Where it is told to look elsewhere: many gateways with interfaces of one name, each in a network
 /// namespace of its own, can't share a folder.
@@ -135,15 +141,20 @@ fn listen(path: &Path) -> anyhow::Result<StdListener> {
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("cannot make {}; run as root", directory.display()))?;
-    match StdStream::connect(path) {
-        Ok(_) => bail!(
-            "{} is in use: another process serves an interface of this name",
-            path.display()
-        ),
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            tracing::info!(path = %path.display(), "left behind by a process that was killed");
+    for tries in 1.. {
+        match StdStream::connect(path) {
+            // One whose interface was just deleted is about to go (U08).
+            Ok(_) if tries < LIVE_TRIES_MAX => thread::sleep(LIVE_RETRY),
+            Ok(_) => bail!(
+                "{} is in use: another process serves an interface of this name",
+                path.display()
+            ),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                tracing::info!(path = %path.display(), "left behind by a process that was killed");
+                break;
+            }
+            Err(_) => break,
         }
-        Err(_) => {}
     }
     bind(path).with_context(|| cannot_listen(path))
 }
