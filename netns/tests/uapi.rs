@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Write;
+use std::fs;
 use std::net::UdpSocket;
+use std::os::unix::fs::FileExt;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -229,6 +231,69 @@ fn u24_u33_setconf_and_syncconf_and_showconf() {
 
     gateway.wg_file("syncconf", &tunnel.plan.wg_conf());
     assert_eq!(gateway.wg("show", "peers").lines().count(), 1);
+}
+
+/// How often `wanted` is in the memory that the process may write to.
+fn found_in_memory(process: u32, wanted: &[u8]) -> usize {
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).unwrap();
+    let memory = fs::File::open(format!("/proc/{process}/mem")).unwrap();
+    let mut found = 0;
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (range, rights) = (words.next().unwrap(), words.next().unwrap());
+        if !rights.starts_with("rw") {
+            continue;
+        }
+        let (start, end) = range.split_once('-').unwrap();
+        let start = u64::from_str_radix(start, 16).unwrap();
+        let end = u64::from_str_radix(end, 16).unwrap();
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
+        if memory.read_exact_at(&mut bytes, start).is_ok() {
+            let windows = bytes.windows(wanted.len());
+            found += windows.filter(|window| *window == wanted).count();
+        }
+    }
+    found
+}
+
+#[test]
+fn u30_no_secret_is_left_of_requests_and_answers() {
+    let Some((host, home)) = setting() else {
+        return;
+    };
+    let mut gateway = WeaponWg::start(&host, &home);
+    let (key, psk) = (private_key(), preshared_key());
+    let peer = private_key().public();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>()
+    };
+    let peer_hex = hex(peer.as_bytes());
+    let (key_hex, psk_hex) = (hex(key.expose()), hex(psk.expose()));
+    let set =
+        format!("set=1\nprivate_key={key_hex}\npublic_key={peer_hex}\npreshared_key={psk_hex}\n\n");
+    assert_eq!(ask(&gateway.interface, &set), "errno=0\n\n");
+    let got = ask(&gateway.interface, "get=1\n\n");
+    assert!(got.contains(&key_hex) && got.contains(&psk_hex));
+
+    let process = gateway.process().id();
+    // The search finds what is there: the keys in use, and a name that was written in the log.
+    assert!(found_in_memory(process, key.expose()) > 0);
+    for text in [&key_hex, &psk_hex] {
+        assert_eq!(found_in_memory(process, text.as_bytes()), 0, "as text");
+    }
+    let zeros = "0".repeat(64);
+    let set = format!("set=1\nprivate_key={zeros}\nreplace_peers=true\n\n");
+    assert_eq!(ask(&gateway.interface, &set), "errno=0\n\n");
+    for secret in [key.expose(), psk.expose()] {
+        assert_eq!(
+            found_in_memory(process, secret),
+            0,
+            "when it was taken away"
+        );
+    }
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn u19_get_and_set_are_told_apart() {
 }
 
 #[test]
-fn u24_every_key_of_the_device_and_of_a_peer_is_read() {
+fn u24_u28_every_key_of_the_device_and_of_a_peer_is_read() {
     let lines = format!(
         "private_key={KEY}\nlisten_port=51820\nfwmark=4294967295\nreplace_peers=true\n\
          public_key={KEY}\nupdate_only=true\npreshared_key={KEY}\n\
