@@ -91,8 +91,8 @@ impl Report {
         }
         let covered = list.len() - self.uncovered.len() - self.excused.len();
         println!(
-            "{} obligations: {covered} covered by {} tests, {} not tested with a reason, {} without \
-             a test",
+            "{} obligations: {covered} covered by {} tests, {} not tested with a reason, {} \
+             without a test",
             list.len(),
             tests
                 .values()
@@ -125,7 +125,8 @@ impl Report {
     }
 }
 
-/// The obligations in the text of the list: `- **P01** statement`, which may go on in the next line.
+/// The obligations in the text of the list: `- **P01** statement`, which may go on in the next
+/// line.
 fn parse(text: &str) -> Vec<Obligation> {
     let mut list: Vec<Obligation> = Vec::new();
     for line in text.lines() {

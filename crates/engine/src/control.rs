@@ -154,7 +154,7 @@ impl<D: Device, S: Socket> Control<D, S> {
         }
     }
 
-    fn set_mark(&mut self, mark: u32) -> io::Result<()> {
+    fn set_mark(&self, mark: u32) -> io::Result<()> {
         for socket in self.shared.socket.all().iter().flat_map(|all| all.iter()) {
             socket.set_mark(mark)?;
         }

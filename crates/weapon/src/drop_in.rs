@@ -43,8 +43,8 @@ Usage: weapon-wg [-f|--foreground] INTERFACE
 A WireGuard interface in user space, in place of wireguard-go: made here, configured with `wg`.
 Returns when the interface is there and `wg` can ask; with -f it stays until it is ended.
 
-  LOG_LEVEL               verbose, debug, error (the default) or silent; if it is set and not silent,
-                          the log goes on after the return
+  LOG_LEVEL               verbose, debug, error (the default) or silent; if it is set and not
+                          silent, the log goes on after the return
   WG_PROCESS_FOREGROUND   1: as -f
   WG_TUN_FD, WG_UAPI_FD   numbers of open files to take over: a TUN device, a listening socket";
 

@@ -1,5 +1,5 @@
-//! The programs `weapon`, a userspace WireGuard gateway for Linux, and `weapon-wg`, which stands in for
-//! `wireguard-go`.
+//! The programs `weapon`, a userspace WireGuard gateway for Linux, and `weapon-wg`, which stands in
+//! for `wireguard-go`.
 
 // All but the two programs is private: `pub` says here that the rest of them may use it.
 #![allow(unreachable_pub)]

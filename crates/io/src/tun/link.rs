@@ -49,8 +49,8 @@ impl TunLink {
 
     /// How the interface is at this moment.
     ///
-    /// Neither the namespace nor a socket in it is kept: either would keep the namespace alive after
-    /// `ip netns delete`, and with it the interface (U10).
+    /// Neither the namespace nor a socket in it is kept: either would keep the namespace alive
+    /// after `ip netns delete`, and with it the interface (U10).
     ///
     /// # Errors
     /// One for which [`is_gone`](super::is_gone) holds, if the interface was deleted; that of a

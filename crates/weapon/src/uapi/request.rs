@@ -1,8 +1,8 @@
 //! What is asked over WireGuard's configuration protocol: the text of a request, read whole and
 //! judged whole, so that nothing is ever half applied (U19 to U28).
 //!
-//! A request is lines of `key=value`, the first `get=1` or `set=1`, the last empty. See "Cross-platform
-//! Userspace Implementation" on wireguard.com.
+//! A request is lines of `key=value`, the first `get=1` or `set=1`, the last empty. See
+//! "Cross-platform Userspace Implementation" on wireguard.com.
 
 use std::{
     net::{IpAddr, SocketAddr, SocketAddrV6},

@@ -58,8 +58,8 @@ pub struct UapiSocket {
 }
 
 impl UapiSocket {
-    /// Listens for `interface`. A file that a killed process has left behind is replaced. The socket
-    /// appears under its name only when it accepts: `wg` removes one that does not (U15).
+    /// Listens for `interface`. A file that a killed process has left behind is replaced. The
+    /// socket appears under its name only when it accepts: `wg` removes one that does not (U15).
     ///
     /// # Errors
     /// Somebody listens there already (U16), or the folder can't be written.
