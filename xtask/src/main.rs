@@ -5,6 +5,7 @@ mod counts;
 mod disassembly;
 mod obligations;
 mod shell;
+mod soak;
 mod test;
 mod tidy;
 
@@ -32,6 +33,8 @@ enum Chore {
     Disassembly(disassembly::Options),
     /// List what the protocol and its tools demand, with the tests that cover each
     Obligations(obligations::Options),
+    /// Ten peers under constant change, for an hour: nothing grows, nothing is lost
+    Soak(soak::Options),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +56,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::BenchAead(options) => bench::run_aead(&options),
         Chore::Disassembly(options) => disassembly::run(&options),
         Chore::Obligations(options) => obligations::run(options),
+        Chore::Soak(options) => soak::run(options),
     }
 }
 
