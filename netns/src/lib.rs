@@ -18,6 +18,9 @@ pub mod weapon;
 /// Debian's wireguard-go, configured with `wg`.
 pub mod wireguard_go;
 
+/// `weapon-wg`, configured with `wg`.
+pub mod weapon_wg;
+
 /// Either of both.
 pub mod gateway;
 
@@ -44,3 +47,4 @@ pub use plan::{PeerPlan, Plan};
 pub use tap::{Packet, Tap};
 pub use traces::Traces;
 pub use weapon::{Home, Weapon};
+pub use weapon_wg::WeaponWg;

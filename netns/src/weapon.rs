@@ -88,6 +88,7 @@ impl Home {
         command
             .env("RUNTIME_DIRECTORY", self.runtime())
             .env("STATE_DIRECTORY", self.state())
+            .env("WEAPON_UAPI_DIRECTORY", self.path().join("wireguard"))
             .env_remove("WEAPON_LOG_LEVEL")
             .current_dir(self.path());
         command

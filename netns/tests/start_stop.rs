@@ -75,6 +75,7 @@ fn one_round(number: usize) {
         tun,
         vec![udp],
         EngineConfig {
+            up: true,
             rebind: Box::new(move || Udp::bind_lanes(&config, 1).map_err(io::Error::other)),
             store: Box::new(NoStore),
             on_event: Box::new(|event| panic!("{event:?}")),

@@ -3,6 +3,7 @@
 mod bench;
 mod counts;
 mod disassembly;
+mod obligations;
 mod shell;
 mod test;
 mod tidy;
@@ -29,6 +30,8 @@ enum Chore {
     BenchAead(bench::Options),
     /// Check that no branch and no address of the AVX-512 kernels depends on a secret
     Disassembly(disassembly::Options),
+    /// List what the protocol and its tools demand, with the tests that cover each
+    Obligations(obligations::Options),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Counts(options) => counts::run(options),
         Chore::BenchAead(options) => bench::run_aead(&options),
         Chore::Disassembly(options) => disassembly::run(&options),
+        Chore::Obligations(options) => obligations::run(options),
     }
 }
 

@@ -121,6 +121,7 @@ async fn start(
         persistent_keepalive: None,
     }]);
     let config = EngineConfig {
+        up: true,
         rebind: Box::new(move || Udp::bind_lanes(&udp_config, LANES).map_err(io::Error::other)),
         store: Box::new(NoStore),
         on_event: Box::new(on_event),

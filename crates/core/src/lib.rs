@@ -45,6 +45,6 @@ pub use ports::{HandshakeMessage, Overlay, TimestampStore, Underlay, Upcalls};
 mod gateway;
 mod parked;
 pub use gateway::{
-    Env, Gateway, GatewayConfig, GatewayStatus, HANDSHAKE_QUEUE_MAX, Now, PeerConfig, PeerStatus,
-    SessionStatus, WallTime,
+    Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus, HANDSHAKE_QUEUE_MAX,
+    NetworkChange, Now, PeerChange, PeerConfig, PeerDump, PeerStatus, SessionStatus, WallTime,
 };

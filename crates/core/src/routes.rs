@@ -1,7 +1,7 @@
 //! Cryptokey routing: which peer has an address (paper section 2.1).
 
 use core::net::IpAddr;
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use prefix_trie::PrefixMap;
@@ -49,10 +49,10 @@ impl Routes {
         }
     }
 
-    /// Takes all networks from `peer`.
-    pub fn remove_peer(&mut self, peer: PeerId) {
-        self.v4.retain(|_, owner| owner.id != peer);
-        self.v6.retain(|_, owner| owner.id != peer);
+    /// Takes all networks from `peers`, in one walk.
+    pub fn remove_peers(&mut self, peers: &BTreeSet<PeerId>) {
+        self.v4.retain(|_, owner| !peers.contains(&owner.id));
+        self.v6.retain(|_, owner| !peers.contains(&owner.id));
     }
 
     /// Whether `peer` has exactly `network`.

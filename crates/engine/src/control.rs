@@ -36,6 +36,8 @@ pub(crate) struct Control<D, S> {
     pub(crate) store: Box<dyn TimestampStore + Send>,
     pub(crate) socket: SocketHold<S>,
     pub(crate) sender: Sender,
+    /// Whether the interface is up when the loop begins.
+    pub(crate) starts_up: bool,
     /// The interface is up, and this often the port could not be opened. None: it is open, or not
     /// wanted.
     pub(crate) tries: Option<u32>,
@@ -49,7 +51,11 @@ impl<D: Device, S: Socket> Control<D, S> {
         epoll.add(timer, DEADLINE, Interest::Readable)?;
         let mut events = Events::with_capacity(2);
         let mut mail = Mail::default();
-        self.with_env(|gateway, env| gateway.up(env));
+        if self.starts_up {
+            self.with_env(|gateway, env| gateway.up(env));
+        } else {
+            self.down();
+        }
         loop {
             let deadline = self.gateway.poll_timeout();
             if let Some((at, reason)) = deadline {
@@ -141,7 +147,31 @@ impl<D: Device, S: Socket> Control<D, S> {
                 self.up();
             }
             Command::SetUp(false) => self.down(),
+            Command::Change(change) => self.with_env(|gateway, env| gateway.change(*change, env)),
+            Command::Dump(reply) => drop(reply.send(self.gateway.dump(now().tick))),
+            Command::SetMark(mark, reply) => drop(reply.send(self.set_mark(mark))),
+            Command::Rebind(reply) => drop(reply.send(self.rebind())),
         }
+    }
+
+    fn set_mark(&self, mark: u32) -> io::Result<()> {
+        for socket in self.shared.socket.all().iter().flat_map(|all| all.iter()) {
+            socket.set_mark(mark)?;
+        }
+        self.gateway.clear_sources();
+        Ok(())
+    }
+
+    /// The new sockets are open before the old ones close, so nothing is lost if they can't be.
+    fn rebind(&mut self) -> io::Result<()> {
+        if !self.gateway.is_up() || self.tries.is_some() {
+            return Ok(());
+        }
+        let sockets = (self.rebind)()?;
+        self.shared.socket.set(Some(sockets));
+        self.shared.wake_lanes();
+        self.gateway.clear_sources();
+        Ok(())
     }
 
     /// The interface is up again: opens the port and greets those who are to be kept alive (P99).

@@ -11,7 +11,10 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use weapon_core::{Counters, DropReason, Gateway, GatewayStatus, SharedFib, TimestampStore};
+use weapon_core::{
+    Counters, DropReason, Gateway, GatewayChange, GatewayDump, GatewayStatus, SharedFib,
+    TimestampStore,
+};
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
     tun::{Device, Offloads},
@@ -34,6 +37,8 @@ pub(crate) type Rebind<S> = Box<dyn FnMut() -> io::Result<Vec<S>> + Send>;
 
 /// What an engine needs beside gateway, device and sockets.
 pub struct EngineConfig<S> {
+    /// Whether the interface is up. If not, the sockets are closed, and opened again when it is.
+    pub up: bool,
     /// Opens the sockets again after the interface was down, as many as there are lanes.
     pub rebind: Box<dyn FnMut() -> io::Result<Vec<S>> + Send>,
     /// Keeps the timestamp's high-water mark.
@@ -100,6 +105,10 @@ pub(crate) enum Command {
     ClearSource(PublicKey),
     SetMtu(usize),
     SetUp(bool),
+    Change(Box<GatewayChange>),
+    Dump(mpsc::SyncSender<GatewayDump>),
+    SetMark(u32, mpsc::SyncSender<io::Result<()>>),
+    Rebind(mpsc::SyncSender<io::Result<()>>),
 }
 
 /// What the threads share.
@@ -222,6 +231,7 @@ impl Engine {
         S: Socket + 'static,
     {
         let EngineConfig {
+            up,
             rebind,
             store,
             on_event,
@@ -235,6 +245,7 @@ impl Engine {
             store,
             socket: SocketHold::new(Arc::clone(&shared.socket), 0),
             sender: Sender::new(),
+            starts_up: up,
             tries: None,
         };
         let (epoll, timer) = (Epoll::new()?, TimerFd::new()?);
@@ -299,13 +310,11 @@ impl Engine {
     /// # Errors
     /// [`Stopped`].
     pub fn status(&self) -> Result<EngineStatus, Stopped> {
-        let (reply, answer) = mpsc::sync_channel(1);
-        self.command(Command::Status(reply));
         let ControlStatus {
             gateway,
             tun_offloads,
             udp_gso,
-        } = answer.recv().map_err(|_| Stopped)?;
+        } = self.ask(Command::Status)?;
         let sum = |one: fn(&Counters) -> &AtomicU64| {
             self.counters
                 .iter()
@@ -353,6 +362,44 @@ impl Engine {
     /// The interface was set up or down.
     pub fn set_up(&self, up: bool) {
         self.command(Command::SetUp(up));
+    }
+
+    /// Changes our key and our peers, all at once.
+    pub fn change(&self, change: GatewayChange) {
+        self.command(Command::Change(Box::new(change)));
+    }
+
+    /// All of the configuration, with its secrets.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn dump(&self) -> Result<GatewayDump, Stopped> {
+        self.ask(Command::Dump)
+    }
+
+    /// Marks all that is sent from now on. What marks choose may be another way to the peers, so
+    /// which address each is answered from is chosen anew (P80, P94).
+    ///
+    /// # Errors
+    /// What the kernel says, or that the engine has stopped.
+    pub fn set_mark(&self, mark: u32) -> io::Result<()> {
+        self.ask(|reply| Command::SetMark(mark, reply))
+            .map_err(io::Error::other)?
+    }
+
+    /// Opens other sockets in place of those that are open, as [`EngineConfig::rebind`] says. While
+    /// the interface is down nothing happens: they are opened when it is up.
+    ///
+    /// # Errors
+    /// Why they can't be opened; the old ones go on then.
+    pub fn rebind(&self) -> io::Result<()> {
+        self.ask(Command::Rebind).map_err(io::Error::other)?
+    }
+
+    fn ask<A>(&self, command: impl FnOnce(mpsc::SyncSender<A>) -> Command) -> Result<A, Stopped> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.command(command(reply));
+        answer.recv().map_err(|_| Stopped)
     }
 
     /// Stops all threads and waits for them: sessions are erased, device and socket are closed.

@@ -26,6 +26,14 @@ impl<S> SocketCell<S> {
         }
     }
 
+    /// The sockets of the moment, of all lanes.
+    pub(crate) fn all(&self) -> Option<Arc<[S]>> {
+        self.sockets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     /// Replaces the sockets. The old ones close when the last thread has let go of them.
     pub(crate) fn set(&self, sockets: Option<Vec<S>>) {
         *self.sockets.lock().unwrap_or_else(PoisonError::into_inner) = sockets.map(Arc::from);

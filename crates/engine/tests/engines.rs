@@ -83,6 +83,7 @@ fn start(site: u8, network: &Network) -> Site {
     let rebinds = Arc::new(AtomicU32::new(0));
     let (network, count) = (network.clone(), Arc::clone(&rebinds));
     let config = EngineConfig {
+        up: true,
         rebind: Box::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
             Ok(vec![network.bind(address(site), true)?])

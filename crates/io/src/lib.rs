@@ -26,3 +26,9 @@ pub mod capture;
 
 /// ICMP echo.
 pub mod ping;
+
+/// What happens to a file.
+pub mod file_watch;
+
+/// Files that whoever started us gave us.
+pub mod inherited;

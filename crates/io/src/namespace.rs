@@ -146,6 +146,13 @@ impl Namespace {
     }
 }
 
+/// The namespace behind a descriptor that was got elsewhere.
+impl From<OwnedFd> for Namespace {
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, bound: None }
+    }
+}
+
 impl AsFd for Namespace {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

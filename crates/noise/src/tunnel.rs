@@ -177,6 +177,11 @@ impl Tunnel {
         self.timers = Timers::default();
     }
 
+    /// The pre-shared key, if there is one.
+    pub fn preshared_key(&self) -> Option<&PresharedKey> {
+        Some(self.remote.psk()).filter(|key| !key.is_none())
+    }
+
     /// Changes the pre-shared key. The live session goes on; the next handshake uses it (P23).
     pub fn set_preshared_key(&mut self, key: Option<PresharedKey>) {
         self.remote.set_psk(key);

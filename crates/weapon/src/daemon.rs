@@ -2,15 +2,11 @@
 
 use std::{collections::BTreeMap, future::ready, io, sync::Arc, time::Duration};
 
-use tokio::{
-    net::UnixListener,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc,
-};
+use tokio::{net::UnixListener, sync::mpsc};
 use weapon_core::{Gateway, GatewayConfig, PeerConfig, PeerStatus};
 use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
-    netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
+    netlink::{LinkEvent, Netlink, RouteMonitor},
     udp::{Udp, UdpConfig, UdpError},
 };
 use weapon_noise::{Backend, Detected, PublicKey, SlowerBecause};
@@ -21,9 +17,13 @@ use crate::{
     config::{CipherBackend, Config, HostPort},
     interface::{self, Fittings},
     places::Places,
+    port::Port,
     report::{Cipher, Facts, Report},
     resolver::{self, Resolved},
+    signals::Signals,
     timestamp_file::TimestampFile,
+    uapi::{self, UapiFile, UapiSocket},
+    watch::InterfaceWatch,
 };
 
 /// Lanes that `lanes = "auto"` starts at most. One carries some Gbit/s; more than eight were never
@@ -50,7 +50,7 @@ pub fn run(config: Config, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow
 
 /// Half of the processors, but not more than [`LANES_AUTO_MAX`]: a busy lane fills one, and whoever
 /// sends and receives needs some too.
-fn lanes_for_this_machine() -> usize {
+pub fn lanes_for_this_machine() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     (processors / 2).clamp(1, LANES_AUTO_MAX)
 }
@@ -59,7 +59,8 @@ fn lanes_for_this_machine() -> usize {
 struct Daemon {
     engine: Engine,
     facts: Facts,
-    monitor: LinkMonitor,
+    port: Port,
+    watch: InterfaceWatch,
     routes: RouteMonitor,
     netlink: Netlink,
     /// By which interface the host's routes led to each peer when they last changed.
@@ -70,6 +71,8 @@ struct Daemon {
     signals: Signals,
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<Call>,
+    uapi_calls: mpsc::Receiver<uapi::Call>,
+    _uapi_file: Option<UapiFile>,
     resolved: mpsc::Receiver<Resolved>,
     /// Last: the gateway's name is free when all else is gone.
     _claim: Claim,
@@ -95,7 +98,8 @@ impl Daemon {
             ..UdpConfig::default()
         };
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
-        let sockets = Udp::bind_lanes(&udp_config, lanes).map_err(|error| {
+        let port = Port::new(udp_config, lanes);
+        let sockets = port.open().map_err(|error| {
             let at = match &error {
                 UdpError::MarkPermission => &config.written.fwmark,
                 _ => &config.written.listen,
@@ -104,31 +108,30 @@ impl Daemon {
             anyhow::Error::new(error).context(at)
         })?;
         let udp = &sockets[0];
-        let udp_config = UdpConfig {
-            port: udp.port(),
-            ..udp_config
-        };
         let netlink = Netlink::connect()?;
         let tun = interface::make(&config, lanes, &netlink).await?;
-        let monitor = LinkMonitor::open(tun.ifindex()).await?;
+        let watch = InterfaceWatch::of(&tun).await?;
         let routes = RouteMonitor::open()?;
         let listener = api::listen(&places)?;
+        let (uapi_file, uapi_calls) = serve_wg(&config.interface);
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = unresolved(&config);
         let fittings = Fittings::of(&config);
         let (backend, cipher) = cipher(config.cipher_backend);
         let facts = facts(&config, &unresolved, udp, cipher);
-        let gateway = gateway(config, monitor.link().mtu, timestamp_mark, backend);
+        let gateway = gateway(config, watch.state().mtu, timestamp_mark, backend);
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
             gateway,
             tun,
             sockets,
             EngineConfig {
-                rebind: Box::new(move || {
-                    Udp::bind_lanes(&udp_config, lanes).map_err(io::Error::other)
-                }),
+                up: true,
+                rebind: {
+                    let port = port.clone();
+                    Box::new(move || port.open().map_err(io::Error::other))
+                },
                 store: Box::new(store),
                 // Fails only when nobody listens any more, because we stop.
                 on_event: Box::new(move |what| drop(event.send(what))),
@@ -137,7 +140,8 @@ impl Daemon {
         Ok(Self {
             engine,
             facts,
-            monitor,
+            port,
+            watch,
             routes,
             netlink,
             ways: BTreeMap::new(),
@@ -146,6 +150,8 @@ impl Daemon {
             signals,
             engine_events,
             calls: serve(listener),
+            uapi_calls,
+            _uapi_file: uapi_file,
             resolved: resolve(unresolved),
             _claim: claim,
         })
@@ -183,7 +189,7 @@ impl Daemon {
             tokio::select! {
                 by = self.signals.next() => return (End::Asked(by), None),
                 event = self.engine_events.recv() => return (engine_end(event), None),
-                event = self.monitor.next() => {
+                event = self.watch.next() => {
                     if let Some(end) = self.link_event(event).await {
                         return (end, None);
                     }
@@ -208,6 +214,10 @@ impl Daemon {
                         let _ = call.answer.send(self.status());
                     }
                 },
+                Some(call) = self.uapi_calls.recv() => {
+                    let answer = uapi::answer(call.request, &self.engine, &self.port);
+                    let _ = call.answer.send(answer);
+                }
             }
         }
     }
@@ -233,7 +243,7 @@ impl Daemon {
         };
         let path = self
             .netlink
-            .path_to(endpoint.ip(), Some(source.address), self.facts.fwmark)
+            .path_to(endpoint.ip(), Some(source.address), self.port.fwmark())
             .await;
         tracing::debug!(peer = peer.name, ?source, ?path, "routes have changed");
         // No path: the address is ours no longer, or leads nowhere.
@@ -247,7 +257,14 @@ impl Daemon {
 
     fn status(&self) -> Answer {
         match self.engine.status() {
-            Ok(status) => Answer::Status(Box::new(Report::new(&self.facts, status))),
+            Ok(status) => {
+                let facts = Facts {
+                    listen_port: self.port.number(),
+                    fwmark: self.port.fwmark(),
+                    ..self.facts.clone()
+                };
+                Answer::Status(Box::new(Report::new(&facts, status)))
+            }
             Err(error) => Answer::Error(error.to_string()),
         }
     }
@@ -256,8 +273,7 @@ impl Daemon {
         match event {
             Some(LinkEvent::Deleted) => return Some(End::Deleted),
             Some(LinkEvent::Up(up)) => {
-                if up {
-                    let index = self.monitor.link().index;
+                if let Some(index) = self.watch.index().filter(|_| up) {
                     self.fittings.restore(index, &self.netlink).await;
                 }
                 self.engine.set_up(up);
@@ -284,6 +300,24 @@ fn serve(listener: UnixListener) -> mpsc::Receiver<Call> {
     calls
 }
 
+/// Serves `wg`, if it can be: the gateway does not need it.
+fn serve_wg(interface: &str) -> (Option<UapiFile>, mpsc::Receiver<uapi::Call>) {
+    let (sender, calls) = mpsc::channel(CALLS_MAX);
+    match UapiSocket::open(interface) {
+        Ok((socket, file)) => {
+            tokio::spawn(uapi::serve(socket, sender));
+            (Some(file), calls)
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "`wg` will not see this gateway"
+            );
+            (None, calls)
+        }
+    }
+}
+
 /// Peers whose endpoint is a name, by their own.
 type Unresolved = BTreeMap<String, HostPort>;
 
@@ -307,7 +341,7 @@ fn resolve(unresolved: Unresolved) -> mpsc::Receiver<Resolved> {
 }
 
 /// What seals and opens, for the whole life of the process.
-fn cipher(wanted: CipherBackend) -> (Backend, Cipher) {
+pub fn cipher(wanted: CipherBackend) -> (Backend, Cipher) {
     let report = |backend: Backend, reason| Cipher {
         backend: backend.name().to_owned(),
         reason,
@@ -375,33 +409,4 @@ fn gateway(
         }
     }));
     gateway
-}
-
-/// SIGTERM and SIGINT stop; SIGHUP, which would end the process, is taken and said.
-struct Signals {
-    term: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP is ignored: the file cannot be loaded again yet");
-                }
-            }
-        }
-    }
 }

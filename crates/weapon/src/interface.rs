@@ -17,7 +17,7 @@ use crate::config::{Config, PeerConfig, Place};
 const OVERHEAD: u32 = 80;
 
 /// MTU where nothing else is known: Ethernet's 1500 less [`OVERHEAD`].
-const MTU_DEFAULT: u32 = 1420;
+pub const MTU_DEFAULT: u32 = 1420;
 
 /// The smallest MTU of IPv6.
 const MTU_MIN: u32 = 1280;

@@ -41,3 +41,18 @@ pub struct PeerConfig {
     /// An empty packet this long after the last one.
     pub persistent_keepalive: Option<Duration>,
 }
+
+impl PeerConfig {
+    /// A peer of whom nothing but the key is known, which is its name as well.
+    pub fn unnamed(public_key: PublicKey) -> Self {
+        Self {
+            name: public_key.to_string(),
+            public_key,
+            preshared_key: None,
+            endpoint: None,
+            endpoint_pinned: false,
+            networks: Vec::new(),
+            persistent_keepalive: None,
+        }
+    }
+}

@@ -32,6 +32,10 @@ impl Gateway {
         if !self.up {
             return Err(DropReason::InterfaceDown);
         }
+        if self.is_keyless {
+            // Whoever it is meant for, it is not us.
+            return Err(DropReason::InvalidMac1);
+        }
         let bytes = message.bytes();
         match kind(bytes).map_err(|_| DropReason::NotWireGuard)? {
             Kind::Initiation => {

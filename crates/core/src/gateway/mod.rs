@@ -3,7 +3,7 @@
 //! It is told what happened, with the time and the ways out in an [`Env`]; it publishes what lanes
 //! need as a [`Fib`]; it says when it wants to be called again.
 
-use core::{net::SocketAddr, time::Duration};
+use core::time::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use ipnet::IpNet;
 use weapon_noise::{
-    Cipher, CookieChecker, Entropy, Identity, LoadGauge, PresharedKey, PrivateKey, PublicKey, Tick,
+    Cipher, CookieChecker, Entropy, Identity, LoadGauge, PresharedKey, PublicKey, Tick,
     TimestampGuard, Tunnel, TunnelConfig,
 };
 use weapon_wire::{Endpoint, VnetHeader};
@@ -24,11 +24,17 @@ use crate::{
     ports::{Overlay, TimestampStore, Underlay},
 };
 
+mod change;
+pub use change::{GatewayChange, NetworkChange, PeerChange};
 mod config;
 pub use config::{GatewayConfig, PeerConfig};
+mod dump;
+pub use dump::{GatewayDump, PeerDump};
+mod endpoint;
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
 mod host;
+mod key;
 mod status;
 pub use status::{GatewayStatus, PeerStatus, SessionStatus};
 mod unreachable;
@@ -74,6 +80,9 @@ pub struct Env<'a> {
 #[derive(Debug)]
 pub struct Gateway {
     identity: Identity,
+    /// There is no key of ours: nothing is sent and nothing is answered. `identity` is then that of
+    /// 32 zero bytes.
+    is_keyless: bool,
     /// Boxed, because a node of the map is half empty when it was filled in order.
     members: BTreeMap<PeerId, Box<Member>>,
     by_key: BTreeMap<PublicKey, PeerId>,
@@ -110,6 +119,7 @@ impl Gateway {
         let gateway = Self {
             cookies: CookieChecker::new(&identity),
             identity,
+            is_keyless: false,
             members: BTreeMap::new(),
             by_key: BTreeMap::new(),
             routes: Arc::default(),
@@ -166,7 +176,7 @@ impl Gateway {
     pub fn add_peer(&mut self, config: PeerConfig, env: &mut Env<'_>) -> Option<PeerId> {
         let id = self.insert(config)?;
         self.publish();
-        if self.up {
+        if self.is_running() {
             self.with_tunnel(id, env, |tunnel, identity, host| {
                 tunnel.up(identity, host.now().tick, host);
             });
@@ -183,7 +193,8 @@ impl Gateway {
     }
 
     fn insert(&mut self, config: PeerConfig) -> Option<PeerId> {
-        if config.public_key == self.public_key() || self.by_key.contains_key(&config.public_key) {
+        let is_ourselves = !self.is_keyless && config.public_key == self.public_key();
+        if is_ourselves || self.by_key.contains_key(&config.public_key) {
             return None;
         }
         let id = PeerId(self.next_id);
@@ -224,6 +235,13 @@ impl Gateway {
 
     /// Removes a peer: its sessions, timers, parked packets and networks are gone (P52, P102).
     pub fn remove_peer(&mut self, id: PeerId, env: &mut Env<'_>) {
+        self.forget(id, env);
+        Arc::make_mut(&mut self.routes).remove_peers(&BTreeSet::from([id]));
+        self.publish();
+    }
+
+    /// Removes all of a peer but its networks.
+    fn forget(&mut self, id: PeerId, env: &mut Env<'_>) {
         self.with_tunnel(id, env, |tunnel, _, host| tunnel.down(host));
         let Some(member) = self.members.remove(&id) else {
             return;
@@ -232,8 +250,6 @@ impl Gateway {
             self.deadlines.remove(&(at, id));
         }
         self.by_key.remove(&member.tunnel.public_key());
-        Arc::make_mut(&mut self.routes).remove_peer(id);
-        self.publish();
     }
 
     /// Gives `network` to the peer, and takes it from whoever had it.
@@ -248,25 +264,6 @@ impl Gateway {
     pub fn remove_network(&mut self, id: PeerId, network: IpNet) {
         if Arc::make_mut(&mut self.routes).remove(network, id) {
             self.publish();
-        }
-    }
-
-    /// Changes our static key (P21). The same key again changes nothing. A peer that has the new
-    /// key as its own is removed.
-    pub fn set_private_key(&mut self, key: PrivateKey, env: &mut Env<'_>) {
-        let identity = Identity::new(key);
-        if identity.public() == self.identity.public() {
-            return;
-        }
-        if let Some(ourselves) = self.peer_by_key(identity.public()) {
-            self.remove_peer(ourselves, env);
-        }
-        self.cookies = CookieChecker::new(&identity);
-        self.identity = identity;
-        for id in self.ids() {
-            self.with_tunnel(id, env, |tunnel, identity, host| {
-                tunnel.set_identity(identity, host)
-            });
         }
     }
 
@@ -292,22 +289,6 @@ impl Gateway {
         });
     }
 
-    /// Sets where a peer is, by configuration or name service. Its source is chosen anew (P80). A
-    /// peer that is to be kept alive is greeted at once, if it had no address before.
-    pub fn set_endpoint(&mut self, id: PeerId, remote: SocketAddr, env: &mut Env<'_>) {
-        let Some(member) = self.members.get(&id) else {
-            return;
-        };
-        let link = Arc::clone(member.tunnel.link());
-        let was_unknown = link.endpoint().is_none();
-        link.set_endpoint(Some(Endpoint::new(remote)));
-        if was_unknown && self.up && member.persistent_keepalive.is_some() {
-            self.with_tunnel(id, env, |tunnel, identity, host| {
-                tunnel.want_session(identity, host.now().tick, host);
-            });
-        }
-    }
-
     /// The interface's MTU changed.
     pub fn set_mtu(&mut self, mtu: usize) {
         if self.mtu != mtu {
@@ -316,23 +297,14 @@ impl Gateway {
         }
     }
 
-    /// Forgets through which address the peer is reached: another way leads there now (P79).
-    pub fn leave_source(&self, id: PeerId, now: Tick) {
-        if let Some(member) = self.members.get(&id) {
-            member.tunnel.link().leave_source(now);
-        }
-    }
-
-    /// Forgets through which address each peer is reached: the port or the mark changed (P80).
-    pub fn clear_sources(&self) {
-        for member in self.members.values() {
-            member.tunnel.link().clear_source();
-        }
-    }
-
     /// Whether the interface is up.
     pub fn is_up(&self) -> bool {
         self.up
+    }
+
+    /// Whether anything may be sent or answered.
+    fn is_running(&self) -> bool {
+        self.up && !self.is_keyless
     }
 
     /// The interface came up.
@@ -341,6 +313,12 @@ impl Gateway {
             return;
         }
         self.up = true;
+        if self.is_running() {
+            self.tunnels_up(env);
+        }
+    }
+
+    fn tunnels_up(&mut self, env: &mut Env<'_>) {
         for id in self.ids() {
             self.with_tunnel(id, env, |tunnel, identity, host| {
                 tunnel.up(identity, host.now().tick, host);
@@ -352,6 +330,10 @@ impl Gateway {
     /// dropped (P11, P99).
     pub fn down(&mut self, env: &mut Env<'_>) {
         self.up = false;
+        self.tunnels_down(env);
+    }
+
+    fn tunnels_down(&mut self, env: &mut Env<'_>) {
         for id in self.ids() {
             self.with_tunnel(id, env, |tunnel, _, host| tunnel.down(host));
         }
@@ -365,6 +347,10 @@ impl Gateway {
     pub fn park(&mut self, id: PeerId, read: Box<[u8]>, env: &mut Env<'_>) {
         if !self.up {
             self.shared.counters.count(DropReason::InterfaceDown);
+            return;
+        }
+        if self.is_keyless {
+            self.shared.counters.count(DropReason::NoSession);
             return;
         }
         let Some(member) = self.members.get(&id) else {

@@ -12,6 +12,7 @@ mod packets;
 mod site;
 mod world;
 
+mod change;
 mod changes;
 mod indices;
 mod lifecycle;

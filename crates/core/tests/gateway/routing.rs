@@ -92,7 +92,7 @@ fn p86_a_million_random_routes_agree_with_a_naive_table() {
         }
         if step % 100_000 == 0 {
             let peer = PeerId(dice.below(PEERS) as u32);
-            routes.remove_peer(peer);
+            routes.remove_peers(&[peer].into());
             naive.retain(|_, owner| *owner != peer);
             assert_eq!(routes.len(), naive.len());
         }
@@ -104,7 +104,7 @@ fn p86_a_million_random_routes_agree_with_a_naive_table() {
         .collect();
     assert!(all == naive);
     for peer in 0..PEERS {
-        routes.remove_peer(PeerId(peer as u32));
+        routes.remove_peers(&[PeerId(peer as u32)].into());
     }
     assert!(routes.is_empty());
     assert!(routes.iter().next().is_none());

@@ -61,6 +61,10 @@ impl Tun {
         self.ifindex
     }
 
+    pub(super) fn first_queue(&self) -> BorrowedFd<'_> {
+        self.queues[0].as_fd()
+    }
+
     fn gather<const MAX: usize>(
         &self,
         queue: usize,

@@ -15,6 +15,10 @@ pub use open::{TunConfig, TunError};
 pub mod device;
 pub use device::Tun;
 
+/// Its interface, wherever it is.
+pub mod link;
+pub use link::{LinkState, TunLink};
+
 /// A twin without a kernel, for tests of what runs above.
 pub mod memory;
 

@@ -73,6 +73,15 @@ pub enum TunError {
         /// What was asked for, in bytes.
         mtu: u32,
     },
+    /// A device that was opened otherwise than we do it.
+    #[error(
+        "the device {name} was not opened as a TUN device with IFF_NO_PI and IFF_VNET_HDR, so it \
+         cannot be taken over"
+    )]
+    Foreign {
+        /// The interface.
+        name: String,
+    },
     /// Anything else.
     #[error("cannot {what} for the interface {name}")]
     Io {
@@ -107,25 +116,55 @@ impl Tun {
         for _ in 1..config.queues.min(QUEUES_MAX) {
             queues.push(attach(&name, flags)?.0);
         }
-        let file = &queues[0];
-        set_vnet_header_len(file.as_fd()).map_err(|e| failed(&name, "set the header length", e))?;
-        let offloads = negotiate(file.as_fd(), config.offloads)
-            .map_err(|error| failed(&name, "negotiate offloads", error))?;
-
-        let control = socket_with(
-            AddressFamily::INET,
-            SocketType::DGRAM,
-            SocketFlags::CLOEXEC,
-            None,
-        )
-        .map_err(|error| failed(&name, "open a control socket", error))?;
-        let ifindex = rustix::net::netdevice::name_to_index(&control, &name)
-            .map_err(|error| failed(&name, "find the index", error))?;
+        let (tun, control) = prepared(queues, name, config.offloads)?;
         if config.mtu != 0 {
-            set_mtu(control.as_fd(), &name, config.mtu)?;
+            set_mtu(control.as_fd(), tun.name(), config.mtu)?;
         }
-        Ok(Self::new(queues, name, ifindex, offloads))
+        Ok(tun)
     }
+
+    /// Takes over a device that somebody else has opened, and its interface as it is (U03).
+    ///
+    /// # Errors
+    ///
+    /// See [`TunError`]; the file is closed then.
+    pub fn adopt(file: OwnedFd, offloads: Offloads) -> Result<Self, TunError> {
+        let mut request = Request::new("");
+        request
+            .submit(file.as_fd(), libc::TUNGETIFF as libc::Ioctl)
+            .map_err(|error| failed("of the given file", "find the device", error))?;
+        let name = request.name();
+        let [low, high, ..] = request.value();
+        let needed = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
+        if c_int::from(u16::from_ne_bytes([low, high])) & needed != needed {
+            return Err(TunError::Foreign { name });
+        }
+        rustix::io::ioctl_fionbio(&file, true)
+            .map_err(|error| failed(&name, "make the file non-blocking", error))?;
+        Ok(prepared(vec![file], name, offloads)?.0)
+    }
+}
+
+/// The device of these files, and a socket to control its interface with.
+fn prepared(
+    queues: Vec<OwnedFd>,
+    name: String,
+    offloads: Offloads,
+) -> Result<(Tun, OwnedFd), TunError> {
+    let file = &queues[0];
+    set_vnet_header_len(file.as_fd()).map_err(|e| failed(&name, "set the header length", e))?;
+    let offloads = negotiate(file.as_fd(), offloads)
+        .map_err(|error| failed(&name, "negotiate offloads", error))?;
+    let control = socket_with(
+        AddressFamily::INET,
+        SocketType::DGRAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .map_err(|error| failed(&name, "open a control socket", error))?;
+    let ifindex = rustix::net::netdevice::name_to_index(&control, &name)
+        .map_err(|error| failed(&name, "find the index", error))?;
+    Ok((Tun::new(queues, name, ifindex, offloads), control))
 }
 
 /// Opens a queue of the interface `name`, which is made if there is none; says its name too.
@@ -240,11 +279,11 @@ fn set_mtu(control: BorrowedFd<'_>, name: &str, mtu: u32) -> Result<(), TunError
 
 /// `struct ifreq`: a name of 16 bytes and a union of which the first bytes are used.
 #[repr(C, align(8))]
-struct Request([u8; 40]);
+pub(super) struct Request([u8; 40]);
 
 impl Request {
     /// `name` has been checked to leave room for its NUL.
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let mut bytes = [0; 40];
         let len = name.len().min(libc::IFNAMSIZ - 1);
         bytes[..len].copy_from_slice(&name.as_bytes()[..len]);
@@ -255,7 +294,14 @@ impl Request {
         self.0[libc::IFNAMSIZ..][..value.len()].copy_from_slice(value);
     }
 
-    fn name(&self) -> String {
+    /// The first bytes of the union.
+    pub(super) fn value(&self) -> [u8; 4] {
+        let mut value = [0; 4];
+        value.copy_from_slice(&self.0[libc::IFNAMSIZ..][..4]);
+        value
+    }
+
+    pub(super) fn name(&self) -> String {
         let name = &self.0[..libc::IFNAMSIZ];
         let len = name
             .iter()
@@ -264,7 +310,11 @@ impl Request {
         String::from_utf8_lossy(&name[..len]).into_owned()
     }
 
-    fn submit(&mut self, file: BorrowedFd<'_>, operation: libc::Ioctl) -> Result<(), Errno> {
+    pub(super) fn submit(
+        &mut self,
+        file: BorrowedFd<'_>,
+        operation: libc::Ioctl,
+    ) -> Result<(), Errno> {
         const { assert!(size_of::<Self>() >= size_of::<libc::ifreq>()) };
         const { assert!(align_of::<Self>() >= align_of::<libc::ifreq>()) };
         // SAFETY: the operations submitted here read and write one `struct ifreq`, for which

@@ -111,6 +111,16 @@ pub trait Socket: Send + Sync {
     /// Whether a train may have more than one datagram.
     fn gso(&self) -> bool;
 
+    /// Marks all that is sent from now on; 0 for no mark (SO_MARK).
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says; nothing where there are no marks.
+    fn set_mark(&self, mark: u32) -> io::Result<()> {
+        let _ = mark;
+        Ok(())
+    }
+
     /// Sends `trains`, all of the family of the first, out of `buffer`, and says how many.
     ///
     /// # Errors

@@ -170,17 +170,6 @@ impl Udp {
         self.gro
     }
 
-    /// Marks all that is sent from now on; 0 for no mark.
-    ///
-    /// Sources learned under another mark may be wrong and should be forgotten (P94).
-    ///
-    /// # Errors
-    ///
-    /// [`UdpError::MarkPermission`] without CAP_NET_ADMIN.
-    pub fn set_mark(&self, mark: u32) -> Result<(), UdpError> {
-        self.sockets().try_for_each(|socket| set_mark(socket, mark))
-    }
-
     /// The sockets, to wait for arrivals: IPv4, and IPv6 if the host has it.
     pub fn fds(&self) -> impl Iterator<Item = (Family, BorrowedFd<'_>)> {
         let v4 = [(Family::V4, self.v4.as_fd())];
@@ -203,6 +192,10 @@ impl Socket for Udp {
 
     fn gso(&self) -> bool {
         self.gso
+    }
+
+    fn set_mark(&self, mark: u32) -> io::Result<()> {
+        self.sockets().try_for_each(|socket| socket.set_mark(mark))
     }
 
     fn send(&self, buffer: &[u8], trains: &[Train]) -> io::Result<usize> {

@@ -71,11 +71,16 @@ impl LogArgs {
 
     /// Sends the log of this process to standard error from here on. A second call does nothing.
     pub fn start(self) {
-        let _ = tracing_subscriber::fmt()
-            .with_max_level(self.level())
-            .with_writer(io::stderr)
-            .with_ansi(terminal::stderr_colour())
-            .with_target(false)
-            .try_init();
+        start_log(self.level());
     }
+}
+
+/// Sends what is at least of `level` to standard error from here on. A second call does nothing.
+pub fn start_log(level: LevelFilter) {
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(io::stderr)
+        .with_ansi(terminal::stderr_colour())
+        .with_target(false)
+        .try_init();
 }

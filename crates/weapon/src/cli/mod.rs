@@ -16,7 +16,7 @@ use crate::config::BadConfig;
 use crate::demo;
 
 pub use down::DownArgs;
-pub use log::LogArgs;
+pub use log::{LogArgs, start_log};
 pub use status::StatusArgs;
 pub use terminal::{print, print_problem, stdout_colour};
 pub use up::UpArgs;

@@ -1,0 +1,204 @@
+//! A change of a gateway that runs: its key and its peers, all at once.
+
+use core::{net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use ipnet::IpNet;
+use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
+
+use super::{Env, Gateway, PeerConfig};
+use crate::PeerId;
+
+/// What is to be another: one `set` of WireGuard's configuration protocol. What is `None` or false
+/// stays as it is.
+#[derive(Debug, Default)]
+pub struct GatewayChange {
+    /// Our static key; `Some(None)` takes it away.
+    pub private_key: Option<Option<PrivateKey>>,
+    /// All peers that are there now go, before `peers` come.
+    pub replace_peers: bool,
+    /// Peers to add, change and remove, in this order. One may occur more than once.
+    pub peers: Vec<PeerChange>,
+}
+
+/// What is to be another with one peer.
+#[derive(Debug)]
+pub struct PeerChange {
+    /// Who it is.
+    pub public_key: PublicKey,
+    /// It goes; nothing else here counts then.
+    pub remove: bool,
+    /// It is changed if it is there, and not added if it is not.
+    pub update_only: bool,
+    /// The pre-shared key; `Some(None)` takes it away.
+    pub preshared_key: Option<Option<PresharedKey>>,
+    /// Where it is.
+    pub endpoint: Option<SocketAddr>,
+    /// The interval of the persistent keepalive; `Some(None)` ends it.
+    pub persistent_keepalive: Option<Option<Duration>>,
+    /// All its networks go, before `networks` come.
+    pub replace_networks: bool,
+    /// Networks to give it and to take from it, in this order.
+    pub networks: Vec<NetworkChange>,
+}
+
+/// A network that a peer gets or loses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NetworkChange {
+    /// It has this network from now on, and nobody else has it.
+    Give(IpNet),
+    /// It has this network no more; nothing happens if somebody else has it.
+    Take(IpNet),
+}
+
+impl PeerChange {
+    /// Nothing yet: the peer is added if it is not there.
+    pub fn of(public_key: PublicKey) -> Self {
+        Self {
+            public_key,
+            remove: false,
+            update_only: false,
+            preshared_key: None,
+            endpoint: None,
+            persistent_keepalive: None,
+            replace_networks: false,
+            networks: Vec::new(),
+        }
+    }
+}
+
+impl Gateway {
+    /// Makes the whole change, and publishes it to the lanes once. Sessions of peers that stay are
+    /// kept.
+    pub fn change(&mut self, change: GatewayChange, env: &mut Env<'_>) {
+        match change.private_key {
+            Some(Some(key)) => self.set_private_key(key, env),
+            Some(None) => self.take_private_key(env),
+            None => {}
+        }
+        if change.replace_peers {
+            self.drop_peers(self.ids(), env);
+        }
+        let mut cleared = self.clear_in_advance(&change.peers, env);
+        let mut touched = Vec::new();
+        for peer in change.peers {
+            touched.extend(self.change_peer(peer, &mut cleared, env));
+        }
+        self.publish();
+        // Only now: what a tunnel sends may be answered at once, and lanes must know the way.
+        for touched in touched {
+            self.settle(touched, env);
+        }
+    }
+
+    /// Removes the peers that are named first to be removed, and empties those that are named first
+    /// to be emptied: one walk over all routes instead of one for each.
+    fn clear_in_advance(&mut self, peers: &[PeerChange], env: &mut Env<'_>) -> BTreeSet<PublicKey> {
+        let mut first: BTreeMap<PublicKey, &PeerChange> = BTreeMap::new();
+        for peer in peers {
+            first.entry(peer.public_key).or_insert(peer);
+        }
+        let mut leaving = Vec::new();
+        let mut emptied = BTreeSet::new();
+        let mut cleared = BTreeSet::new();
+        for (key, peer) in first {
+            let Some(&id) = self.by_key.get(&key) else {
+                continue;
+            };
+            if peer.remove {
+                leaving.push(id);
+            } else if peer.replace_networks {
+                emptied.insert(id);
+                cleared.insert(key);
+            }
+        }
+        if !emptied.is_empty() {
+            Arc::make_mut(&mut self.routes).remove_peers(&emptied);
+        }
+        self.drop_peers(leaving, env);
+        cleared
+    }
+
+    /// Removes peers without telling the lanes yet.
+    fn drop_peers(&mut self, ids: Vec<PeerId>, env: &mut Env<'_>) {
+        if ids.is_empty() {
+            return;
+        }
+        let ids: BTreeSet<PeerId> = ids.into_iter().collect();
+        Arc::make_mut(&mut self.routes).remove_peers(&ids);
+        for id in ids {
+            self.forget(id, env);
+        }
+    }
+
+    /// Makes one peer's change; says what its tunnel is to be told when lanes know of it.
+    fn change_peer(
+        &mut self,
+        change: PeerChange,
+        cleared: &mut BTreeSet<PublicKey>,
+        env: &mut Env<'_>,
+    ) -> Option<Touched> {
+        let there = self.by_key.get(&change.public_key).copied();
+        if change.remove {
+            self.drop_peers(there.into_iter().collect(), env);
+            return None;
+        }
+        let (id, is_new) = match there {
+            Some(id) => (id, false),
+            None if change.update_only => return None,
+            // Our own key is no peer's (P22).
+            None => (self.insert(PeerConfig::unnamed(change.public_key))?, true),
+        };
+        if change.replace_networks && !is_new && !cleared.remove(&change.public_key) {
+            Arc::make_mut(&mut self.routes).remove_peers(&BTreeSet::from([id]));
+        }
+        if let Some(key) = change.preshared_key {
+            self.set_preshared_key(id, key);
+        }
+        if let Some(member) = self.members.get(&id) {
+            let routes = Arc::make_mut(&mut self.routes);
+            for network in change.networks {
+                match network {
+                    NetworkChange::Give(network) => drop(routes.insert(network, &member.peer)),
+                    NetworkChange::Take(network) => drop(routes.remove(network, id)),
+                }
+            }
+        }
+        Some(Touched {
+            id,
+            is_new,
+            endpoint: change.endpoint,
+            persistent_keepalive: change.persistent_keepalive,
+        })
+    }
+
+    fn settle(&mut self, touched: Touched, env: &mut Env<'_>) {
+        let id = touched.id;
+        // It may have been removed again by the same change.
+        if !self.members.contains_key(&id) {
+            return;
+        }
+        if touched.is_new && self.is_running() {
+            self.with_tunnel(id, env, |tunnel, identity, host| {
+                tunnel.up(identity, host.now().tick, host);
+            });
+        }
+        if let Some(remote) = touched.endpoint {
+            self.set_endpoint(id, remote, env);
+        }
+        if let Some(interval) = touched.persistent_keepalive {
+            self.set_persistent_keepalive(id, interval, env);
+        }
+    }
+}
+
+/// A peer that was added or changed, and what is left to be done.
+struct Touched {
+    id: PeerId,
+    is_new: bool,
+    endpoint: Option<SocketAddr>,
+    persistent_keepalive: Option<Option<Duration>>,
+}

@@ -1,0 +1,42 @@
+//! Where peers are, and from which of our addresses they are reached.
+
+use core::net::SocketAddr;
+use std::sync::Arc;
+
+use weapon_noise::Tick;
+use weapon_wire::Endpoint;
+
+use super::{Env, Gateway};
+use crate::PeerId;
+
+impl Gateway {
+    /// Sets where a peer is, by configuration or name service. Its source is chosen anew (P80). A
+    /// peer that is to be kept alive is greeted at once, if it had no address before.
+    pub fn set_endpoint(&mut self, id: PeerId, remote: SocketAddr, env: &mut Env<'_>) {
+        let Some(member) = self.members.get(&id) else {
+            return;
+        };
+        let link = Arc::clone(member.tunnel.link());
+        let was_unknown = link.endpoint().is_none();
+        link.set_endpoint(Some(Endpoint::new(remote)));
+        if was_unknown && self.is_running() && member.persistent_keepalive.is_some() {
+            self.with_tunnel(id, env, |tunnel, identity, host| {
+                tunnel.want_session(identity, host.now().tick, host);
+            });
+        }
+    }
+
+    /// Forgets through which address the peer is reached: another way leads there now (P79).
+    pub fn leave_source(&self, id: PeerId, now: Tick) {
+        if let Some(member) = self.members.get(&id) {
+            member.tunnel.link().leave_source(now);
+        }
+    }
+
+    /// Forgets through which address each peer is reached: the port or the mark changed (P80).
+    pub fn clear_sources(&self) {
+        for member in self.members.values() {
+            member.tunnel.link().clear_source();
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! `weapon-wg`: a gateway that is configured by `wg` alone, and started as `wireguard-go` is.
+//!
+//! Its sockets stay in the network namespace where it was started; its interface may be moved to
+//! another. It ends with the interface, with its socket at which `wg` asks, or by a signal.
+
+use std::{env, ffi::OsString, io, process::ExitCode};
+
+use anyhow::Context;
+use tokio::sync::mpsc;
+use tracing::level_filters::LevelFilter;
+use weapon_core::{Gateway, GatewayChange, GatewayConfig, TimestampStore};
+use weapon_engine::{Engine, EngineConfig, Event};
+use weapon_io::{
+    inherited,
+    netlink::{LinkEvent, Netlink},
+    tun::{Offloads, Tun, TunConfig},
+    udp::UdpConfig,
+};
+use weapon_noise::{PrivateKey, Tai64n};
+use weapon_wire::SEGMENTS_MAX;
+
+use crate::{
+    cli,
+    config::CipherBackend,
+    daemon::{cipher, lanes_for_this_machine},
+    detach::{self, Log},
+    interface::MTU_DEFAULT,
+    places::Places,
+    port::Port,
+    signals::Signals,
+    timestamp_file::{self, TimestampFile, Unkept},
+    uapi::{self, UapiFile, UapiSocket},
+    watch::InterfaceWatch,
+};
+
+/// Requests of `wg` that wait.
+const CALLS_MAX: usize = 16;
+
+const USAGE: &str = "\
+Usage: weapon-wg [-f|--foreground] INTERFACE
+       weapon-wg --version
+
+A WireGuard interface in user space, in place of wireguard-go: made here, configured with `wg`.
+Returns when the interface is there and `wg` can ask; with -f it stays until it is ended.
+
+  LOG_LEVEL               verbose, debug, error (the default) or silent; if it is set and not
+                          silent, the log goes on after the return
+  WG_PROCESS_FOREGROUND   1: as -f
+  WG_TUN_FD, WG_UAPI_FD   numbers of open files to take over: a TUN device, a listening socket";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    Version,
+    Run { interface: String, foreground: bool },
+    Usage,
+}
+
+fn asked(arguments: impl IntoIterator<Item = OsString>) -> Asked {
+    let mut foreground = env::var_os("WG_PROCESS_FOREGROUND").is_some_and(|value| value == "1");
+    let mut interface = None;
+    for argument in arguments {
+        match argument.to_str() {
+            Some("--version") => return Asked::Version,
+            Some("-f" | "--foreground") => foreground = true,
+            Some(name) if !name.starts_with('-') && interface.is_none() => {
+                interface = Some(name.to_owned());
+            }
+            _ => return Asked::Usage,
+        }
+    }
+    match interface {
+        Some(interface) => Asked::Run {
+            interface,
+            foreground,
+        },
+        None => Asked::Usage,
+    }
+}
+
+/// Runs `weapon-wg` with the arguments of this process.
+pub fn main() -> ExitCode {
+    let result = match asked(env::args_os().skip(1)) {
+        Asked::Version => {
+            let version = env!("CARGO_PKG_VERSION");
+            let printed = cli::print(&format!("weapon-wg {version}"));
+            printed.map(|()| ExitCode::SUCCESS).map_err(Into::into)
+        }
+        Asked::Usage => {
+            eprintln!("{USAGE}");
+            return ExitCode::FAILURE;
+        }
+        Asked::Run {
+            interface,
+            foreground,
+        } => start(&interface, foreground),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("weapon-wg: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn start(interface: &str, foreground: bool) -> anyhow::Result<ExitCode> {
+    let log = start_log();
+    if detach::is_detached() {
+        detach::leave_terminal()?;
+        run(interface, || detach::announce(log))?;
+    } else if foreground {
+        run(interface, || Ok(()))?;
+    } else {
+        return detach::start(["--foreground".to_owned(), interface.to_owned()]);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// As `LOG_LEVEL` says (U04): to standard error, never to a file (U05).
+fn start_log() -> Log {
+    let asked = env::var("LOG_LEVEL");
+    let (level, log) = match asked.as_deref() {
+        Ok("verbose" | "debug") => (LevelFilter::DEBUG, Log::Stays),
+        Ok("silent") => (LevelFilter::OFF, Log::Ends),
+        Ok(_) => (LevelFilter::ERROR, Log::Stays),
+        Err(_) => (LevelFilter::ERROR, Log::Ends),
+    };
+    cli::start_log(level);
+    log
+}
+
+/// Runs until it is time to end. `ready` is called when `wg` can ask.
+fn run(interface: &str, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut drop_in = DropIn::start(interface).await?;
+        ready()?;
+        drop_in.serve().await
+    })
+}
+
+/// Everything that is undone by being dropped, in the order of the fields.
+struct DropIn {
+    engine: Engine,
+    port: Port,
+    watch: InterfaceWatch,
+    signals: Signals,
+    engine_events: mpsc::UnboundedReceiver<Event>,
+    calls: mpsc::Receiver<uapi::Call>,
+    /// Ends when the socket at which `wg` asks is removed.
+    uapi: tokio::task::JoinHandle<()>,
+    _uapi_file: UapiFile,
+}
+
+impl DropIn {
+    async fn start(interface: &str) -> anyhow::Result<Self> {
+        let signals = Signals::new()?;
+        let lanes = lanes_for_this_machine();
+        let tun = open(interface, lanes).await?;
+        // The kernel has chosen if "%d" was asked for (U12).
+        let interface = tun.name().to_owned();
+        let watch = InterfaceWatch::of(&tun).await?;
+        let (socket, file) = match inherited::file("WG_UAPI_FD").context("WG_UAPI_FD")? {
+            Some(file) => UapiSocket::adopt(file, &interface)?,
+            None => UapiSocket::open(&interface)?,
+        };
+        // Any port; the sockets are closed until the interface is up, but their number is known.
+        let port = Port::new(UdpConfig::default(), weapon_io::tun::Device::queues(&tun));
+        let sockets = port.open()?;
+        port.forget();
+        let (gateway, store) = gateway(&interface, watch.state().mtu);
+        let (event, engine_events) = mpsc::unbounded_channel();
+        let rebind = port.clone();
+        let config = EngineConfig {
+            up: watch.state().up,
+            rebind: Box::new(move || rebind.open().map_err(io::Error::other)),
+            store,
+            // Fails only when nobody listens any more, because we stop.
+            on_event: Box::new(move |what| drop(event.send(what))),
+        };
+        let engine = Engine::start(gateway, tun, sockets, config)?;
+        engine.change(GatewayChange {
+            private_key: Some(None),
+            ..GatewayChange::default()
+        });
+        let (sender, calls) = mpsc::channel(CALLS_MAX);
+        Ok(Self {
+            engine,
+            port,
+            watch,
+            signals,
+            engine_events,
+            calls,
+            uapi: tokio::spawn(uapi::serve(socket, sender)),
+            _uapi_file: file,
+        })
+    }
+
+    async fn serve(&mut self) -> anyhow::Result<()> {
+        loop {
+            tokio::select! {
+                by = self.signals.next() => {
+                    tracing::info!(by, "stopping");
+                    break;
+                }
+                event = self.engine_events.recv() => match event {
+                    Some(Event::DeviceGone) => break,
+                    Some(Event::Failed(reason)) => {
+                        anyhow::bail!("the gateway could not go on: {reason}");
+                    }
+                    None => anyhow::bail!("the engine ended"),
+                },
+                event = self.watch.next() => match event {
+                    Some(LinkEvent::Deleted) => break,
+                    Some(LinkEvent::Up(up)) => self.engine.set_up(up),
+                    Some(LinkEvent::Mtu(mtu)) => self.engine.set_mtu(mtu as usize),
+                    Some(LinkEvent::Renamed(name)) => tracing::warn!(name, "renamed"),
+                    None => anyhow::bail!("the interface is out of sight"),
+                },
+                Some(call) = self.calls.recv() => {
+                    let answer = uapi::answer(call.request, &self.engine, &self.port);
+                    // A client that has gone needs no answer.
+                    let _ = call.answer.send(answer);
+                }
+                _ = &mut self.uapi => {
+                    tracing::info!("the socket was removed; stopping");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The device that was given, or a new one, down and without addresses.
+async fn open(interface: &str, lanes: usize) -> anyhow::Result<Tun> {
+    let offloads = Offloads {
+        tcp: true,
+        udp: true,
+    };
+    if let Some(file) = inherited::file("WG_TUN_FD").context("WG_TUN_FD")? {
+        return Ok(Tun::adopt(file, offloads)?);
+    }
+    let tun = Tun::open(&TunConfig {
+        name: interface.to_owned(),
+        mtu: MTU_DEFAULT,
+        offloads,
+        queues: lanes,
+    })?;
+    let netlink = Netlink::connect()?;
+    let index = tun.ifindex();
+    // A TCP connection with a tiny MSS would else make superpackets of more segments than we cut.
+    netlink.set_segments_max(index, SEGMENTS_MAX as u32).await?;
+    // Nobody in the tunnel answers neighbour or router discovery. Without IPv6 there is none.
+    if let Err(error) = netlink.no_link_local(index).await {
+        tracing::debug!(%error, "the interface may get a link-local address");
+    }
+    Ok(tun)
+}
+
+/// A gateway without a key and without peers, and what keeps its timestamps.
+fn gateway(interface: &str, mtu: u32) -> (Gateway, Box<dyn TimestampStore + Send>) {
+    let (store, timestamp_mark) = store(interface);
+    let gateway = Gateway::new(GatewayConfig {
+        // Taken away before anything is done with it.
+        private_key: PrivateKey::from_bytes(&[0; 32]),
+        mtu: mtu as usize,
+        addresses: Vec::new(),
+        timestamp_mark,
+        // There is one gateway in a process.
+        cipher: Box::leak(Box::new(cipher(CipherBackend::Auto).0)),
+    });
+    (gateway, store)
+}
+
+/// Unlike `weapon up` we run without a folder to write to as well, as wireguard-go does: in a
+/// container that has none, say.
+fn store(interface: &str) -> (Box<dyn TimestampStore + Send>, Option<Tai64n>) {
+    let places = Places::of(interface);
+    let path = places.timestamp();
+    let probed =
+        std::fs::create_dir_all(places.state()).and_then(|()| timestamp_file::probe(&path));
+    match probed {
+        Ok(()) => {
+            let (file, mark) = TimestampFile::open(path);
+            (Box::new(file), mark)
+        }
+        Err(error) => {
+            tracing::warn!(
+                path = %path.display(),
+                %error,
+                "timestamps are not kept: after a restart with a clock that went back, peers will \
+                 not listen to us until it has caught up"
+            );
+            (Box::new(Unkept), None)
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The programs `weapon`, a userspace WireGuard gateway for Linux, and `weapon-wg`, which stands in
+//! for `wireguard-go`.
+
+// All but the two programs is private: `pub` says here that the rest of them may use it.
+#![allow(unreachable_pub)]
+
+// What a person types, and the file it names.
+mod cli;
+mod config;
+
+// `weapon up`: from a good configuration to a running gateway.
+mod claim;
+mod daemon;
+mod detach;
+mod interface;
+mod places;
+mod port;
+mod resolver;
+mod signals;
+mod timestamp_file;
+mod up;
+mod watch;
+
+// `weapon-wg`.
+mod drop_in;
+
+// How a running gateway is asked.
+mod api;
+mod down;
+mod report;
+mod status;
+mod uapi;
+
+// `weapon demo`.
+mod demo;
+
+use std::process::ExitCode;
+
+/// The program `weapon`.
+pub fn weapon() -> ExitCode {
+    cli::run()
+}
+
+/// The program `weapon-wg`.
+pub fn weapon_wg() -> ExitCode {
+    drop_in::main()
+}

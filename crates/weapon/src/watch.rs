@@ -1,0 +1,121 @@
+//! What happens to the interface, in whichever network namespace it is.
+
+use std::{collections::VecDeque, io, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+use weapon_io::{
+    netlink::{LinkEvent, LinkMonitor},
+    tun::{LinkState, Tun, TunLink, is_gone},
+};
+
+/// How often an interface is looked at that netlink does not tell us of. Its deletion is noticed at
+/// once all the same, by whoever reads it (U08).
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Tells of changes of the interface. While it is where it was made, netlink tells, and nothing
+/// wakes us; when it was moved, it is looked at (U09, U10).
+#[derive(Debug)]
+pub struct InterfaceWatch {
+    monitor: Option<LinkMonitor>,
+    link: TunLink,
+    last: LinkState,
+    pending: VecDeque<LinkEvent>,
+    next_look: Instant,
+    /// It could not be looked at, and this was said.
+    is_blind: bool,
+}
+
+impl InterfaceWatch {
+    /// Watches the interface of `tun`.
+    ///
+    /// # Errors
+    /// No more files, or it was deleted already.
+    pub async fn of(tun: &Tun) -> anyhow::Result<Self> {
+        let monitor = LinkMonitor::open(tun.ifindex()).await?;
+        let link = TunLink::of(tun)?;
+        Ok(Self {
+            last: link.look()?,
+            monitor: Some(monitor),
+            link,
+            pending: VecDeque::new(),
+            next_look: Instant::now(),
+            is_blind: false,
+        })
+    }
+
+    /// The interface as it was after the last event.
+    pub fn state(&self) -> &LinkState {
+        &self.last
+    }
+
+    /// Its index, as long as it is where it was made.
+    pub fn index(&self) -> Option<u32> {
+        Some(self.monitor.as_ref()?.link().index)
+    }
+
+    /// Waits for the next change; `None` when nothing more will be told. May be dropped and called
+    /// again without losing an event.
+    pub async fn next(&mut self) -> Option<LinkEvent> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(event);
+            }
+            let Some(monitor) = &mut self.monitor else {
+                sleep_until(self.next_look).await;
+                self.next_look = Instant::now() + LOOK_EVERY;
+                self.look();
+                continue;
+            };
+            match monitor.next().await? {
+                LinkEvent::Deleted => {
+                    self.monitor = None;
+                    self.look();
+                    if self.pending.back() != Some(&LinkEvent::Deleted) {
+                        tracing::info!("the interface was moved to another network namespace");
+                    }
+                }
+                event => {
+                    match &event {
+                        LinkEvent::Up(up) => self.last.up = *up,
+                        LinkEvent::Mtu(mtu) => self.last.mtu = *mtu,
+                        LinkEvent::Renamed(name) => self.last.name.clone_from(name),
+                        LinkEvent::Deleted => {}
+                    }
+                    return Some(event);
+                }
+            }
+        }
+    }
+
+    fn look(&mut self) {
+        match self.link.look() {
+            Ok(state) => {
+                self.is_blind = false;
+                self.note(state);
+            }
+            Err(error) if is_gone(&error) => self.pending.push_back(LinkEvent::Deleted),
+            // Renamed or moved while we looked: the next look is better.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                if !self.is_blind {
+                    tracing::warn!(%error, "cannot see the interface in its network namespace");
+                }
+                self.is_blind = true;
+            }
+        }
+    }
+
+    fn note(&mut self, state: LinkState) {
+        if state.up != self.last.up {
+            self.pending.push_back(LinkEvent::Up(state.up));
+        }
+        if state.mtu != self.last.mtu {
+            self.pending.push_back(LinkEvent::Mtu(state.mtu));
+        }
+        if state.name != self.last.name {
+            let name = state.name.clone();
+            self.pending.push_back(LinkEvent::Renamed(name));
+        }
+        self.last = state;
+    }
+}
