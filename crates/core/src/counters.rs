@@ -39,11 +39,13 @@ impl Counters {
     }
 
     /// Several packets died of the same.
+    #[expect(clippy::indexing_slicing, reason = "there is a place for every reason")]
     pub fn count_many(&self, reason: DropReason, count: u64) {
         self.drops[reason as usize].fetch_add(count, Ordering::Relaxed);
     }
 
     /// How many packets died of `reason`.
+    #[expect(clippy::indexing_slicing, reason = "there is a place for every reason")]
     pub fn dropped(&self, reason: DropReason) -> u64 {
         self.drops[reason as usize].load(Ordering::Relaxed)
     }

@@ -84,7 +84,7 @@ impl Inbound {
         let stride = stride.max(1);
         let len = len.min(stride);
         // What the merger holds at most; the kernel hands over no more than that anyway.
-        for batch in bytes.chunks_mut(stride * SEGMENTS_MAX) {
+        for batch in bytes.chunks_mut(stride.saturating_mul(SEGMENTS_MAX)) {
             let mut at = 0;
             while at < batch.len() {
                 let next = Run {
@@ -117,8 +117,8 @@ impl Inbound {
         counters: &Counters,
         upcalls: &mut impl Upcalls,
     ) -> usize {
-        let end = bytes.len().min(next.at + next.stride);
-        let datagram = next.datagram(&bytes[next.at..end]);
+        let end = bytes.len().min(next.at.saturating_add(next.stride));
+        let datagram = next.datagram(bytes.get(next.at..end).unwrap_or_default());
         match kind(datagram) {
             Ok(Kind::Data) => {
                 let run = Run {
@@ -158,12 +158,10 @@ impl Inbound {
         let Ok(mut keys) = session.keypair.open_run(run.now) else {
             return run.skip(bytes, DropReason::SessionExpired, counters);
         };
-        let datagrams = bytes[run.at..]
+        let slots = bytes.get_mut(run.at..).unwrap_or_default();
+        let datagrams = slots
             .chunks_mut(run.stride)
-            .map(|slot| {
-                let len = run.len.min(slot.len());
-                &mut slot[..len]
-            })
+            .map(|slot| slot.split_at_mut(run.len.min(slot.len())).0)
             .take_while(|datagram| run.has(datagram));
         let mut outcomes = weapon_noise::Opened::new();
         keys.open_many(datagrams, &mut outcomes);
@@ -172,16 +170,17 @@ impl Inbound {
         let mut opened = Opened::default();
         let mut at = run.at;
         for outcome in &outcomes {
-            let end = bytes.len().min(at + run.stride);
+            let end = bytes.len().min(at.saturating_add(run.stride));
             match *outcome {
                 Ok(plaintext_len) => {
-                    opened.packets += 1;
-                    opened.bytes += (end - at).min(run.len) as u64;
-                    let start = at + DATA_HEADER_LEN;
+                    opened.packets = opened.packets.saturating_add(1);
+                    let len = end.saturating_sub(at).min(run.len);
+                    opened.bytes = opened.bytes.saturating_add(len as u64);
+                    let start = at.saturating_add(DATA_HEADER_LEN);
+                    let plaintext = start..start.saturating_add(plaintext_len);
                     opened.data |= plaintext_len != 0;
                     if plaintext_len != 0
-                        && let Err(reason) =
-                            self.accept(fib, session, bytes, start..start + plaintext_len)
+                        && let Err(reason) = self.accept(fib, session, bytes, plaintext)
                     {
                         counters.count(reason);
                     }
@@ -210,7 +209,8 @@ impl Inbound {
         plaintext: core::ops::Range<usize>,
     ) -> Result<(), DropReason> {
         let start = plaintext.start;
-        let flow = Flow::parse(&bytes[plaintext]).map_err(|_| DropReason::InnerMalformed)?;
+        let packet = bytes.get(plaintext).unwrap_or_default();
+        let flow = Flow::parse(packet).map_err(|_| DropReason::InnerMalformed)?;
         let owner = match self.last_source {
             Some((address, owner)) if address == flow.source => owner,
             Some(_) | None => {
@@ -222,9 +222,8 @@ impl Inbound {
         if owner != Some(session.peer.id) {
             return Err(DropReason::WrongSource);
         }
-        let taken = self
-            .merger
-            .push(bytes, start..start + flow.total_len, &flow);
+        let packet = start..start.saturating_add(flow.total_len);
+        let taken = self.merger.push(bytes, packet, &flow);
         debug_assert!(taken, "a batch has no more packets than the merger holds");
         Ok(())
     }
@@ -251,7 +250,7 @@ struct Opened {
 impl Run {
     /// What of the bytes up to the next one is the datagram.
     fn datagram<'a>(&self, slot: &'a [u8]) -> &'a [u8] {
-        &slot[..self.len.min(slot.len())]
+        slot.get(..self.len).unwrap_or(slot)
     }
 
     /// Whether `datagram` belongs to this run.
@@ -261,12 +260,14 @@ impl Run {
 
     /// Drops the whole run.
     fn skip(&self, bytes: &[u8], reason: DropReason, counters: &Counters) -> usize {
-        let slots = bytes[self.at..].chunks(self.stride);
+        let slots = bytes.get(self.at..).unwrap_or_default();
+        let slots = slots.chunks(self.stride);
         let datagrams = slots.map(|slot| self.datagram(slot));
         let count = datagrams.take_while(|datagram| self.has(datagram)).count();
         counters.count_many(reason, count as u64);
         counters.inbound_datagrams.fetch_add(count as u64, Relaxed);
-        bytes.len().min(self.at + count * self.stride)
+        let skipped = count.saturating_mul(self.stride);
+        bytes.len().min(self.at.saturating_add(skipped))
     }
 }
 

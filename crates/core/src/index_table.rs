@@ -40,6 +40,11 @@ impl IndexTable {
         }
     }
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "no table is without slots"
+    )]
     fn slot(&self, index: u32) -> &ArcSwapOption<Session> {
         &self.slots[index as usize % self.slots.len()]
     }
@@ -89,6 +94,7 @@ impl Indices {
         self.holders.len()
     }
 
+    #[expect(clippy::arithmetic_side_effects, reason = "no table is without slots")]
     fn position(&self, index: u32) -> usize {
         index as usize % self.table.slots.len()
     }
@@ -96,7 +102,7 @@ impl Indices {
     /// Makes room for `count` indices at a quarter full. Returns true if the table was replaced and
     /// must be published.
     pub fn make_room(&mut self, count: usize) -> bool {
-        let slots = (count.max(1) * 4).next_power_of_two();
+        let slots = count.max(1).saturating_mul(4).next_power_of_two();
         if slots <= self.table.slots.len() {
             return false;
         }

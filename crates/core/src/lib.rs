@@ -1,4 +1,18 @@
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "it runs on what strangers send: nothing in it may panic"
+    )
+)]
 //! A gateway without I/O: cryptokey routing, the way of a packet, the gateway's state machine.
 //!
 //! The modules stand in the order in which a packet meets them.

@@ -96,7 +96,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
     /// Why the superpacket died. The caller counts it. A packet that was parked did not die.
     pub fn send(&mut self, read: &[u8]) -> Result<u32, DropReason> {
         let vnet = VnetHeader::parse(read).map_err(|_| DropReason::OutboundMalformed)?;
-        let packet = &read[VnetHeader::LEN..];
+        let packet = read.get(VnetHeader::LEN..).unwrap_or_default();
         let superpacket =
             Superpacket::parse(&vnet, packet).map_err(|_| DropReason::OutboundMalformed)?;
 
@@ -164,14 +164,17 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
     fn append(&mut self, superpacket: &Superpacket<'_>) -> bool {
         let packet_len = superpacket.bytes().len();
         let message_len = message_len(packet_len, self.fib.mtu);
-        let end = self.filled + message_len;
+        let end = self.filled.saturating_add(message_len);
         if self.packets.is_full() {
             return false;
         }
         let Some(slot) = self.underlay.room().get_mut(self.filled..end) else {
             return false;
         };
-        superpacket.whole(&mut slot[DATA_HEADER_LEN..]);
+        let Some(text) = slot.get_mut(DATA_HEADER_LEN..) else {
+            return false;
+        };
+        superpacket.whole(text);
         self.packets.push(Collected {
             packet_len,
             message_len,
@@ -214,11 +217,12 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         let count = superpacket.segments();
         let stride = message_len(superpacket.segment_len_max(), self.fib.mtu);
         let last = message_len(superpacket.segment_len_last(), self.fib.mtu);
-        let total = (count - 1) * stride + last;
+        let before_last = count.saturating_sub(1).saturating_mul(stride);
+        let total = before_last.saturating_add(last);
         self.underlay.reserve(to, 0, total);
 
-        let slots = self.underlay.room()[..total].chunks_mut(stride);
-        seal_segments(keypair, superpacket, slots)?;
+        let room = self.underlay.room().get_mut(..total).ok_or(SealError)?;
+        seal_segments(keypair, superpacket, room.chunks_mut(stride))?;
         for _ in 1..count {
             self.underlay.commit(stride);
         }
@@ -250,7 +254,8 @@ fn seal_segments<'a>(
         .seal_batch(superpacket.segments())
         .ok_or(SealError)?;
     for (index, slot) in slots.enumerate() {
-        let made = superpacket.segment(index, &mut slot[DATA_HEADER_LEN..]);
+        let text = slot.get_mut(DATA_HEADER_LEN..).ok_or(SealError)?;
+        let made = superpacket.segment(index, text);
         batch.push(slot, made.head_len, made.rest)?;
     }
     batch.seal()
@@ -264,7 +269,8 @@ fn seal_collected(
 ) -> Result<(), SealError> {
     let mut batch = keypair.seal_batch(packets.len()).ok_or(SealError)?;
     for packet in packets {
-        let (slot, behind) = room.split_at_mut(packet.message_len);
+        let parts = room.split_at_mut_checked(packet.message_len);
+        let (slot, behind) = parts.ok_or(SealError)?;
         batch.push(slot, packet.packet_len, &[])?;
         room = behind;
     }
@@ -273,22 +279,23 @@ fn seal_collected(
 
 /// Length of the data message that a packet of `len` bytes becomes.
 fn message_len(len: usize, mtu: usize) -> usize {
-    len + padding(len, mtu) + DATA_OVERHEAD
+    len.saturating_add(padding(len, mtu))
+        .saturating_add(DATA_OVERHEAD)
 }
 
 /// Zero bytes behind a plaintext of `len` bytes: up to a multiple of 16, but never past the MTU
 /// (paper 5.4.6; kernel `send.c:calculate_skb_padding`; P89).
 pub fn padding(len: usize, mtu: usize) -> usize {
-    let last = if mtu != 0 && len > mtu {
-        len % mtu
+    let last = if len > mtu {
+        len.checked_rem(mtu).unwrap_or(len)
     } else {
         len
     };
     let padded = last.next_multiple_of(PADDING_MULTIPLE);
     let padded = if mtu == 0 { padded } else { padded.min(mtu) };
-    padded - last
+    padded.saturating_sub(last)
 }
 
 fn return_to_sender(packet: &[u8], upcalls: &mut impl Upcalls) {
-    upcalls.unreachable(&packet[..packet.len().min(RETURNED_BYTES_MAX)]);
+    upcalls.unreachable(packet.get(..RETURNED_BYTES_MAX).unwrap_or(packet));
 }

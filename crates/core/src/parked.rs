@@ -18,7 +18,7 @@ impl Parked {
     /// Adds a packet and returns how many old ones had to go for it.
     pub(crate) fn push(&mut self, read: Box<[u8]>) -> u64 {
         let mut dropped = 0;
-        self.bytes += read.len();
+        self.bytes = self.bytes.saturating_add(read.len());
         self.packets.push_back(read);
         while self.packets.len() > STAGED_PACKETS_MAX
             || (self.bytes > PARKED_BYTES_MAX && self.packets.len() > 1)
@@ -26,8 +26,8 @@ impl Parked {
             let Some(oldest) = self.packets.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.len();
-            dropped += 1;
+            self.bytes = self.bytes.saturating_sub(oldest.len());
+            dropped = u64::saturating_add(dropped, 1);
         }
         dropped
     }
@@ -35,7 +35,7 @@ impl Parked {
     /// Takes the oldest packet.
     pub(crate) fn pop(&mut self) -> Option<Box<[u8]>> {
         let oldest = self.packets.pop_front()?;
-        self.bytes -= oldest.len();
+        self.bytes = self.bytes.saturating_sub(oldest.len());
         Some(oldest)
     }
 

@@ -95,7 +95,7 @@ impl HandshakeMessage {
 
     /// The datagram.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        self.bytes.get(..self.len).unwrap_or_default()
     }
 }
 

@@ -79,7 +79,7 @@ impl Routes {
 
     /// How many networks there are.
     pub fn len(&self) -> usize {
-        self.v4.len() + self.v6.len()
+        self.v4.len().saturating_add(self.v6.len())
     }
 
     /// Whether there is none.

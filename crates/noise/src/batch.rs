@@ -64,7 +64,7 @@ impl Keypair {
         Some(SealBatch {
             keypair: self,
             counter,
-            end: counter + count as u64,
+            end: counter.saturating_add(count as u64),
             packets: ArrayVec::new(),
         })
     }
@@ -81,7 +81,8 @@ impl Keypair {
         padding: usize,
         slot: &mut [u8],
     ) -> Result<(), SealError> {
-        if slot.len() != plaintext.len() + padding + DATA_OVERHEAD {
+        let text_len = plaintext.len().saturating_add(padding);
+        if slot.len() != text_len.saturating_add(DATA_OVERHEAD) {
             return Err(SealError);
         }
         let (header, body) = slot.split_at_mut(DATA_HEADER_LEN);
@@ -125,7 +126,7 @@ impl<'a> SealBatch<'a> {
         write_data_header(header, self.keypair.remote_index(), self.counter);
         let packet = Sealing::with_head(self.counter, head_len, rest, body);
         self.packets.try_push(packet).map_err(|_| SealError)?;
-        self.counter += 1;
+        self.counter = self.counter.saturating_add(1);
         Ok(())
     }
 
@@ -171,7 +172,7 @@ impl OpenRun<'_> {
             // Hopes the best; the tag and the batch's own counters have a say below.
             opened.push(candidate.map(|candidate| {
                 candidates.push(candidate);
-                len - DATA_OVERHEAD
+                len.saturating_sub(DATA_OVERHEAD)
             }));
         }
         self.keypair.opening.open_many(&mut candidates);
@@ -208,7 +209,7 @@ impl OpenRun<'_> {
         if !self.window.would_accept(counter) {
             return Err(OpenError::Replayed);
         }
-        let body = &mut datagram[DATA_HEADER_LEN..];
-        Ok(Opening::in_place(counter, body))
+        let body = datagram.get_mut(DATA_HEADER_LEN..);
+        Ok(Opening::in_place(counter, body.ok_or(OpenError::Forged)?))
     }
 }

@@ -37,11 +37,11 @@ impl CookieJar {
     /// Writes mac1 and mac2 into the last 32 bytes of an initiation or response.
     ///
     /// mac2 is zero unless the peer gave us a cookie less than 115 s ago.
-    ///
-    /// # Panics
-    /// If `message` is shorter than 32 bytes; handshake messages are not.
+    /// What is shorter than these is no handshake message, and is left as it is.
     pub fn sign(&mut self, remote: &Remote, message: &mut [u8], now: Tick) {
-        let (signed, macs) = message.split_at_mut(message.len() - 2 * MAC_LEN);
+        let Some((signed, macs)) = message.split_last_chunk_mut::<{ 2 * MAC_LEN }>() else {
+            return;
+        };
         let (mac1, mac2) = macs.split_at_mut(MAC_LEN);
         let made = crypto::mac(&remote.hashes().mac1, &[signed]);
         mac1.copy_from_slice(&made);
@@ -74,7 +74,8 @@ impl CookieJar {
             return false;
         }
         let mut cookie = Cookie(Box::new([0; MAC_LEN]));
-        cookie.0.copy_from_slice(&sealed[..MAC_LEN]);
+        let (opened, _) = sealed.split_at(MAC_LEN);
+        cookie.0.copy_from_slice(opened);
         self.cookie = Some((cookie, now));
         self.mac1_sent = None;
         true

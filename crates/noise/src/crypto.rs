@@ -72,12 +72,14 @@ pub(crate) struct Scalar(agreement::PrivateKey);
 
 impl Scalar {
     /// The scalar of `bytes`; clamping happens in the multiplication (RFC 7748 §5).
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     pub(crate) fn new(bytes: &[u8; 32]) -> Self {
         let key = agreement::PrivateKey::from_private_key(&X25519, bytes);
         Self(key.expect("any 32 bytes are an X25519 private key"))
     }
 
     /// DH-PUBLIC: the public key.
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
     pub(crate) fn public(&self) -> [u8; 32] {
         #[cfg(test)]
         count::note();
@@ -110,6 +112,7 @@ impl Scalar {
     }
 }
 
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 fn chacha20_poly1305(key: &SecretKey32) -> LessSafeKey {
     let key = UnboundKey::new(&CHACHA20_POLY1305, key.expose());
     LessSafeKey::new(key.expect("the key has 32 bytes"))
@@ -123,6 +126,7 @@ fn nonce(counter: u64) -> Nonce {
 }
 
 /// AEAD: seals `plaintext` into `out`, which is longer by [`TAG_LEN`].
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub(crate) fn seal(
     key: &SecretKey32,
     counter: u64,
@@ -168,6 +172,7 @@ pub(crate) fn open(
 }
 
 /// XAEAD: seals a cookie under a random nonce (paper §5.4.7).
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub(crate) fn seal_cookie(
     key: &[u8; 32],
     nonce: &[u8; 24],
@@ -217,6 +222,7 @@ pub(crate) fn hash(parts: &[&[u8]]) -> [u8; 32] {
 }
 
 /// MAC: keyed BLAKE2s-128 of the parts in a row. The key has at most 32 bytes.
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub(crate) fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 16] {
     let mut mac = Blake2sMac::<U16>::new_from_slice(key).expect("a key of at most 32 bytes");
     for part in parts {
@@ -267,6 +273,7 @@ pub(crate) fn kdf(chaining_key: &mut SecretKey32, input: &[u8], outputs: &mut [&
 }
 
 /// HKDF-SHA256 (RFC 5869) into 32 bytes.
+#[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
 pub(crate) fn hkdf_sha256(salt: &[u8], secret: &[u8], info: &[&[u8]]) -> SecretKey32 {
     let mut key = SecretKey32::zero();
     hkdf::Salt::new(hkdf::HKDF_SHA256, salt)

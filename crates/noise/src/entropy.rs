@@ -39,7 +39,9 @@ impl Seeded {
     /// The reproducible source of `seed`, **for tests and simulations only**.
     pub fn danger_new(seed: u64) -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
-        bytes[..8].copy_from_slice(&seed.to_le_bytes());
+        if let Some(first) = bytes.first_chunk_mut() {
+            *first = seed.to_le_bytes();
+        }
         Self {
             seed: bytes,
             block: 0,
@@ -54,8 +56,10 @@ impl Entropy for Seeded {
                 .chain_update(self.seed.as_slice())
                 .chain_update(self.block.to_le_bytes())
                 .finalize();
-            chunk.copy_from_slice(&block[..chunk.len()]);
-            self.block += 1;
+            for (out, byte) in chunk.iter_mut().zip(block) {
+                *out = byte;
+            }
+            self.block = self.block.wrapping_add(1);
         }
         Ok(())
     }

@@ -247,7 +247,7 @@ fn why_not(text: &str) -> KeyError {
     let (digits, end) = text.as_bytes().split_at(KEY_TEXT_LEN - 2);
     if let Some(position) = digits.iter().position(|byte| !digit(byte)) {
         return KeyError::Character {
-            position: position + 1,
+            position: position.saturating_add(1),
         };
     }
     match end {

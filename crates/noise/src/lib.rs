@@ -1,4 +1,18 @@
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "it runs on what strangers send: nothing in it may panic"
+    )
+)]
 //! One peer's WireGuard tunnel, without I/O: handshake, cookies, keypairs, replay window, timers.
 //!
 //! Time and randomness are arguments. Source: "WireGuard: Next Generation Kernel Network Tunnel"

@@ -61,7 +61,7 @@ impl RateLimiter {
         if let Some(bucket) = self.buckets.get_mut(&origin) {
             self.by_use.remove(&(bucket.used, origin));
             let now = now.max(bucket.used);
-            bucket.tokens = FULL.min(bucket.tokens + now.since(bucket.used));
+            bucket.tokens = FULL.min(bucket.tokens.saturating_add(now.since(bucket.used)));
             bucket.used = now;
             self.by_use.insert((now, origin));
             let left = bucket.tokens.checked_sub(COST);
@@ -74,7 +74,7 @@ impl RateLimiter {
         self.buckets.insert(
             origin,
             Bucket {
-                tokens: FULL - COST,
+                tokens: FULL.saturating_sub(COST),
                 used: now,
             },
         );

@@ -28,6 +28,7 @@ pub struct ReplayWindow {
 
 impl ReplayWindow {
     /// Whether `counter` is new and not too old. Changes nothing.
+    #[expect(clippy::indexing_slicing, reason = "`word` is less than WORDS")]
     pub fn would_accept(&self, counter: u64) -> bool {
         if counter >= REJECT_AFTER_MESSAGES {
             return false;
@@ -35,7 +36,7 @@ impl ReplayWindow {
         if counter >= self.next {
             return true;
         }
-        if self.next - 1 - counter > REPLAY_WINDOW {
+        if self.next.saturating_sub(counter) > REPLAY_WINDOW + 1 {
             return false;
         }
         let words = self.words.as_deref();
@@ -44,6 +45,7 @@ impl ReplayWindow {
 
     /// Records `counter` as seen. Call only for a packet whose tag was verified. Returns false, and
     /// changes nothing, if it must not be delivered.
+    #[expect(clippy::indexing_slicing, reason = "`word` is less than WORDS")]
     #[must_use]
     pub fn commit(&mut self, counter: u64) -> bool {
         if !self.would_accept(counter) {
@@ -52,7 +54,7 @@ impl ReplayWindow {
         let words = self.words.get_or_insert_with(empty);
         if counter >= self.next {
             clear(words, self.next, counter);
-            self.next = counter + 1;
+            self.next = counter.saturating_add(1);
         }
         words[word(counter)] |= bit(counter);
         true
@@ -65,6 +67,11 @@ fn empty() -> Box<[u64; WORDS]> {
 }
 
 /// Clears the words of the counters from `next` to `counter`, which belong to the past lap.
+#[expect(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    reason = "positions are those of counters below REJECT_AFTER_MESSAGES, taken modulo WORDS"
+)]
 fn clear(words: &mut [u64; WORDS], next: u64, counter: u64) {
     let fresh = next.div_ceil(WORD_BITS);
     let last = counter / WORD_BITS;

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::{
     Malformed,
-    ip::{self, be16},
+    ip::{self, array, be16},
 };
 
 /// Extension headers that are walked before a packet is refused. RFC 8200 section 4.1 recommends
@@ -116,7 +116,7 @@ fn parse_v4(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
     let Some(fixed) = packet.first_chunk::<{ ip::V4_HEADER_LEN }>() else {
         return Err(Malformed::Truncated);
     };
-    let header_len = usize::from(fixed[0] & 0x0f) * 4;
+    let header_len = usize::from(fixed[0] & 0x0f) << 2;
     if header_len < ip::V4_HEADER_LEN {
         return Err(Malformed::BadHeaderLength);
     }
@@ -128,12 +128,11 @@ fn parse_v4(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
     let field = be16(fixed, ip::V4_FRAGMENT);
     let fragment = Fragment::new(field & V4_OFFSET_MASK == 0, field & V4_MF != 0);
     let protocol = fixed[ip::V4_PROTOCOL];
-    let address = |at: usize| Ipv4Addr::new(fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]);
     let flow = Flow {
-        source: address(ip::V4_SOURCE).into(),
-        destination: address(ip::V4_DESTINATION).into(),
+        source: Ipv4Addr::from(array::<4>(fixed, ip::V4_SOURCE)).into(),
+        destination: Ipv4Addr::from(array::<4>(fixed, ip::V4_DESTINATION)).into(),
         protocol,
-        ports: ports(protocol, fragment, &packet[header_len..there]),
+        ports: ports(protocol, fragment, packet.get(header_len..there)),
         header_len,
         total_len,
         traffic_class: fixed[1],
@@ -148,20 +147,16 @@ fn parse_v6(packet: &[u8]) -> Result<(Flow, Fragment), Malformed> {
     // In usize: a payload length near 65535 plus 40 must not wrap to a small total.
     let total_len = ip::V6_HEADER_LEN + usize::from(be16(fixed, ip::V6_PAYLOAD_LEN));
     let there = total_len.min(packet.len());
-    let chain = walk_extensions(&packet[..there], fixed[ip::V6_NEXT_HEADER])?;
-    let address = |at: usize| {
-        let mut octets = [0; 16];
-        octets.copy_from_slice(&fixed[at..at + 16]);
-        Ipv6Addr::from(octets)
-    };
+    let behind = packet.get(ip::V6_HEADER_LEN..there).unwrap_or_default();
+    let chain = walk_extensions(behind, fixed[ip::V6_NEXT_HEADER])?;
     let flow = Flow {
-        source: address(ip::V6_SOURCE).into(),
-        destination: address(ip::V6_DESTINATION).into(),
+        source: Ipv6Addr::from(array::<16>(fixed, ip::V6_SOURCE)).into(),
+        destination: Ipv6Addr::from(array::<16>(fixed, ip::V6_DESTINATION)).into(),
         protocol: chain.protocol,
         ports: ports(
             chain.protocol,
             chain.fragment,
-            &packet[chain.header_len..there],
+            packet.get(chain.header_len..there),
         ),
         header_len: chain.header_len,
         total_len,
@@ -177,12 +172,14 @@ struct Chain {
     fragment: Fragment,
 }
 
-fn walk_extensions(packet: &[u8], next_header: u8) -> Result<Chain, Malformed> {
+/// Walks the headers at the start of what is `behind` the fixed one.
+fn walk_extensions(behind: &[u8], next_header: u8) -> Result<Chain, Malformed> {
     let mut chain = Chain {
         protocol: next_header,
         header_len: ip::V6_HEADER_LEN,
         fragment: Fragment::Whole,
     };
+    let mut rest = behind;
     for _ in 0..=EXTENSIONS_MAX {
         let is_extension = matches!(
             chain.protocol,
@@ -197,33 +194,31 @@ fn walk_extensions(packet: &[u8], next_header: u8) -> Result<Chain, Malformed> {
         if !is_extension || chain.fragment == Fragment::Later {
             return Ok(chain);
         }
-        let Some(extension) = packet[chain.header_len..].first_chunk::<8>() else {
+        let Some(extension) = rest.first_chunk::<8>() else {
             return Err(Malformed::BadExtension);
         };
         let len = match chain.protocol {
             ip::FRAGMENT => 8,
-            ip::AUTHENTICATION => (usize::from(extension[1]) + 2) * 4,
-            _ => (usize::from(extension[1]) + 1) * 8,
+            ip::AUTHENTICATION => (usize::from(extension[1]) + 2) << 2,
+            _ => (usize::from(extension[1]) + 1) << 3,
         };
         // A fragment header that holds a whole packet (RFC 6946) changes nothing.
         if chain.protocol == ip::FRAGMENT && be16(extension, 2) & 0xfff9 != 0 {
             chain.fragment = Fragment::new(be16(extension, 2) & 0xfff8 == 0, true);
         }
-        if len > packet.len() - chain.header_len {
-            return Err(Malformed::BadExtension);
-        }
+        rest = rest.get(len..).ok_or(Malformed::BadExtension)?;
         chain.protocol = extension[0];
-        chain.header_len += len;
+        chain.header_len = chain.header_len.saturating_add(len);
     }
     Err(Malformed::BadExtension)
 }
 
 /// The ports at the start of `transport`, if `protocol` has them and they are there.
-fn ports(protocol: u8, fragment: Fragment, transport: &[u8]) -> Option<(u16, u16)> {
+fn ports(protocol: u8, fragment: Fragment, transport: Option<&[u8]>) -> Option<(u16, u16)> {
     match protocol {
         _ if fragment == Fragment::Later => None,
         ip::TCP | ip::UDP | ip::DCCP | ip::SCTP | ip::UDP_LITE => {
-            let bytes = transport.first_chunk::<4>()?;
+            let bytes = transport?.first_chunk::<4>()?;
             Some((be16(bytes, 0), be16(bytes, 2)))
         }
         _ => None,

@@ -10,7 +10,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::{
     Flow, checksum,
     flow::Fragment,
-    ip::{self, put16, put32},
+    ip::{self, put, put16, put32},
 };
 
 /// The longest error made here, in bytes: the IPv6 minimum MTU (RFC 4443 section 2.4 c).
@@ -22,6 +22,9 @@ const V6_ERROR_LEN_MAX: usize = 1280;
 
 /// Type, code, checksum and the four bytes behind them.
 const ICMP_HEADER_LEN: usize = 8;
+/// What is left for the original.
+const V4_QUOTE_LEN_MAX: usize = V4_ERROR_LEN_MAX - ip::V4_HEADER_LEN - ICMP_HEADER_LEN;
+const V6_QUOTE_LEN_MAX: usize = V6_ERROR_LEN_MAX - ip::V6_HEADER_LEN - ICMP_HEADER_LEN;
 /// The hop limit of what we send ourselves, as Linux has it.
 const HOP_LIMIT: u8 = 64;
 /// Precedence "internetwork control", RFC 1812 section 4.3.2.5.
@@ -89,7 +92,7 @@ impl<'a> Offender<'a> {
     fn parse(original: &'a [u8]) -> Option<Self> {
         // The start is enough: no error quotes more than that.
         let (flow, fragment) = Flow::parse_start(original).ok()?;
-        let packet = &original[..original.len().min(flow.total_len)];
+        let packet = original.get(..flow.total_len).unwrap_or(original);
         let is_allowed = is_one_host(flow.source)
             && fragment != Fragment::Later
             && !is_icmp_error(&flow, packet);
@@ -139,22 +142,21 @@ fn build(
     if !is_one_host(answering) {
         return None;
     }
-    let (header_len, len_max) = if is_v4 {
-        (ip::V4_HEADER_LEN, V4_ERROR_LEN_MAX)
+    let (header_len, quote_len_max) = if is_v4 {
+        (ip::V4_HEADER_LEN, V4_QUOTE_LEN_MAX)
     } else {
-        (ip::V6_HEADER_LEN, V6_ERROR_LEN_MAX)
+        (ip::V6_HEADER_LEN, V6_QUOTE_LEN_MAX)
     };
-    let quote_len = offender
-        .packet
-        .len()
-        .min(len_max - header_len - ICMP_HEADER_LEN);
-    let total_len = header_len + ICMP_HEADER_LEN + quote_len;
+    let quote = offender.packet.get(..quote_len_max);
+    let quote = quote.unwrap_or(offender.packet);
+    let message_len = quote.len().checked_add(ICMP_HEADER_LEN)?;
+    let total_len = message_len.checked_add(header_len)?;
     let out = out.get_mut(..total_len)?;
-    let (header, message) = out.split_at_mut(header_len);
+    let (header, message) = out.split_at_mut_checked(header_len)?;
 
-    message[..4].copy_from_slice(&[icmp_type, icmp_code, 0, 0]);
+    put(message, 0, [icmp_type, icmp_code, 0, 0]);
     put32(message, 4, rest);
-    message[ICMP_HEADER_LEN..].copy_from_slice(&offender.packet[..quote_len]);
+    message.get_mut(ICMP_HEADER_LEN..)?.copy_from_slice(quote);
     let sum = match (answering, flow.source) {
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             write_v4_header(header, from, to, total_len);
@@ -164,7 +166,7 @@ fn build(
             write_v6_header(header, from, to, message.len());
             let len = message.len();
             checksum::pseudo_header(answering, flow.source, ip::ICMPV6, len)
-                + checksum::partial(message)
+                .wrapping_add(checksum::partial(message))
         }
         // Both addresses of a packet, and ours by the filter above, are of one family.
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
@@ -175,25 +177,24 @@ fn build(
 
 fn write_v4_header(header: &mut [u8], from: Ipv4Addr, to: Ipv4Addr, total_len: usize) {
     header.fill(0);
-    header[0] = 0x45;
-    header[1] = V4_TOS;
+    put(header, 0, [0x45, V4_TOS]);
     put16(header, ip::V4_TOTAL_LEN, total_len as u16);
     // With DF set the id may stay zero (RFC 6864 section 4.1).
     put16(header, ip::V4_FRAGMENT, ip::V4_DF);
-    header[ip::V4_TTL] = HOP_LIMIT;
-    header[ip::V4_PROTOCOL] = ip::ICMP;
-    header[ip::V4_SOURCE..][..4].copy_from_slice(&from.octets());
-    header[ip::V4_DESTINATION..][..4].copy_from_slice(&to.octets());
+    put(header, ip::V4_TTL, [HOP_LIMIT]);
+    put(header, ip::V4_PROTOCOL, [ip::ICMP]);
+    put(header, ip::V4_SOURCE, from.octets());
+    put(header, ip::V4_DESTINATION, to.octets());
     let sum = checksum::partial(header);
     put16(header, ip::V4_CHECKSUM, checksum::finish(sum));
 }
 
 fn write_v6_header(header: &mut [u8], from: Ipv6Addr, to: Ipv6Addr, payload_len: usize) {
     header.fill(0);
-    header[0] = 0x60;
+    put(header, 0, [0x60]);
     put16(header, ip::V6_PAYLOAD_LEN, payload_len as u16);
-    header[ip::V6_NEXT_HEADER] = ip::ICMPV6;
-    header[ip::V6_HOP_LIMIT] = HOP_LIMIT;
-    header[ip::V6_SOURCE..][..16].copy_from_slice(&from.octets());
-    header[ip::V6_DESTINATION..][..16].copy_from_slice(&to.octets());
+    put(header, ip::V6_NEXT_HEADER, [ip::ICMPV6]);
+    put(header, ip::V6_HOP_LIMIT, [HOP_LIMIT]);
+    put(header, ip::V6_SOURCE, from.octets());
+    put(header, ip::V6_DESTINATION, to.octets());
 }

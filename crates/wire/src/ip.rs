@@ -38,6 +38,7 @@ pub const TOTAL_LEN_MAX: usize = 65535;
 pub(crate) const V4_DF: u16 = 0x4000;
 
 /// Offsets into an IPv4 header.
+pub(crate) const V4_TOS: usize = 1;
 pub(crate) const V4_TOTAL_LEN: usize = 2;
 pub(crate) const V4_ID: usize = 4;
 pub(crate) const V4_FRAGMENT: usize = 6;
@@ -54,34 +55,49 @@ pub(crate) const V6_HOP_LIMIT: usize = 7;
 pub(crate) const V6_SOURCE: usize = 8;
 pub(crate) const V6_DESTINATION: usize = 24;
 
-/// The big-endian `u16` at `at`.
+/// The `N` bytes at `at`.
 ///
-/// # Panics
-/// When it lies outside `bytes`.
+/// Who asks has looked at lengths before. Should he not have, he gets zeros: a wrong answer spoils a
+/// packet, a panic would stop the gateway.
+#[inline]
+pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let field = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());
+    debug_assert!(field.is_some(), "lengths are checked before");
+    field.copied().unwrap_or([0; N])
+}
+
+/// The big-endian `u16` at `at`, which lies in `bytes`.
+#[inline]
 pub(crate) fn be16(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes([bytes[at], bytes[at + 1]])
+    u16::from_be_bytes(array(bytes, at))
 }
 
-/// The big-endian `u32` at `at`.
-///
-/// # Panics
-/// When it lies outside `bytes`.
+/// The big-endian `u32` at `at`, which lies in `bytes`.
+#[inline]
 pub(crate) fn be32(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+    u32::from_be_bytes(array(bytes, at))
 }
 
-/// Writes `value` big-endian at `at`.
-///
-/// # Panics
-/// When it lies outside `bytes`.
+/// Writes `field` at `at`, where there is room for it: otherwise nothing is written.
+#[inline]
+pub(crate) fn put<const N: usize>(bytes: &mut [u8], at: usize, field: [u8; N]) {
+    let room = bytes
+        .get_mut(at..)
+        .and_then(|rest| rest.first_chunk_mut::<N>());
+    debug_assert!(room.is_some(), "lengths are checked before");
+    if let Some(room) = room {
+        *room = field;
+    }
+}
+
+/// Writes `value` big-endian at `at`, as [`put`] does.
+#[inline]
 pub(crate) fn put16(bytes: &mut [u8], at: usize, value: u16) {
-    bytes[at..at + 2].copy_from_slice(&value.to_be_bytes());
+    put(bytes, at, value.to_be_bytes());
 }
 
-/// Writes `value` big-endian at `at`.
-///
-/// # Panics
-/// When it lies outside `bytes`.
+/// Writes `value` big-endian at `at`, as [`put`] does.
+#[inline]
 pub(crate) fn put32(bytes: &mut [u8], at: usize, value: u32) {
-    bytes[at..at + 4].copy_from_slice(&value.to_be_bytes());
+    put(bytes, at, value.to_be_bytes());
 }

@@ -1,4 +1,18 @@
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "it runs on what strangers send: nothing in it may panic"
+    )
+)]
 //! Bytes and their meaning: WireGuard messages, IP views, checksums, superpacket split and merge.
 //!
 //! Everything here works on slices that the caller owns: no I/O, no clock, no allocation. Lengths

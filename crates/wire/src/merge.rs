@@ -18,12 +18,15 @@
 //! and keeps their bytes (CHECKSUM_UNNECESSARY), but a TUN device has no way to ask for that: it
 //! ignores VIRTIO_NET_HDR_F_DATA_VALID (Linux 6.18: a wrong checksum is dropped under it).
 
+mod group;
+
 use core::{net::IpAddr, ops::Range};
 use std::io::IoSlice;
 
+use self::group::{stamp_lengths, stamp_sum};
 use crate::{
     Flow, SEGMENTS_MAX, VnetHeader, checksum,
-    ip::{self, be16, be32, put16},
+    ip::{self, be16},
     tcp, udp,
 };
 
@@ -152,6 +155,11 @@ impl Merger {
     /// # Panics
     /// When `packet` is no range of `buffer`, or is shorter than `flow` says.
     #[must_use]
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "the caller's range is his duty; counts are at most SEGMENTS_MAX"
+    )]
     pub fn push(&mut self, buffer: &[u8], packet: Range<usize>, flow: &Flow) -> bool {
         if self.is_full() {
             return false;
@@ -188,6 +196,11 @@ impl Merger {
     ///
     /// `buffer` is the one of the pushes; headers are changed in it. `write` gets
     /// the flow, the offload header and the packet in pieces.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "a packet's place was looked at when it was pushed, and counts are at most SEGMENTS_MAX"
+    )]
     pub fn finish(
         &mut self,
         buffer: &mut [u8],
@@ -254,16 +267,17 @@ impl Merger {
                 let is_plain = flow.header_len == header.len()
                     && fragment & !ip::V4_DF == 0
                     && checksum::finish(checksum::partial(header)) == 0;
-                is_plain.then(|| &packet[flow.header_len..])?
+                is_plain.then(|| packet.get(flow.header_len..))??
             }
             IpAddr::V6(_) => {
-                (flow.header_len == ip::V6_HEADER_LEN).then(|| &packet[flow.header_len..])?
+                let is_plain = flow.header_len == ip::V6_HEADER_LEN;
+                is_plain.then(|| packet.get(flow.header_len..))??
             }
         };
         let (header_len, last_flags, is_head) = match flow.protocol {
             ip::TCP if self.limits.tcp => {
                 let header_len = tcp::header_len(transport)?;
-                let flags = transport[tcp::FLAGS];
+                let flags = *transport.get(tcp::FLAGS)?;
                 let wanted = flags & (tcp::ACK | tcp::SYN | tcp::RST | tcp::URG) == tcp::ACK;
                 wanted.then_some((
                     header_len,
@@ -279,8 +293,8 @@ impl Merger {
             }
             _ => return None,
         };
-        let payload_len = transport.len() - header_len;
-        let header_len = flow.header_len + header_len;
+        let payload_len = transport.len().checked_sub(header_len)?;
+        let header_len = flow.header_len.checked_add(header_len)?;
         (payload_len > 0).then_some(Candidate {
             header_len,
             payload_len,
@@ -292,7 +306,7 @@ impl Merger {
     /// Closes every group between the addresses of `flow` under the same protocol: a packet without
     /// ports may be a fragment of any of their flows and must not be overtaken.
     fn close_between(&mut self, flow: &Flow) {
-        for group in &mut self.groups[..self.groups_len] {
+        for group in self.groups.iter_mut().take(self.groups_len) {
             group.closed |= group.flow.protocol == flow.protocol
                 && group.flow.source == flow.source
                 && group.flow.destination == flow.destination;
@@ -300,6 +314,7 @@ impl Merger {
     }
 
     /// The newest group of the packet's flow, if it takes more packets.
+    #[expect(clippy::indexing_slicing, reason = "groups are counted")]
     fn newest_group(&self, hash: u32, flow: &Flow) -> Option<usize> {
         let same_flow = |&index: &usize| {
             let group = &self.groups[index];
@@ -314,6 +329,11 @@ impl Merger {
     }
 
     /// Adds the packet to the group, if the kernel would cut it off again as it is.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "a packet's place was looked at when it was pushed, and counts are at most SEGMENTS_MAX"
+    )]
     fn append(
         &mut self,
         group: usize,
@@ -342,6 +362,11 @@ impl Merger {
         true
     }
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "there are no more groups than packets, and `push` has counted those"
+    )]
     fn begin_group(&mut self, hash: u32, flow: &Flow, index: u8, candidate: Option<Candidate>) {
         let payload_len = candidate.map_or(0, |candidate| candidate.payload_len);
         self.hashes[self.groups_len] = hash;
@@ -358,141 +383,4 @@ impl Merger {
         };
         self.groups_len += 1;
     }
-}
-
-impl Group {
-    /// Whether the packet continues the group, whose first packet is `head`.
-    fn accepts(
-        &self,
-        head: &[u8],
-        head_header_len: usize,
-        packet: &[u8],
-        candidate: Candidate,
-    ) -> bool {
-        let total_len = head_header_len + self.payload_total as usize + candidate.payload_len;
-        if candidate.is_head
-            || candidate.header_len != head_header_len
-            || candidate.payload_len > usize::from(self.payload_len)
-            || total_len > ip::TOTAL_LEN_MAX
-        {
-            return false;
-        }
-        let (head_ip, head_transport) = head[..head_header_len].split_at(self.flow.header_len);
-        let (packet_ip, packet_transport) =
-            packet[..head_header_len].split_at(self.flow.header_len);
-        let same_ip = match self.flow.source {
-            IpAddr::V4(_) => self.continues_v4(head_ip, packet_ip),
-            IpAddr::V6(_) => {
-                // Traffic class and flow label; hop limit.
-                head_ip[..4] == packet_ip[..4]
-                    && head_ip[ip::V6_HOP_LIMIT] == packet_ip[ip::V6_HOP_LIMIT]
-            }
-        };
-        same_ip
-            && (self.flow.protocol != ip::TCP
-                || self.continues_tcp(head_transport, packet_transport))
-    }
-
-    /// TOS, TTL and DF are equal and the id is what the kernel would give the segment.
-    ///
-    /// The kernel counts ids up. Where all are the same and DF is set the id has no meaning
-    /// (RFC 6864 section 4.1), so counting does no harm.
-    fn continues_v4(&self, head: &[u8], packet: &[u8]) -> bool {
-        let fragment = be16(head, ip::V4_FRAGMENT);
-        if head[1] != packet[1]
-            || head[ip::V4_TTL] != packet[ip::V4_TTL]
-            || fragment != be16(packet, ip::V4_FRAGMENT)
-        {
-            return false;
-        }
-        let head_id = be16(head, ip::V4_ID);
-        let id = be16(packet, ip::V4_ID);
-        let counts = !self.same_id && id == head_id.wrapping_add(u16::from(self.len));
-        let stays = (self.same_id || self.len == 1) && id == head_id && fragment == ip::V4_DF;
-        counts || stays
-    }
-
-    /// The next bytes of the stream under the same header, but for the flags that may come last.
-    fn continues_tcp(&self, head: &[u8], packet: &[u8]) -> bool {
-        let flags = (head[tcp::FLAGS] ^ packet[tcp::FLAGS]) & !(tcp::CWR | tcp::FIN | tcp::PSH);
-        let sequence = be32(head, tcp::SEQUENCE).wrapping_add(self.payload_total);
-        flags == 0
-            && be32(packet, tcp::SEQUENCE) == sequence
-            && head[tcp::DATA_OFFSET] == packet[tcp::DATA_OFFSET]
-            && head[tcp::ACKNOWLEDGEMENT..tcp::DATA_OFFSET]
-                == packet[tcp::ACKNOWLEDGEMENT..tcp::DATA_OFFSET]
-            && head[tcp::WINDOW..tcp::CHECKSUM] == packet[tcp::WINDOW..tcp::CHECKSUM]
-            && head[tcp::URGENT..] == packet[tcp::URGENT..]
-    }
-
-    /// The offload header of the merged group, whose packets have `header_len` bytes of headers.
-    fn vnet(&self, header_len: u16, is_cwr: bool) -> VnetHeader {
-        let gso_type = match (self.flow.protocol, self.flow.source) {
-            (ip::TCP, IpAddr::V4(_)) => VnetHeader::GSO_TCPV4,
-            (ip::TCP, IpAddr::V6(_)) => VnetHeader::GSO_TCPV6,
-            _ => VnetHeader::GSO_UDP_L4,
-        };
-        VnetHeader {
-            gso_type: gso_type | if is_cwr { VnetHeader::GSO_ECN } else { 0 },
-            gso_size: self.payload_len,
-            ..self.lone_vnet(header_len)
-        }
-    }
-
-    /// That of a packet that stays alone. `header_len` is 0 if it could not be merged with any.
-    fn lone_vnet(&self, header_len: u16) -> VnetHeader {
-        if header_len == 0 {
-            return VnetHeader::default();
-        }
-        VnetHeader {
-            flags: VnetHeader::NEEDS_CSUM,
-            hdr_len: header_len,
-            csum_start: self.flow.header_len as u16,
-            csum_offset: checksum_offset(&self.flow) as u16,
-            ..VnetHeader::default()
-        }
-    }
-}
-
-/// Where a transport header that can be merged has its checksum.
-fn checksum_offset(flow: &Flow) -> usize {
-    if flow.protocol == ip::TCP {
-        tcp::CHECKSUM
-    } else {
-        udp::CHECKSUM
-    }
-}
-
-/// Makes the first packet's header that of the superpacket, but for its transport checksum.
-fn stamp_lengths(group: &Group, header: &mut [u8]) {
-    let flow = &group.flow;
-    let total_len = header.len() + group.payload_total as usize;
-    let (ip_header, transport_header) = header.split_at_mut(flow.header_len);
-    match flow.source {
-        IpAddr::V4(_) => {
-            put16(ip_header, ip::V4_TOTAL_LEN, total_len as u16);
-            put16(ip_header, ip::V4_CHECKSUM, 0);
-            let sum = checksum::partial(ip_header);
-            put16(ip_header, ip::V4_CHECKSUM, checksum::finish(sum));
-        }
-        IpAddr::V6(_) => {
-            let payload_len = total_len - ip::V6_HEADER_LEN;
-            put16(ip_header, ip::V6_PAYLOAD_LEN, payload_len as u16);
-        }
-    }
-    if flow.protocol == ip::TCP {
-        transport_header[tcp::FLAGS] |= group.last_flags;
-    } else {
-        let len = total_len - flow.header_len;
-        put16(transport_header, udp::LENGTH, len as u16);
-    }
-}
-
-/// Puts into the transport checksum what NEEDS_CSUM wants there: the sum of the pseudo-header.
-fn stamp_sum(group: &Group, header: &mut [u8]) {
-    let flow = &group.flow;
-    let len = header.len() + group.payload_total as usize - flow.header_len;
-    let sum = checksum::pseudo_header(flow.source, flow.destination, flow.protocol, len);
-    let at = flow.header_len + checksum_offset(flow);
-    put16(header, at, checksum::fold(sum));
 }

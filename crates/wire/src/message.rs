@@ -68,31 +68,28 @@ pub fn kind(datagram: &[u8]) -> Result<Kind, Malformed> {
 
 /// The receiver index of a datagram that [`kind`] called data.
 ///
-/// # Panics
-/// When `datagram` is shorter than a data header.
+/// Zero if `datagram` is shorter than a data header, which nothing is that is called data.
 pub fn data_receiver(datagram: &[u8]) -> u32 {
-    Data::of(datagram).receiver.get()
+    Data::of(datagram).map_or(0, |header| header.receiver.get())
 }
 
 /// The counter of a datagram that [`kind`] called data.
 ///
-/// # Panics
-/// When `datagram` is shorter than a data header.
+/// Zero if `datagram` is shorter than a data header, which nothing is that is called data.
 pub fn data_counter(datagram: &[u8]) -> u64 {
-    Data::of(datagram).counter.get()
+    Data::of(datagram).map_or(0, |header| header.counter.get())
 }
 
 /// Writes the header of a data message to the first [`DATA_HEADER_LEN`] bytes of `slot`.
-///
-/// # Panics
-/// When `slot` is shorter than a data header.
+/// Nothing is written to a `slot` that is shorter.
 pub fn write_data_header(slot: &mut [u8], receiver: u32, counter: u64) {
     let header = Data {
         message_type: U32::new(Data::TYPE),
         receiver: U32::new(receiver),
         counter: U64::new(counter),
     };
-    slot[..DATA_HEADER_LEN].copy_from_slice(header.as_bytes());
+    let written = header.write_to_prefix(slot);
+    debug_assert!(written.is_ok(), "a data message has a header");
 }
 
 /// The header of message type 4.
@@ -107,10 +104,10 @@ struct Data {
 impl Data {
     const TYPE: u32 = 4;
 
-    fn of(datagram: &[u8]) -> &Self {
-        Self::ref_from_prefix(datagram)
-            .expect("a data message has a header")
-            .0
+    fn of(datagram: &[u8]) -> Option<&Self> {
+        let header = Self::ref_from_prefix(datagram).ok();
+        debug_assert!(header.is_some(), "a data message has a header");
+        Some(header?.0)
     }
 }
 

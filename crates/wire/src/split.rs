@@ -30,6 +30,9 @@ pub const SEGMENTS_MAX: usize = 128;
 /// A head is a multiple of this many bytes, unless the segment is no longer: ChaCha20's block.
 pub const HEAD_MULTIPLE: usize = 64;
 
+/// The longest IPv4 or TCP header: 15 words.
+const HEADER_LEN_MAX: usize = 60;
+
 /// The segments of one packet or superpacket.
 #[derive(Debug)]
 pub struct Superpacket<'a> {
@@ -85,7 +88,7 @@ impl<'a> Superpacket<'a> {
     /// at.
     pub fn parse(vnet: &VnetHeader, packet: &'a [u8]) -> Result<Self, Malformed> {
         let (flow, fragment) = Flow::parse_fragment(packet)?;
-        let packet = &packet[..flow.total_len];
+        let packet = packet.get(..flow.total_len).unwrap_or(packet);
         let needs_checksum = vnet.flags & VnetHeader::NEEDS_CSUM != 0;
         // ECN says something of the first segment's CWR flag only, and the flag is in the header.
         let gso_type = vnet.gso_type & !VnetHeader::GSO_ECN;
@@ -118,7 +121,7 @@ impl<'a> Superpacket<'a> {
             return Err(Malformed::BadChecksumPosition);
         }
         let cut = Cut::new(transport, usize::from(vnet.gso_size), &flow, packet)?;
-        let payload_len = flow.total_len - cut.headers_len;
+        let payload_len = packet.len().saturating_sub(cut.headers_len);
         let segments = payload_len.div_ceil(cut.payload_len_max).max(1);
         if segments > SEGMENTS_MAX {
             return Err(Malformed::TooManySegments);
@@ -151,7 +154,10 @@ impl<'a> Superpacket<'a> {
     pub fn segment_len_max(&self) -> usize {
         match &self.cut {
             None => self.packet.len(),
-            Some(cut) => self.packet.len().min(cut.headers_len + cut.payload_len_max),
+            Some(cut) => self
+                .packet
+                .len()
+                .min(cut.headers_len.saturating_add(cut.payload_len_max)),
         }
     }
 
@@ -159,7 +165,11 @@ impl<'a> Superpacket<'a> {
     pub fn segment_len_last(&self) -> usize {
         match &self.cut {
             None => self.packet.len(),
-            Some(cut) => self.packet.len() - (self.segments - 1) * cut.payload_len_max,
+            Some(cut) => {
+                let before = self.segments.saturating_sub(1);
+                let before = before.saturating_mul(cut.payload_len_max);
+                self.packet.len().saturating_sub(before)
+            }
         }
     }
 
@@ -168,6 +178,11 @@ impl<'a> Superpacket<'a> {
     ///
     /// # Panics
     /// When there is no such segment, or `out` is shorter than the segment and than a head of it.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        reason = "segments lie in the packet, as `parse` has found; the rest is said under Panics"
+    )]
     pub fn segment(&self, index: usize, out: &mut [u8]) -> Segment<'a> {
         let Some(cut) = &self.cut else {
             return self.whole(out);
@@ -191,6 +206,7 @@ impl<'a> Superpacket<'a> {
     ///
     /// # Panics
     /// When `out` is shorter than that.
+    #[expect(clippy::indexing_slicing, reason = "said under Panics")]
     pub fn whole(&self, out: &mut [u8]) -> Segment<'a> {
         debug_assert_eq!(self.segments, 1, "there is no other");
         let out = &mut out[..self.packet.len()];
@@ -220,28 +236,28 @@ impl Cut {
         if payload_len_max == 0 {
             return Err(Malformed::BadGsoSize);
         }
-        let behind_ip = &packet[flow.header_len..];
+        let behind_ip = packet.get(flow.header_len..).unwrap_or_default();
         let transport_len = match transport {
             Transport::Tcp => tcp::header_len(behind_ip),
             Transport::Udp => (behind_ip.len() >= udp::HEADER_LEN).then_some(udp::HEADER_LEN),
         };
-        let headers_len = flow.header_len + transport_len.ok_or(Malformed::BadHeaderLength)?;
-        let (ip_header, transport_header) = packet[..headers_len].split_at(flow.header_len);
+        let transport_header = transport_len.and_then(|len| behind_ip.get(..len));
+        let transport_header = transport_header.ok_or(Malformed::BadHeaderLength)?;
+        let ip_header = packet.get(..flow.header_len).unwrap_or_default();
+        let headers_len = ip_header.len().saturating_add(transport_header.len());
         let ip_sum = match flow.source {
             IpAddr::V6(_) => 0,
             IpAddr::V4(_) => {
-                let mut header = [0; 60];
-                let header = &mut header[..ip_header.len()];
-                header.copy_from_slice(ip_header);
+                let mut room = [0; HEADER_LEN_MAX];
+                let header = copy(ip_header, &mut room)?;
                 put16(header, ip::V4_TOTAL_LEN, 0);
                 put16(header, ip::V4_ID, 0);
                 put16(header, ip::V4_CHECKSUM, 0);
                 checksum::partial(header)
             }
         };
-        let mut header = [0; 60];
-        let header = &mut header[..transport_header.len()];
-        header.copy_from_slice(transport_header);
+        let mut room = [0; HEADER_LEN_MAX];
+        let header = copy(transport_header, &mut room)?;
         match transport {
             Transport::Tcp => {
                 put32(header, tcp::SEQUENCE, 0);
@@ -253,19 +269,24 @@ impl Cut {
                 put16(header, udp::CHECKSUM, 0);
             }
         }
-        let transport_sum = checksum::partial(header)
-            + checksum::pseudo_header(flow.source, flow.destination, flow.protocol, 0);
+        let pseudo_sum = checksum::pseudo_header(flow.source, flow.destination, flow.protocol, 0);
+        let transport_sum = checksum::partial(header).wrapping_add(pseudo_sum);
+        let head_len_min = headers_len.next_multiple_of(HEAD_MULTIPLE);
         Ok(Self {
             transport,
             headers_len,
             payload_len_max,
-            head_payload_len: headers_len.next_multiple_of(HEAD_MULTIPLE) - headers_len,
+            head_payload_len: head_len_min.saturating_sub(headers_len),
             ip_sum,
             transport_sum,
         })
     }
 
     /// Makes `headers`, a copy of the superpacket's, those of segment `index`, which has `payload`.
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "lengths of one packet, below 64 Ki, and their sums"
+    )]
     fn stamp(&self, headers: &mut [u8], payload: &[u8], flow: &Flow, index: usize, is_last: bool) {
         let total_len = headers.len() + payload.len();
         let (ip_header, transport_header) = headers.split_at_mut(flow.header_len);
@@ -293,6 +314,10 @@ impl Cut {
         }
     }
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "lengths of one packet, below 64 Ki, and their sums"
+    )]
     fn stamp_v4(&self, header: &mut [u8], total_len: usize, index: usize) {
         let id = be16(header, ip::V4_ID).wrapping_add(index as u16);
         let len = total_len as u16;
@@ -302,16 +327,24 @@ impl Cut {
         put16(header, ip::V4_CHECKSUM, checksum::finish(sum));
     }
 
+    #[expect(
+        clippy::arithmetic_side_effects,
+        reason = "lengths of one packet, below 64 Ki, and their sums"
+    )]
     fn stamp_tcp(&self, header: &mut [u8], sum: u64, len: usize, index: usize, is_last: bool) {
         // Both are below 64 Ki.
         let offset = (index * self.payload_len_max) as u32;
         let sequence = be32(header, tcp::SEQUENCE).wrapping_add(offset);
         put32(header, tcp::SEQUENCE, sequence);
+        let mut cleared = 0;
         if index != 0 {
-            header[tcp::FLAGS] &= !tcp::CWR;
+            cleared |= tcp::CWR;
         }
         if !is_last {
-            header[tcp::FLAGS] &= !(tcp::FIN | tcp::PSH);
+            cleared |= tcp::FIN | tcp::PSH;
+        }
+        if let Some(flags) = header.get_mut(tcp::FLAGS) {
+            *flags &= !cleared;
         }
         let sum = sum
             + checksum::long_field(sequence)
@@ -321,24 +354,36 @@ impl Cut {
     }
 }
 
+/// A copy of `header` in `room`.
+fn copy<'a>(header: &[u8], room: &'a mut [u8]) -> Result<&'a mut [u8], Malformed> {
+    let room = room.get_mut(..header.len());
+    let copy = room.ok_or(Malformed::BadHeaderLength)?;
+    copy.copy_from_slice(header);
+    Ok(copy)
+}
+
 impl Unfinished {
     fn new(vnet: &VnetHeader, flow: &Flow) -> Result<Self, Malformed> {
         let start = usize::from(vnet.csum_start);
         let offset = usize::from(vnet.csum_offset);
-        if start < flow.header_len || start + offset + 2 > flow.total_len {
+        let room = flow.total_len.saturating_sub(start);
+        if start < flow.header_len || room < offset.saturating_add(2) {
             return Err(Malformed::BadChecksumPosition);
         }
         Ok(Self { start, offset })
     }
 
     fn finish(self, packet: &mut [u8]) {
-        let sum = checksum::partial(&packet[self.start..]);
+        let Some(summed) = packet.get_mut(self.start..) else {
+            return;
+        };
+        let sum = checksum::partial(summed);
         let is_udp = self.offset == udp::CHECKSUM;
         let value = if is_udp {
             checksum::finish_udp(sum)
         } else {
             checksum::finish(sum)
         };
-        put16(packet, self.start + self.offset, value);
+        put16(summed, self.offset, value);
     }
 }

@@ -7,7 +7,7 @@
 //!  1  gso_type     4  gso_size      8  csum_offset
 //! ```
 
-use crate::Malformed;
+use crate::{Malformed, ip::array};
 
 /// What the packet behind it still needs: a checksum, or being cut into segments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +49,7 @@ impl VnetHeader {
         let Some(bytes) = bytes.first_chunk::<{ Self::LEN }>() else {
             return Err(Malformed::Truncated);
         };
-        let field = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
+        let field = |at: usize| u16::from_ne_bytes(array(bytes, at));
         Ok(Self {
             flags: bytes[0],
             gso_type: bytes[1],

@@ -66,17 +66,23 @@ impl<'a, 'env> Host<'a, 'env> {
     }
 
     pub(super) fn park(&mut self, read: Box<[u8]>) {
-        if self.shared.parked_bytes + read.len() > PARKED_BYTES_MAX {
+        if self.shared.parked_bytes.saturating_add(read.len()) > PARKED_BYTES_MAX {
             self.shared.counters.count(DropReason::ParkOverflow);
             return;
         }
         let before = self.parked.bytes();
         let dropped = self.parked.push(read);
-        self.shared.parked_bytes += self.parked.bytes();
-        self.shared.parked_bytes -= before;
+        let others = self.shared.parked_bytes.saturating_sub(before);
+        self.shared.parked_bytes = others.saturating_add(self.parked.bytes());
         self.shared
             .counters
             .count_many(DropReason::ParkOverflow, dropped);
+    }
+
+    /// What is parked is about to go.
+    fn forget_parked(&mut self) {
+        let others = self.shared.parked_bytes;
+        self.shared.parked_bytes = others.saturating_sub(self.parked.bytes());
     }
 
     /// Sends what was parked, the way every packet goes.
@@ -85,7 +91,7 @@ impl<'a, 'env> Host<'a, 'env> {
             core::ptr::eq(link, &*self.peer.link),
             "each peer has its own host"
         );
-        self.shared.parked_bytes -= self.parked.bytes();
+        self.forget_parked();
         let fib = self.shared.fib.load();
         let mut upcalls = ControlIsHere {
             asked: &mut self.shared.asked,
@@ -100,7 +106,7 @@ impl<'a, 'env> Host<'a, 'env> {
         let mut sent = 0;
         while let Some(read) = self.parked.pop() {
             match outbound.send(&read) {
-                Ok(_) => sent += 1,
+                Ok(_) => sent = usize::saturating_add(sent, 1),
                 // The network moved to a peer without a session while the packet waited.
                 Err(DropReason::ControlBusy) => self.shared.counters.count(DropReason::NoSession),
                 Err(reason) => self.shared.counters.count(reason),
@@ -161,7 +167,7 @@ impl TunnelHost for Host<'_, '_> {
     }
 
     fn drop_parked(&mut self) {
-        self.shared.parked_bytes -= self.parked.bytes();
+        self.forget_parked();
         let dropped = self.parked.clear();
         self.shared
             .counters

@@ -198,7 +198,8 @@ impl Gateway {
             return None;
         }
         let id = PeerId(self.next_id);
-        self.next_id += 1;
+        // An id is never used twice: after 2^32 of them no peer is added.
+        self.next_id = self.next_id.checked_add(1)?;
         let tunnel = Tunnel::new(
             &self.identity,
             TunnelConfig {
@@ -228,7 +229,7 @@ impl Gateway {
         self.by_key.insert(config.public_key, id);
         self.shared
             .indices
-            .make_room(self.members.len() * INDICES_PER_PEER_MAX);
+            .make_room(self.members.len().saturating_mul(INDICES_PER_PEER_MAX));
         Some(id)
     }
 

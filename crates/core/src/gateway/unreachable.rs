@@ -47,11 +47,12 @@ impl Unreachable {
         let Some(len) = icmp::unreachable(packet, from, &mut error) else {
             return;
         };
-        let Ok(flow) = Flow::parse(&error[..len]) else {
+        let error = error.get(..len).unwrap_or_default();
+        let Ok(flow) = Flow::parse(error) else {
             return;
         };
-        self.sent += 1;
-        let parts = [IoSlice::new(&error[..len])];
+        self.sent = self.sent.saturating_add(1);
+        let parts = [IoSlice::new(error)];
         overlay.write(&flow, &VnetHeader::default(), &parts);
     }
 }

@@ -57,7 +57,9 @@ impl Tunnel {
     }
 
     fn no_answer_timeout(&self) -> Duration {
-        KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + self.timers.no_answer_jitter
+        KEEPALIVE_TIMEOUT
+            .saturating_add(REKEY_TIMEOUT)
+            .saturating_add(self.timers.no_answer_jitter)
     }
 
     fn persistent_keepalive_at(&self) -> Option<Tick> {
@@ -116,7 +118,7 @@ impl Tunnel {
                 .get_or_insert(now + ZERO_KEYS_AFTER_TIME);
             return;
         }
-        self.timers.attempts += 1;
+        self.timers.attempts = self.timers.attempts.saturating_add(1);
         self.link.clear_source();
         self.start_handshake(identity, now, host);
     }
