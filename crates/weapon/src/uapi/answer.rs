@@ -21,7 +21,10 @@ pub fn state(dump: &GatewayDump, listen_port: u16, fwmark: u32) -> Text {
         .iter()
         .map(|peer| peer.status.networks.len())
         .sum();
-    let bytes = DEVICE_BYTES + dump.peers.len() * PEER_BYTES + networks * NETWORK_BYTES;
+    let bytes = networks
+        .saturating_mul(NETWORK_BYTES)
+        .saturating_add(dump.peers.len().saturating_mul(PEER_BYTES))
+        .saturating_add(DEVICE_BYTES);
     let mut text = Zeroizing::new(String::with_capacity(bytes));
     if let Some(key) = &dump.private_key {
         hex_line(&mut text, "private_key", key.expose());
@@ -65,7 +68,9 @@ fn peer_state(text: &mut String, peer: &PeerDump) {
 
 /// The answer to a `set`: 0, or a negative error number, of which `wg` prints the meaning.
 pub fn set(done: Result<(), Errno>) -> Text {
-    let errno = done.err().map_or(0, |errno| -errno.raw_os_error());
+    let errno = done
+        .err()
+        .map_or(0, |errno| errno.raw_os_error().saturating_neg());
     Zeroizing::new(format!("errno={errno}\n\n"))
 }
 

@@ -1,4 +1,16 @@
 //! WireGuard's configuration protocol for programs in user space: what `wg` speaks.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::unreachable,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        reason = "whatever text comes: nothing in it may panic"
+    )
+)]
 
 pub mod answer;
 pub mod request;
@@ -27,6 +39,9 @@ use crate::port::Port;
 
 /// Bytes of a request at most: 130 000 networks take 5 MB.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes that a request has room for at first.
+const READ_BYTES_MIN: usize = 1 << 16;
 
 /// Clients that are served at a time; more wait to be accepted.
 const CLIENTS_MAX: usize = 64;
@@ -131,7 +146,8 @@ impl Unread {
         if self.0.len() < self.0.capacity() {
             return;
         }
-        let mut larger = Vec::with_capacity((2 * self.0.capacity()).max(1 << 16));
+        let mut larger =
+            Vec::with_capacity(self.0.capacity().saturating_mul(2).max(READ_BYTES_MIN));
         larger.extend_from_slice(&self.0);
         self.0.zeroize();
         *self.0 = larger;
@@ -145,7 +161,8 @@ fn end_of_request(text: &[u8], searched: usize) -> Option<usize> {
     }
     let rest = text.get(searched..)?;
     let at = rest.windows(2).position(|pair| pair == b"\n\n")?;
-    Some(searched + at + 2)
+    // Not more than there are bytes.
+    searched.checked_add(at)?.checked_add(2)
 }
 
 /// Does what is asked.

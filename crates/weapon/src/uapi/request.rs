@@ -15,8 +15,9 @@ use weapon_core::{GatewayChange, NetworkChange, PeerChange};
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
-/// Bytes of a key.
+/// Bytes of a key, and its digits.
 const KEY_LEN: usize = 32;
+const KEY_DIGITS: usize = 64;
 
 /// What is asked.
 #[derive(Debug)]
@@ -190,7 +191,7 @@ fn unknown(key: &str, of: &str) -> Fault {
 /// Exactly 64 hex digits, which may be a secret.
 fn hex(key: &str, value: &str) -> Result<Zeroizing<[u8; KEY_LEN]>, Fault> {
     let wrong = || Fault::value(key, "64 hex digits");
-    if value.len() != 2 * KEY_LEN {
+    if value.len() != KEY_DIGITS {
         return Err(wrong());
     }
     let mut bytes = Zeroizing::new([0; KEY_LEN]);

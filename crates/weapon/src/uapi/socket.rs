@@ -141,7 +141,7 @@ fn listen(path: &Path) -> anyhow::Result<StdListener> {
         .mode(0o700)
         .create(directory)
         .with_context(|| format!("cannot make {}; run as root", directory.display()))?;
-    for tries in 1.. {
+    for tries in 1..=LIVE_TRIES_MAX {
         match StdStream::connect(path) {
             // One whose interface was just deleted is about to go (U08).
             Ok(_) if tries < LIVE_TRIES_MAX => thread::sleep(LIVE_RETRY),
