@@ -1,6 +1,6 @@
 //! A failure, so that it can be read, run again and kept.
 
-use core::{fmt, time::Duration};
+use core::{fmt, mem::discriminant, time::Duration};
 
 use weapon_noise::Backend;
 
@@ -51,10 +51,11 @@ impl std::error::Error for Failure {}
 const TRIES_MAX: usize = 500;
 
 impl Failure {
-    /// The same failure, or another one, of a story that is as short as can be: each step that is
-    /// still in it is needed.
+    /// A failure by the same rule, of a story that is as short as can be: each step that is still in
+    /// it is needed.
     #[must_use]
     pub fn shrink(self, cipher: &'static Backend, sabotage: Option<Sabotage>) -> Self {
+        let rule = discriminant(&self.violation);
         let mut shortest = self;
         let mut tries = 0;
         let mut try_it = |story: Story, shortest: &mut Self| {
@@ -63,11 +64,11 @@ impl Failure {
                 return false;
             }
             match run_sabotaged(&story, cipher, sabotage) {
-                Ok(_) => false,
-                Err(failure) => {
+                Err(failure) if discriminant(&failure.violation) == rule => {
                     *shortest = *failure;
                     true
                 }
+                Ok(_) | Err(_) => false,
             }
         };
         // Half of the steps at once, then a quarter, and at last each alone until none can go.

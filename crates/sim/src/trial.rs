@@ -153,6 +153,7 @@ impl World {
                 return Tale::default();
             }
             self.happens(*step);
+            self.check_drops();
         }
         let end = Duration::from_millis(story.end_ms());
         self.drive(end.saturating_sub(self.elapsed()));
@@ -272,7 +273,8 @@ impl World {
             | DropReason::Forged
             | DropReason::InvalidMac1
             | DropReason::HandshakeInvalid => self.causes.corruption,
-            DropReason::Replayed => self.causes.repetition,
+            // A flipped bit in the counter makes it one that was seen already.
+            DropReason::Replayed => self.causes.repetition || self.causes.corruption,
             DropReason::WrongSource | DropReason::UnknownPeer => self.causes.foreign_source,
             _ => true,
         }

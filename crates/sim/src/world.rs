@@ -143,6 +143,14 @@ impl World {
     /// Gateway 1 does this wrong from here on.
     pub fn sabotage(&mut self, sabotage: Sabotage) {
         self.sabotage = Some(sabotage);
+        let host = &mut self.hosts[Sabotage::HOST];
+        if sabotage == Sabotage::OpenSourceCheck
+            && let Some(id) = host.peer_id(0)
+        {
+            for network in crate::site::networks(2) {
+                host.gateway.add_network(id, network);
+            }
+        }
     }
 
     /// From here on a control loop works so long on each handshake message, while others wait.
@@ -158,6 +166,17 @@ impl World {
     /// The last events, a line each.
     pub fn history(&self) -> Vec<String> {
         self.history.lines(self.start)
+    }
+
+    /// Fails the test if a rule was broken, and tells what happened.
+    ///
+    /// # Panics
+    /// Then.
+    #[track_caller]
+    pub fn assert_well(&self) {
+        if let Some(violation) = &self.violation {
+            panic!("{violation}\n{}", self.history().join("\n"));
+        }
     }
 
     /// Time since the world began.
