@@ -426,6 +426,16 @@ impl Host {
         self.gateway.peer_by_key(&self.peers.get(&them)?.public_key)
     }
 
+    /// Whether one packet waits for a session with `them`.
+    pub(crate) fn has_parked_one(&self, them: usize, now: Tick) -> bool {
+        let Some(plan) = self.peers.get(&them) else {
+            return false;
+        };
+        let status = self.gateway.status(self.clocks(now).tick);
+        let mut peers = status.peers.iter();
+        peers.any(|peer| peer.public_key == plan.public_key && peer.parked == 1)
+    }
+
     /// Packets that died of `reason`, since the world began.
     pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
         self.drops_before[reason as usize]

@@ -152,4 +152,15 @@ impl Model {
             (delivered + usize::from(offered.is_delivered), all + 1)
         })
     }
+
+    /// When the last packet was offered from `from` for `to` that did not come out.
+    pub(crate) fn last_lost(&self, from: usize, to: usize, since: Tick) -> Option<Tick> {
+        let meant = self.offered.iter().filter(|offered| {
+            offered.from == from && site::of(offered.destination) == to && offered.at >= since
+        });
+        meant
+            .filter(|offered| !offered.is_delivered)
+            .map(|offered| offered.at)
+            .max()
+    }
 }

@@ -125,19 +125,20 @@ impl Story {
 
     /// The story as an expression, for a test that keeps it.
     pub fn to_code(&self) -> String {
-        let Self {
-            seed,
-            places,
-            steps,
-            probes,
-        } = self;
+        let places = self.places.iter().map(|place| {
+            let place = format!("{place:?}").replace("kind: ", "kind: NatKind::");
+            format!("        {place},\n")
+        });
+        let steps = self.steps.iter();
+        let steps = steps.map(|(at, step)| format!("        ({at}, Step::{step:?}),\n"));
         format!(
-            "Story {{ seed: {seed}, probes: Probes::{probes:?}, places: vec!{places:?}, \
-             steps: vec!{steps:?} }}"
+            "Story {{\n    seed: {},\n    probes: Probes::{:?},\n    places: vec![\n{}    ],\n    \
+             steps: vec![\n{}    ],\n}}",
+            self.seed,
+            self.probes,
+            places.collect::<String>(),
+            steps.collect::<String>(),
         )
-        .replace("kind: ", "kind: NatKind::")
-        .replace(", Line {", ", Step::Line {")
-        .replace("), (", "),\n(")
     }
 }
 
