@@ -51,8 +51,8 @@ impl std::error::Error for Failure {}
 const TRIES_MAX: usize = 500;
 
 impl Failure {
-    /// A failure by the same rule, of a story that is as short as can be: each step that is still in
-    /// it is needed.
+    /// A failure by the same rule, of a story that is as short as can be: each step that is still
+    /// in it is needed.
     #[must_use]
     pub fn shrink(self, cipher: &'static Backend, sabotage: Option<Sabotage>) -> Self {
         let rule = discriminant(&self.violation);

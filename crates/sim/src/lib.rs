@@ -21,16 +21,18 @@
 //! ```
 //!
 //! The story was made as short as it can be: each of its steps is needed for the failure. Times
-//! count from the beginning. `site 1` is what lies behind `gateway 1`. Behind the last events stands
-//! the story as an expression, to be kept in `tests/regressions.rs`.
+//! count from the beginning. `site 1` is what lies behind `gateway 1`. Behind the last events
+//! stands the story as an expression, to be kept in `tests/regressions.rs`.
 //!
 //! # How to run more
 //!
 //! ```console
-//! $ cargo test -p weapon-sim                                      # 10 000 seeds, and all scenarios
+//! $ cargo test -p weapon-sim    # 10 000 seeds, and all scenarios
 //! $ WEAPON_SIM_SEEDS=1000000 cargo test --release -p weapon-sim --test seeds
-//! $ WEAPON_SIM_FIRST=4711 WEAPON_SIM_SEEDS=1 cargo test -p weapon-sim --test seeds    # one again
+//! $ WEAPON_SIM_FIRST=4711 WEAPON_SIM_SEEDS=1 cargo test -p weapon-sim --test seeds
 //! ```
+//!
+//! The last line tells one story again.
 //!
 //! # What the model demands
 //!
@@ -38,8 +40,8 @@
 //! is not its sender's, or from a peer that was removed; no payload is to be read on the wire; to
 //! one peer an initiation goes each 5 s at most (P28); the counters of a session rise by one from
 //! zero (P58, P59); a deadline that was handled is over; packets that wait for a session are
-//! bounded (P34); no packet dies of what has no cause in that world. At the end: tunnels are back in
-//! time, and then it is silent, and keys are erased. [`trial`] says what "in time" is.
+//! bounded (P34); no packet dies of what has no cause in that world. At the end: tunnels are back
+//! in time, and then it is silent, and keys are erased. [`trial`] says what "in time" is.
 
 /// What happens in a world.
 mod step;

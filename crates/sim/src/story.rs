@@ -49,6 +49,8 @@ pub struct Story {
     pub steps: Vec<(u64, Step)>,
     /// Who sends at the end.
     pub probes: Probes,
+    /// They send one packet each before that, and wait.
+    pub alone_first: bool,
 }
 
 /// Steps that are read from bytes at most: a story is to be read by people too.
@@ -83,12 +85,14 @@ impl Story {
             10..15 => 3,
             _ => 4,
         };
-        let probes = [Probes::Both, Probes::Down, Probes::Up][usize::from(reader.byte() % 3)];
+        let byte = reader.byte();
+        let probes = [Probes::Both, Probes::Down, Probes::Up][usize::from(byte % 3)];
         let mut story = Self {
             seed,
             places: (0..count).map(|_| reader.place()).collect(),
             steps: Vec::new(),
             probes,
+            alone_first: byte & 0x80 != 0,
         };
         let mut at = 0;
         while !reader.bytes.is_empty() && story.steps.len() < STEPS_MAX {
@@ -105,6 +109,7 @@ impl Story {
             places: vec![Place::default(); count],
             steps: Vec::new(),
             probes: Probes::Both,
+            alone_first: false,
         }
     }
 
@@ -132,10 +137,12 @@ impl Story {
         let steps = self.steps.iter();
         let steps = steps.map(|(at, step)| format!("        ({at}, Step::{step:?}),\n"));
         format!(
-            "Story {{\n    seed: {},\n    probes: Probes::{:?},\n    places: vec![\n{}    ],\n    \
+            "Story {{\n    seed: {},\n    probes: Probes::{:?},\n    \
+             alone_first: {},\n    places: vec![\n{}    ],\n    \
              steps: vec![\n{}    ],\n}}",
             self.seed,
             self.probes,
+            self.alone_first,
             places.collect::<String>(),
             steps.collect::<String>(),
         )
@@ -167,10 +174,15 @@ impl fmt::Display for Story {
             Probes::Down => "each to those with a smaller number",
             Probes::Up => "each to those with a greater number",
         };
+        let first = if self.alone_first {
+            ", one packet alone at first"
+        } else {
+            ""
+        };
         let end = self.end_ms();
         writeln!(
             f,
-            "at {}.{:03} s  all faults end, and sites send again: {who}",
+            "at {}.{:03} s  all faults end, and sites send again: {who}{first}",
             end / 1000,
             end % 1000
         )
@@ -244,7 +256,7 @@ fn traffic(op: u8, from: usize, to: usize, count: usize, more: u8) -> Step {
             to,
             count: 2 + u16::from(more % 40),
             len: [100, 512, 1380, 1000][usize::from(more / 64)],
-            is_tcp: more % 2 == 0,
+            is_tcp: more.is_multiple_of(2),
         },
         8..13 => Step::Talk {
             from,
@@ -317,7 +329,7 @@ fn fault(op: u8, host: usize, other: usize, more: u8) -> Step {
             host,
             count: 1 + u16::from(more % 32),
         },
-        _ if more % 2 == 0 => Step::FillDisk { host },
+        _ if more.is_multiple_of(2) => Step::FillDisk { host },
         _ => Step::ClearDisk { host },
     }
 }

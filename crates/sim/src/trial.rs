@@ -23,11 +23,11 @@
 //!
 //! # A packet that is offered alone
 //!
-//! Before that each of the named sites sends one packet and nothing else. If its gateway has no
-//! session, the packet waits for one, and must be delivered although no other asks for it: after
-//! [`ALONE_TIME_MAX`], which is 1, 4 and 5 of the list above, and once more REKEY_TIMEOUT + jitter,
-//! because the peer refuses an initiation 20 ms after another one that was on its way (P27). That
-//! is demanded where the receiver is where it was.
+//! In half of the stories each of the named sites sends one packet before that, and waits. If its
+//! gateway has no session, the packet waits for one, and must be delivered although no other asks
+//! for it: after [`ALONE_TIME_MAX`], which is 1, 4 and 5 of the list above, and once more
+//! REKEY_TIMEOUT + jitter, because the peer refuses an initiation 20 ms after another one that was
+//! on its way (P27). That is demanded where the receiver is where it was.
 //!
 //! # Which tunnel must be back
 //!
@@ -180,7 +180,9 @@ impl World {
         let end = Duration::from_millis(story.end_ms());
         self.drive(end.saturating_sub(self.elapsed()));
         self.heal();
-        self.probe_alone(story.probes);
+        if story.alone_first {
+            self.probe_alone(story.probes);
+        }
         let end = self.now;
         let (tunnels, demanded) = self.probe(story.probes);
         let slowest = self.slowest(story.probes, end);

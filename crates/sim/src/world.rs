@@ -264,7 +264,7 @@ impl World {
             };
             let belongs = entry.key().0 <= self.now
                 && (next.from, next.to) == (first.from, first.to)
-                && train.bytes.len() % train.stride == 0
+                && train.bytes.len().is_multiple_of(train.stride)
                 && next.bytes.len() <= train.stride
                 && train.bytes.len() < train.stride * TRAIN_MAX;
             if !belongs {

@@ -35,6 +35,7 @@ fn a_flipped_bit_in_a_counter_looks_like_a_repetition() {
     goes_well(&Story {
         seed: 4361,
         probes: Probes::Both,
+        alone_first: false,
         places: vec![Place::default(); 2],
         steps: vec![
             (21_063, talk(0, 1, 40, 24)),

@@ -27,28 +27,43 @@ fn p56_an_hour_of_rekeys_loses_nothing_while_all_is_reordered() {
     assert_eq!(world.sent(1, Wire::Initiation), 0);
 }
 
-/// Both ends send with the session that they asked for (decision 0005), and so both rekey after
-/// 120 s. Three slots do not hold two sessions that are sent with and two new ones: what is on its
-/// way at that moment may be lost, once. Then one end alone rekeys.
 #[test]
-fn p20_both_begin_at_once_and_lose_no_more_than_a_round_trip() {
+fn p20_p56_both_begin_at_once_and_one_of_them_rekeys_for_an_hour_without_loss() {
     let mut world = world(1, 2);
-    let line = Line {
-        jitter_ms: 200,
-        ..Line::GOOD
-    };
-    on_line(&mut world, line);
-    world.happens(talk(0, 1, 100, secs(3600)));
-    world.happens(talk(1, 0, 100, secs(3600)));
-    world.drive(ms(119_950));
-    // On its way are those of the last 220 ms.
-    assert!(lost(&world, 0, 1, secs(120)) <= 3);
-    assert!(lost(&world, 1, 0, secs(120)) <= 3);
+    world.happens(talk(0, 1, 60, secs(3600)));
+    world.happens(talk(1, 0, 60, secs(3600)));
+    world.drive(ms(119_990));
+    // Many are on their way when the sessions end.
+    world.happens(talk(0, 1, 1, secs(1)));
+    world.happens(talk(1, 0, 1, secs(1)));
     world.drive(secs(3500));
-    let lost = lost(&world, 0, 1, secs(3700)) + lost(&world, 1, 0, secs(3700));
-    assert!(lost <= 2 * 5, "{lost} of the packets of 440 ms");
+    assert_eq!(lost(&world, 0, 1, secs(3700)), 0);
+    assert_eq!(lost(&world, 1, 0, secs(3700)), 0);
     let initiations = world.sent(0, Wire::Initiation) + world.sent(1, Wire::Initiation);
-    assert!((30..=34).contains(&initiations), "{initiations}");
+    assert!(
+        (31..=32).contains(&initiations),
+        "two at first, then one each 120 s: {initiations}"
+    );
+}
+
+/// Where datagrams overtake each other by more than a round trip both ends may still end up with
+/// sessions of their own (decision 0005). Three slots do not hold two sessions that are sent with
+/// and a new one: what is on its way when they end may be lost, once.
+#[test]
+fn p20_both_begin_at_once_on_a_line_that_reorders_and_lose_little_once() {
+    for seed in 0..10 {
+        let mut world = world(seed, 2);
+        let line = Line {
+            jitter_ms: 200,
+            ..Line::GOOD
+        };
+        on_line(&mut world, line);
+        world.happens(talk(0, 1, 100, secs(900)));
+        world.happens(talk(1, 0, 100, secs(900)));
+        world.drive(secs(901));
+        let lost = lost(&world, 0, 1, secs(901)) + lost(&world, 1, 0, secs(901));
+        assert!(lost <= 2 * 5, "{lost}: the packets of 440 ms");
+    }
 }
 
 #[test]
