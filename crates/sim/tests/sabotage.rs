@@ -217,7 +217,7 @@ fn a_failure_is_made_short_and_can_be_read() {
         "all faults end",
         "packet(s) come out at site 1",
         "regressions.rs",
-        "Story { seed: ",
+        "Story {\n    seed: ",
     ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
