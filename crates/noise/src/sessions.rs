@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::{Keypair, handshake::Role};
+use crate::{Keypair, handshake::Role, protocol::REKEY_TIMEOUT};
 
 /// Keypairs that are alive. At most three, so at most three receiver indices (P57).
 #[derive(Debug, Default)]
@@ -32,8 +32,21 @@ impl Sessions {
     }
 
     /// Puts a new keypair into its slot and returns those that fell out (P55).
-    pub(crate) fn install(&mut self, keypair: Arc<Keypair>) -> [Option<Arc<Keypair>>; 2] {
+    ///
+    /// If both ends asked at the same time, each gets two keypairs. The end that `yields` waits for
+    /// the other's to be used, and uses it then: so both ends send with the same one, and one end
+    /// alone rekeys.
+    pub(crate) fn install(
+        &mut self,
+        keypair: Arc<Keypair>,
+        yields: bool,
+    ) -> [Option<Arc<Keypair>>; 2] {
         match keypair.role() {
+            Role::Initiator if yields && self.asked_at_once(&keypair) => {
+                let current = self.current.replace(keypair);
+                self.receive_only = false;
+                [core::mem::replace(&mut self.previous, current), None]
+            }
             // The response has proven that the peer has the key: it may be sent with at once.
             Role::Initiator => {
                 let current = self.current.replace(keypair);
@@ -45,6 +58,14 @@ impl Sessions {
             }
             Role::Responder => [self.next.replace(keypair), self.previous.take()],
         }
+    }
+
+    /// Whether the peer's initiation that made `next` was on its way while ours was: later it would
+    /// have had to wait for 5 s after its answer to ours (P28).
+    fn asked_at_once(&self, ours: &Keypair) -> bool {
+        self.next
+            .as_ref()
+            .is_some_and(|next| ours.created().since(next.created()) < REKEY_TIMEOUT)
     }
 
     /// If the peer has used `next`, it becomes current: `Some` with the keypair that fell out. Else

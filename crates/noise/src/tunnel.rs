@@ -305,7 +305,7 @@ impl Tunnel {
         }
         self.note_received(now, size_of::<Initiation>());
         let keypair = Keypair::new(&keys, now, self.cipher);
-        self.install(Arc::new(keypair), now, host);
+        self.install(Arc::new(keypair), false, now, host);
         self.timers.last_sent_handshake = Some(now);
         self.cookies
             .sign(&self.remote, response.as_mut_bytes(), now);
@@ -336,7 +336,9 @@ impl Tunnel {
         self.link.roam(from, now);
         self.note_received(now, size_of::<Response>());
         let keypair = Keypair::new(&keys, now, self.cipher);
-        self.install(Arc::new(keypair), now, host);
+        // Any order of the two keys will do that both ends see.
+        let yields = identity.public() > self.remote.public();
+        self.install(Arc::new(keypair), yields, now, host);
         self.complete(Role::Initiator, host);
         if host.release_parked(&self.link) == 0 {
             self.send_keepalive(identity, now, host);
@@ -371,9 +373,15 @@ impl Tunnel {
         host.release_parked(&self.link);
     }
 
-    fn install(&mut self, keypair: Arc<Keypair>, now: Tick, host: &mut dyn TunnelHost) {
+    fn install(
+        &mut self,
+        keypair: Arc<Keypair>,
+        yields: bool,
+        now: Tick,
+        host: &mut dyn TunnelHost,
+    ) {
         host.activate_index(keypair.local_index(), &keypair);
-        for old in self.sessions.install(keypair).into_iter().flatten() {
+        for old in self.sessions.install(keypair, yields).into_iter().flatten() {
             host.release_index(old.local_index());
         }
         self.link.publish(self.sessions.current().cloned());
