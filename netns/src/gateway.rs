@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::lab::{Host, until};
+use crate::daemon::{Daemon, Make};
+use crate::lab::{self, Host, until};
+use crate::machine::{self, Machine};
 use crate::plan::Plan;
 use crate::weapon::{Home, Weapon};
-use crate::wireguard_go::WireguardGo;
 
 /// Whose gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +17,37 @@ pub enum Kind {
     Weapon,
     /// WireGuard's own, in Go.
     WireguardGo,
+    /// Cloudflare's, in Rust.
+    Boringtun,
+    /// Mullvad's, in Rust.
+    Gotatun,
+    /// The kernel's, in a virtual machine.
+    Kernel,
+}
+
+impl Kind {
+    /// Whose daemon it is, where it is one.
+    fn make(self) -> Option<Make> {
+        match self {
+            Self::WireguardGo => Some(Make::WireguardGo),
+            Self::Boringtun => Some(Make::Boringtun),
+            Self::Gotatun => Some(Make::Gotatun),
+            Self::Weapon | Self::Kernel => None,
+        }
+    }
+
+    /// What a gateway of this kind lacks on this machine, if anything.
+    pub fn lacking(self) -> Option<String> {
+        match self {
+            Self::Weapon => None,
+            Self::Kernel => machine::lacking(),
+            Self::WireguardGo | Self::Boringtun | Self::Gotatun => {
+                let program = self.make()?.program();
+                let missing = !lab::is_installed(program);
+                missing.then(|| format!("{program} is not installed"))
+            }
+        }
+    }
 }
 
 /// A running gateway.
@@ -23,21 +55,23 @@ pub enum Kind {
 pub enum Gateway {
     /// Ours.
     Weapon(Weapon),
-    /// WireGuard's own, in Go.
-    WireguardGo(WireguardGo),
+    /// Of others, in user space.
+    Daemon(Daemon),
+    /// The kernel's.
+    Machine(Machine),
 }
 
 impl Gateway {
-    /// Starts a gateway in `host`; returns when it is up.
+    /// Starts a gateway in `host`; returns when it is up. The kernel's is not in a host but a
+    /// machine: see [`Machine::start`].
     #[track_caller]
     pub fn start(kind: Kind, host: &Host, home: &Rc<Home>, plan: &Plan) -> Self {
-        match kind {
-            Kind::Weapon => {
-                let file_name = format!("{}.toml", plan.name);
-                Self::Weapon(Weapon::start_with(host, home, &file_name, &plan.toml()))
-            }
-            Kind::WireguardGo => Self::WireguardGo(WireguardGo::start(host, home, plan)),
-        }
+        let Some(make) = kind.make() else {
+            assert_eq!(kind, Kind::Weapon, "a machine is started in another way");
+            let file_name = format!("{}.toml", plan.name);
+            return Self::Weapon(Weapon::start_with(host, home, &file_name, &plan.toml()));
+        };
+        Self::Daemon(Daemon::start(make, host, home, plan))
     }
 
     /// Where it believes the peer to be.
@@ -48,7 +82,8 @@ impl Gateway {
                 let peer = weapon.peer(public_key);
                 Some(peer["endpoint"].as_str()?.parse().expect("an endpoint"))
             }
-            Self::WireguardGo(other) => other.show("endpoints", public_key).parse().ok(),
+            Self::Daemon(other) => other.show("endpoints", public_key).parse().ok(),
+            Self::Machine(_) => None,
         }
     }
 
@@ -57,10 +92,11 @@ impl Gateway {
     pub fn latest_handshake(&self, public_key: &str) -> Option<u64> {
         match self {
             Self::Weapon(weapon) => weapon.peer(public_key)["latest_handshake"].as_u64(),
-            Self::WireguardGo(other) => {
+            Self::Daemon(other) => {
                 let seconds = other.show("latest-handshakes", public_key);
                 seconds.parse().ok().filter(|&seconds| seconds != 0)
             }
+            Self::Machine(_) => None,
         }
     }
 
@@ -86,7 +122,7 @@ impl Gateway {
     pub fn weapon(&self) -> &Weapon {
         match self {
             Self::Weapon(weapon) => weapon,
-            Self::WireguardGo(_) => panic!("not one of ours"),
+            Self::Daemon(_) | Self::Machine(_) => panic!("not one of ours"),
         }
     }
 }

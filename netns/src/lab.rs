@@ -47,7 +47,8 @@ fn lacking(programs: &[&str]) -> Option<String> {
     })
 }
 
-fn is_installed(program: &str) -> bool {
+/// Whether a program of that name is found.
+pub fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
@@ -166,11 +167,30 @@ impl Host {
         written.unwrap_or_else(|error| panic!("{}: {path}: {error}", self.name));
     }
 
+    /// Moves an interface of this host to another.
+    #[track_caller]
+    pub fn move_link(&self, interface: &str, to: &Self) {
+        let there = to.namespace();
+        let moved = self.enter(|| {
+            netlink::block_on(async |netlink| {
+                let index = netlink.link(interface).await?.index;
+                netlink.move_link(index, there).await
+            })
+        });
+        moved.unwrap_or_else(|error| panic!("{}: {interface}: {error}", self.name));
+    }
+
     /// Pings `remote`, again and again until it answers. Returns the last round trip.
     #[track_caller]
     pub fn ping(&self, remote: &str) -> Duration {
+        self.ping_within(remote, PING_TIME_MAX)
+    }
+
+    /// As [`Host::ping`], with more or less patience.
+    #[track_caller]
+    pub fn ping_within(&self, remote: &str, patience: Duration) -> Duration {
         let address: IpAddr = remote.parse().expect("an address");
-        let deadline = Instant::now() + PING_TIME_MAX;
+        let deadline = Instant::now() + patience;
         loop {
             match self.ping_once(address, Duration::from_millis(500)) {
                 Ok(time) => return time,
@@ -208,20 +228,7 @@ pub fn link(one: End<'_>, other: End<'_>) {
         .0
         .run(&format!("ip link set {ON_THE_WAY} name {}", other.1));
     for (host, interface, addresses) in [one, other] {
-        let addresses: Vec<IpNet> = addresses
-            .iter()
-            .map(|text| text.parse().expect("an address with its prefix length"))
-            .collect();
-        let given = host.enter(|| {
-            netlink::block_on(async |netlink| {
-                let index = netlink.link(interface).await?.index;
-                for address in addresses {
-                    netlink.add_address(index, address).await?;
-                }
-                netlink.set_up(index).await
-            })
-        });
-        given.unwrap_or_else(|error| panic!("{}: {interface}: {error}", host.name));
+        give_addresses(host, interface, addresses);
     }
     // A cable is not usable the moment its ends are up: the link state is propagated later.
     for (host, interface, _) in [one, other] {
@@ -230,4 +237,23 @@ pub fn link(one: End<'_>, other: End<'_>) {
             state.contains("LOWER_UP").then_some(())
         });
     }
+}
+
+/// Gives an interface of `host` its addresses, and sets it up.
+#[track_caller]
+pub fn give_addresses(host: &Host, interface: &str, addresses: &[&str]) {
+    let addresses: Vec<IpNet> = addresses
+        .iter()
+        .map(|text| text.parse().expect("an address with its prefix length"))
+        .collect();
+    let given = host.enter(|| {
+        netlink::block_on(async |netlink| {
+            let index = netlink.link(interface).await?.index;
+            for address in addresses {
+                netlink.add_address(index, address).await?;
+            }
+            netlink.set_up(index).await
+        })
+    });
+    given.unwrap_or_else(|error| panic!("{}: {interface}: {error}", host.name));
 }

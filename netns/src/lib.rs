@@ -15,13 +15,19 @@ pub mod plan;
 /// The program under test.
 pub mod weapon;
 
-/// Debian's wireguard-go, configured with `wg`.
-pub mod wireguard_go;
+/// WireGuard of others in user space, configured with `wg`.
+pub mod daemon;
 
 /// `weapon-wg`, configured with `wg`.
 pub mod weapon_wg;
 
-/// Either of both.
+/// The kernel's WireGuard, in a virtual machine.
+pub mod machine;
+
+/// The files of a virtual machine.
+pub mod initramfs;
+
+/// Any of them.
 pub mod gateway;
 
 /// TCP streams and pings that run while something happens.
@@ -39,6 +45,15 @@ pub mod tap;
 /// What a gateway could leave behind.
 pub mod traces;
 
+/// Initiations without number.
+pub mod flood;
+
+/// A matrix of peers and what is tried with them.
+pub mod interop;
+
+/// Files of which a part is written by a program.
+pub mod markdown;
+
 pub use gateway::{Gateway, Kind};
 pub use lab::{Host, link, ready, until};
 pub use losses::losses;
@@ -48,3 +63,9 @@ pub use tap::{Packet, Tap};
 pub use traces::Traces;
 pub use weapon::{Home, Weapon};
 pub use weapon_wg::WeaponWg;
+/// What a panic said.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    text.unwrap_or("a panic without a message").to_owned()
+}

@@ -36,6 +36,11 @@ impl Pair {
             (&one, "eth0", &["192.0.2.1/24", "2001:db8::1/64"]),
             (&other, "eth0", &["192.0.2.2/24", "2001:db8::2/64"]),
         );
+        Self::between(one, other)
+    }
+
+    /// As [`Pair::new`], for hosts that have their cable.
+    pub fn between(one: Host, other: Host) -> Self {
         let mut plan = Plan::new("one", &["10.99.0.1/24", "fd99::1/64"]);
         let mut other_plan = Plan::new("other", &["10.99.0.2/24", "fd99::2/64"]);
         introduce(

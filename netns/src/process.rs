@@ -40,6 +40,17 @@ impl Process {
         self.child.id()
     }
 
+    /// Processor time that it has used so far; proc_pid_stat(5) counts it in hundredths of a second.
+    pub fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.id());
+        let stat = std::fs::read_to_string(path).unwrap_or_default();
+        // The name, in parentheses, may contain anything.
+        let fields = stat.rsplit(')').next().unwrap_or_default();
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks.filter_map(|tick| tick.parse::<u64>().ok()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Everything it has written so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

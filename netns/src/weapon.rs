@@ -19,16 +19,23 @@ use crate::process::Process;
 /// How long a gateway may take to come up, or to end, on a machine busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Where the running program was built: `target/PROFILE`.
+#[track_caller]
+pub fn build_folder() -> PathBuf {
+    let program = std::env::current_exe().expect("the program's own path");
+    let folder = program.parent().expect("a folder");
+    // A test is in target/PROFILE/deps, a binary one above.
+    if folder.ends_with("deps") {
+        folder.parent().expect("target/PROFILE").to_owned()
+    } else {
+        folder.to_owned()
+    }
+}
+
 /// The binary `weapon`, of the same build as the running test.
 #[track_caller]
 pub fn binary() -> PathBuf {
-    let test = std::env::current_exe().expect("the test's own path");
-    // target/PROFILE/deps/TEST
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/PROFILE");
-    let path = folder.join("weapon");
+    let path = build_folder().join("weapon");
     assert!(
         path.is_file(),
         "{} is not there: run `cargo build -p weapon` first (`cargo xtask test` does)",
@@ -84,7 +91,20 @@ impl Home {
     /// `weapon`, about to run in `host` with its folders here.
     #[track_caller]
     pub fn command(&self, host: &Host) -> Command {
-        let mut command = host.command(binary());
+        self.command_under(host, &[])
+    }
+
+    /// As [`Home::command`], started by another program with these words, such as `prlimit`.
+    #[track_caller]
+    pub fn command_under(&self, host: &Host, words: &[&str]) -> Command {
+        let mut command = match words {
+            [] => host.command(binary()),
+            [program, words @ ..] => {
+                let mut command = host.command(program);
+                command.args(words).arg(binary());
+                command
+            }
+        };
         command
             .env("RUNTIME_DIRECTORY", self.runtime())
             .env("STATE_DIRECTORY", self.state())
@@ -144,9 +164,15 @@ impl Weapon {
     /// Starts a gateway and does not wait.
     #[track_caller]
     pub fn launch(host: &Host, home: &Rc<Home>, file: &Path) -> Self {
+        Self::launch_under(host, home, file, &[])
+    }
+
+    /// As [`Weapon::launch`], by another program: see [`Home::command_under`].
+    #[track_caller]
+    pub fn launch_under(host: &Host, home: &Rc<Home>, file: &Path, words: &[&str]) -> Self {
         let name = file.file_stem().expect("a file name").to_string_lossy();
         let log = home.path().join(format!("{name}.log"));
-        let mut command = home.command(host);
+        let mut command = home.command_under(host, words);
         command.arg("up").arg(file).arg("--foreground");
         command.args(["--log-level", "debug"]);
         let process = Process::start(&format!("weapon {name}"), &mut command, log);
@@ -166,6 +192,11 @@ impl Weapon {
     /// Everything that it has logged.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// Whether it answers to `status`.
+    pub fn is_up(&self) -> bool {
+        self.ask().is_some()
     }
 
     /// `weapon status NAME --json`.

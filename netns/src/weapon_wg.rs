@@ -9,7 +9,7 @@ use std::rc::Rc;
 use crate::lab::{Host, until};
 use crate::process::Process;
 use crate::weapon::{Home, PATIENCE, binary};
-use crate::wireguard_go::unique_interface;
+use crate::daemon::unique_interface;
 
 /// Where `wg` looks: one folder for all namespaces.
 const SOCKETS: &str = "/var/run/wireguard";

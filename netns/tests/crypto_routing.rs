@@ -36,7 +36,7 @@ fn p88_a_spoofed_source_is_dropped_and_its_sender_still_roams() {
     liar_plan.peers.push(hub_as_peer);
     let hub = Weapon::start_with(&host, &home, "hub.toml", &hub_plan.toml());
     let liar = Gateway::start(Kind::WireguardGo, &liar_host, &home, &liar_plan);
-    let Gateway::WireguardGo(liar) = liar else {
+    let Gateway::Daemon(liar) = liar else {
         unreachable!("started as such");
     };
     let key = liar_plan.private_key.public().to_string();

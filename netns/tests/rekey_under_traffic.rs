@@ -157,7 +157,7 @@ fn rekeys(tunnel: Tunnel) {
     let tell = || {
         let of_gateway = |gateway: &Gateway| match gateway {
             Gateway::Weapon(weapon) => format!("{}: {:#}\n", weapon.name, weapon.status()),
-            Gateway::WireguardGo(_) => String::new(),
+            Gateway::Daemon(_) | Gateway::Machine(_) => String::new(),
         };
         format!(
             "{tunnel:?}: rekeyed {renewed} s after 1970, {counts:#?}\n{}{}{}{}",

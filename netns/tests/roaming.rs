@@ -131,7 +131,7 @@ fn both_sides_move(kind: Kind, other_kind: Kind, over_ipv6: bool) {
     flows("a new address here");
 
     readdress(&other, &with_length(2), &with_length(12));
-    if let Gateway::WireguardGo(second) = &second {
+    if let Gateway::Daemon(second) = &second {
         // It forgets the address that it answered from when the kernel says EINVAL. Newer kernels
         // say ENETUNREACH, so it has to be told.
         let here = with_port(11, 51_820);
@@ -206,7 +206,7 @@ fn wireguard_go_opens_another_port() {
     );
     let stream = Stream::start(&other, &one, "10.99.0.1", PACE);
     stream.expect_progress(PROGRESS_BYTES);
-    let Gateway::WireguardGo(second) = second else {
+    let Gateway::Daemon(second) = second else {
         unreachable!("started as such");
     };
     second.wg("set", &["listen-port", "51821"]);

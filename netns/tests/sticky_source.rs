@@ -3,8 +3,8 @@
 
 use std::rc::Rc;
 
+use weapon_netns::daemon::Daemon;
 use weapon_netns::plan::introduce;
-use weapon_netns::wireguard_go::WireguardGo;
 use weapon_netns::{Gateway, Home, Host, Kind, Plan, Weapon, link, ready};
 
 /// weapon on a host with several addresses, and a wireguard-go that asks it.
@@ -44,8 +44,8 @@ impl Lab {
         self.plan.private_key.public().to_string()
     }
 
-    fn start(&self) -> (Weapon, WireguardGo) {
-        let Gateway::WireguardGo(asking) = Gateway::start(
+    fn start(&self) -> (Weapon, Daemon) {
+        let Gateway::Daemon(asking) = Gateway::start(
             Kind::WireguardGo,
             &self.asking_host,
             &self.home,
@@ -64,7 +64,7 @@ impl Lab {
 
     /// The other side speaks to weapon at `endpoint`; its answer must come from there.
     #[track_caller]
-    fn ask(&self, asking: &WireguardGo, endpoint: &str) {
+    fn ask(&self, asking: &Daemon, endpoint: &str) {
         let key = self.weapon_key();
         asking.wg("set", &["peer", &key, "endpoint", endpoint]);
         self.asking_host.ping("10.99.0.1");

@@ -373,7 +373,7 @@ fn wg_sees_gateways_of_weapon_up_as_well() {
     }
     // `wg` looks in one folder, so the interfaces' names are unique here, and in this folder.
     let mut pair = Pair::new();
-    pair.plan.interface = weapon_netns::wireguard_go::unique_interface();
+    pair.plan.interface = weapon_netns::daemon::unique_interface();
     let interface = pair.plan.interface.clone();
     let file = pair.home.write("one.toml", &pair.plan.toml());
     let mut command = pair.home.command(&pair.one);

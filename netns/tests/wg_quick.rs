@@ -7,7 +7,7 @@ use std::process::Command;
 
 use weapon_netns::weapon::{PATIENCE, binary};
 use weapon_netns::weapon_wg::socket;
-use weapon_netns::wireguard_go::unique_interface;
+use weapon_netns::daemon::unique_interface;
 use weapon_netns::{Host, Pair, WeaponWg, ready, until};
 
 /// How often, and how to have it more often.

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use weapon_netns::daemon::{Daemon, Make};
 use weapon_netns::plan::{preshared_key, private_key};
 use weapon_netns::weapon::Home;
-use weapon_netns::wireguard_go::WireguardGo;
 use weapon_netns::{Host, Plan, Weapon, link, ready};
 
 /// Written as people write such files.
@@ -111,7 +111,7 @@ fn a_wg_quick_file_means_the_same_to_both() {
 
     let stripped = other_host.run(&format!("wg-quick strip {}", file.display()));
     let empty = Plan::new("other", &[]);
-    let theirs = WireguardGo::start(&other_host, &home, &empty);
+    let theirs = Daemon::start(Make::WireguardGo, &other_host, &home, &empty);
     theirs.configure(&stripped);
     let dump = theirs.wg("show", &["dump"]);
     assert_eq!(peers_of_weapon(&status), peers_of_wg(&dump));
@@ -166,7 +166,7 @@ fn a_wg_quick_file_links_to_its_counterpart() {
     let stripped = other_host.run(&format!("wg-quick strip {}", conf.display()));
     let mut addresses = Plan::new("home", &["10.99.0.2/24", "fd99::2/64", "10.8.0.1/16"]);
     addresses.listen = 0;
-    let theirs = WireguardGo::start(&other_host, &home, &addresses);
+    let theirs = Daemon::start(Make::WireguardGo, &other_host, &home, &addresses);
     theirs.configure(&stripped);
     other_host.ping("10.99.0.1");
     other_host.ping("fd99::1");

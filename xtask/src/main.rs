@@ -1,9 +1,10 @@
-//! The project's own chores: test, bench, counts, disassembly, tidy. One file per chore.
+//! The project's own chores: test, interop, bench, counts, disassembly, tidy. One file per chore.
 
 mod bench;
 mod counts;
 mod disassembly;
 mod obligations;
+mod interop;
 mod shell;
 mod soak;
 mod test;
@@ -23,6 +24,8 @@ enum Chore {
     Tidy(tidy::Options),
     /// Install what the tests need, run tidy, then all tests
     Test(test::Options),
+    /// Try the gateway with the WireGuard of others, and print the matrix
+    Interop(interop::Options),
     /// Build the release and measure it against the peers that are found
     Bench(bench::Options),
     /// Count the instructions of each stop of the data path; more than were accepted is an error
@@ -51,6 +54,7 @@ fn run(chore: Chore) -> Result<()> {
     match chore {
         Chore::Tidy(options) => tidy::run(options, &chore_names()),
         Chore::Test(options) => test::run(options, &chore_names()),
+        Chore::Interop(options) => interop::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Counts(options) => counts::run(options),
         Chore::BenchAead(options) => bench::run_aead(&options),

@@ -1,6 +1,7 @@
-//! Debian's wireguard-go, configured with `wg`.
+//! WireGuard of others in user space, configured with `wg`.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -12,12 +13,48 @@ use crate::plan::Plan;
 use crate::process::Process;
 use crate::weapon::{Home, PATIENCE};
 
-/// Where wireguard-go puts its sockets, and `wg` looks for them: one folder for all namespaces.
+/// Where they put their sockets, and `wg` looks for them: one folder for all namespaces.
 const SOCKETS: &str = "/var/run/wireguard";
 
-/// A gateway: `wireguard-go -f INTERFACE`.
+/// Whose daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Make {
+    /// WireGuard's own, in Go, as Debian has it.
+    WireguardGo,
+    /// Cloudflare's, in Rust: `boringtun-cli` of crates.io.
+    Boringtun,
+    /// Mullvad's, in Rust: `gotatun-cli` of crates.io.
+    Gotatun,
+}
+
+impl Make {
+    /// Its program.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::WireguardGo => "wireguard-go",
+            Self::Boringtun => "boringtun-cli",
+            Self::Gotatun => "gotatun",
+        }
+    }
+
+    /// The program, told to stay in the foreground.
+    fn command(self, host: &Host, interface: &str) -> Command {
+        let mut command = host.command(self.program());
+        match self {
+            Self::WireguardGo => command.arg("-f").env("LOG_LEVEL", "verbose"),
+            // They would become a user that may not open their sockets again.
+            Self::Boringtun | Self::Gotatun => {
+                command.args(["--foreground", "--disable-drop-privileges"])
+            }
+        };
+        command.arg(interface);
+        command
+    }
+}
+
+/// A gateway: a process, and its interface.
 #[derive(Debug)]
-pub struct WireguardGo {
+pub struct Daemon {
     /// Its interface.
     pub interface: String,
     host: Host,
@@ -32,18 +69,17 @@ pub fn unique_interface() -> String {
     format!("wg{:x}x{count:x}", std::process::id())
 }
 
-impl WireguardGo {
+impl Daemon {
     /// Starts it with the keys and peers of `plan`, then gives its interface addresses and routes.
     /// The interface's name is a new one, not the plan's.
     #[track_caller]
-    pub fn start(host: &Host, home: &Rc<Home>, plan: &Plan) -> Self {
+    pub fn start(make: Make, host: &Host, home: &Rc<Home>, plan: &Plan) -> Self {
         let interface = unique_interface();
-        let mut command = host.command("wireguard-go");
-        command.args(["-f", &interface]).env("LOG_LEVEL", "verbose");
         let log = home.path().join(format!("{interface}.log"));
-        let mut process = Process::start("wireguard-go", &mut command, log);
-        until("wireguard-go listens", PATIENCE, || {
-            assert!(process.ended().is_none(), "wireguard-go has ended");
+        let mut command = make.command(host, &interface);
+        let mut process = Process::start(make.program(), &mut command, log);
+        until("the daemon listens", PATIENCE, || {
+            assert!(process.ended().is_none(), "{make:?} has ended");
             let there = socket(&interface).exists();
             (there && host.attempt(&format!("wg show {interface}")).is_ok()).then_some(())
         });
@@ -108,7 +144,7 @@ fn socket(interface: &str) -> PathBuf {
     Path::new(SOCKETS).join(format!("{interface}.sock"))
 }
 
-impl Drop for WireguardGo {
+impl Drop for Daemon {
     fn drop(&mut self) {
         self.process.signal(Signal::TERM);
         let mut patience = Duration::from_secs(2);
