@@ -11,7 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use weapon_core::{Counters, DropReason, Gateway, GatewayStatus, SharedFib, TimestampStore};
+use weapon_core::{Counters, DropReason, Gateway, GatewayStatus, Mtus, SharedFib, TimestampStore};
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
     tun::{Device, Offloads},
@@ -98,7 +98,7 @@ pub(crate) enum Command {
     Status(mpsc::SyncSender<ControlStatus>),
     SetEndpoint { peer: String, remote: SocketAddr },
     ClearSource(PublicKey),
-    SetMtu(usize),
+    SetMtus(Mtus),
     SetUp(bool),
 }
 
@@ -345,9 +345,9 @@ impl Engine {
         self.command(Command::ClearSource(peer));
     }
 
-    /// The interface's MTU changed.
-    pub fn set_mtu(&self, mtu: usize) {
-        self.command(Command::SetMtu(mtu));
+    /// The MTU of the interface changed, or of a route through it.
+    pub fn set_mtus(&self, mtus: Mtus) {
+        self.command(Command::SetMtus(mtus));
     }
 
     /// The interface was set up or down.

@@ -7,7 +7,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
 };
-use weapon_core::{Gateway, GatewayConfig, PeerConfig, PeerStatus};
+use weapon_core::{Gateway, GatewayConfig, Mtus, PeerConfig, PeerStatus};
 use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
     netlink::{LinkEvent, LinkMonitor, Netlink, RouteMonitor},
@@ -111,7 +111,7 @@ impl Daemon {
         let netlink = Netlink::connect()?;
         let tun = interface::make(&config, lanes, &netlink).await?;
         let monitor = LinkMonitor::open(tun.ifindex()).await?;
-        let routes = RouteMonitor::open()?;
+        let routes = RouteMonitor::open(monitor.link().index)?;
         let listener = api::listen(&places)?;
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
@@ -190,7 +190,12 @@ impl Daemon {
                 }
                 // One peer at a time, so that with thousands of them nobody else waits; and all of
                 // them before the next change counts, so that each has its turn.
-                () = self.routes.changed(), if self.unchecked.is_empty() => self.list_sources(),
+                change = self.routes.changed(), if self.unchecked.is_empty() => {
+                    self.list_sources();
+                    if change.through_interface {
+                        self.list_mtus().await;
+                    }
+                }
                 () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
                 Some(resolved) = self.resolved.recv() => {
                     self.facts.unresolved.remove(&resolved.peer);
@@ -245,6 +250,18 @@ impl Daemon {
         }
     }
 
+    /// The interface's MTU, and those that routes through it have: padding stops there (P89).
+    async fn list_mtus(&self) {
+        let link = self.monitor.link();
+        let routes = self.netlink.route_mtus(link.index).await;
+        let routes = routes.unwrap_or_else(|error| {
+            tracing::warn!(%error, "routes with a smaller MTU than the interface's are not heeded");
+            Vec::new()
+        });
+        let routes = routes.into_iter().map(|mtu| mtu as usize).collect();
+        self.engine.set_mtus(Mtus::new(link.mtu as usize, routes));
+    }
+
     fn status(&self) -> Answer {
         match self.engine.status() {
             Ok(status) => Answer::Status(Box::new(Report::new(&self.facts, status))),
@@ -261,8 +278,10 @@ impl Daemon {
                     self.fittings.restore(index, &self.netlink).await;
                 }
                 self.engine.set_up(up);
+                // IPv4 routes go with the interface, and nobody is told.
+                self.list_mtus().await;
             }
-            Some(LinkEvent::Mtu(mtu)) => self.engine.set_mtu(mtu as usize),
+            Some(LinkEvent::Mtu(_)) => self.list_mtus().await,
             Some(LinkEvent::Renamed(name)) => tracing::warn!(name, "the interface was renamed"),
             None => return Some(End::Failed("the link monitor ended".into())),
         }

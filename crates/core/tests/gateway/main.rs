@@ -13,10 +13,12 @@ mod site;
 mod world;
 
 mod changes;
+mod ecn;
 mod indices;
 mod lifecycle;
 mod load;
 mod opened;
+mod padding;
 mod recordings;
 mod routing;
 mod runs;
