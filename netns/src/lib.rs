@@ -24,6 +24,9 @@ pub mod gateway;
 /// TCP streams and pings that run while something happens.
 pub mod traffic;
 
+/// Handshake messages that nobody has written.
+pub mod flood;
+
 /// Where packets got lost in a host.
 pub mod losses;
 
