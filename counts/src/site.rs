@@ -46,7 +46,7 @@ impl Outbox {
 }
 
 impl Underlay for Outbox {
-    fn reserve(&mut self, _: &Endpoint, _: u8, len: usize) {
+    fn reserve(&mut self, _: &Endpoint, len: usize) {
         self.room_len = len;
     }
 
@@ -54,7 +54,7 @@ impl Underlay for Outbox {
         &mut self.buffer.bytes()[self.len..][..self.room_len]
     }
 
-    fn commit(&mut self, len: usize) {
+    fn commit(&mut self, len: usize, _: u8) {
         self.len += len;
         self.room_len -= len;
         self.ends.push(self.len);
@@ -204,6 +204,7 @@ impl Site {
             bytes,
             stride,
             len: stride,
+            tos: 0,
             from,
         };
         let (written, mail) = (&mut self.written, &mut self.mail);

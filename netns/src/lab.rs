@@ -158,6 +158,17 @@ impl Host {
         self.run(&format!("nft -f {}", file.path().display()));
     }
 
+    /// How many packets the counter `name` of this table of family `inet` has seen.
+    #[track_caller]
+    pub fn nft_counter(&self, table: &str, name: &str) -> u64 {
+        let text = self.run(&format!("nft list counter inet {table} {name}"));
+        let mut words = text
+            .split_whitespace()
+            .skip_while(|&word| word != "packets");
+        let count = words.nth(1).and_then(|word| word.parse().ok());
+        count.unwrap_or_else(|| panic!("not understood: {text}"))
+    }
+
     /// Sets a kernel parameter of the namespace, such as `net.ipv4.ip_forward`.
     #[track_caller]
     pub fn sysctl(&self, key: &str, value: &str) {

@@ -33,6 +33,9 @@ pub mod gateway;
 /// TCP streams and pings that run while something happens.
 pub mod traffic;
 
+/// Handshake messages that nobody has written.
+pub mod pressure;
+
 /// Where packets got lost in a host.
 pub mod losses;
 

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::rc::Rc;
 
+use crate::daemon::unique_interface;
 use crate::lab::{Host, until};
 use crate::process::Process;
 use crate::weapon::{Home, PATIENCE, binary};
-use crate::daemon::unique_interface;
 
 /// Where `wg` looks: one folder for all namespaces.
 const SOCKETS: &str = "/var/run/wireguard";

@@ -24,7 +24,7 @@ fn interop(initiator: Kind, underlay: Underlay, with_preshared_key: bool) {
     }
     let responder = match initiator {
         Kind::Weapon => Kind::WireguardGo,
-        Kind::WireguardGo => Kind::Weapon,
+        _ => Kind::Weapon,
     };
     let (home, one, other) = (Home::new(), Host::new("one"), Host::new("other"));
     link(

@@ -49,6 +49,50 @@ fn changed_mtu_is_followed_and_large_packets_pass() {
     assert_eq!(other.stop().code(), Some(0));
 }
 
+/// Padding stops at the MTU of the route that a packet has taken: the test of the kernel's own
+/// WireGuard, whose router lets nothing pass that is padded to the interface's.
+#[test]
+fn p89_padding_stops_at_the_mtu_of_a_route() {
+    if !ready(&["nft"]) {
+        return;
+    }
+    let pair = Pair::new();
+    let (one, other) = pair.start_both();
+    for (host, name, weapon) in [(&pair.one, "one", &one), (&pair.other, "other", &other)] {
+        // Longer than 1300 with 60 of IPv4, UDP and WireGuard is padding to the interface's MTU.
+        host.nft(
+            "table inet guard { chain in { type filter hook input priority filter; \
+             iifname \"eth0\" meta length 1360 drop; } }",
+        );
+        host.run(&format!("ip link set w-{name} mtu 1300"));
+        until("the gateway notices", PATIENCE, || {
+            (weapon.status()["mtu"] == 1300).then_some(())
+        });
+    }
+    let remote = "10.99.0.2".parse().expect("an address");
+    let payload = [0; 1269];
+    let ping = || Ping::open(remote, &payload)?.once(Duration::from_secs(1));
+    assert!(pair.one.enter(ping).is_err(), "padded to 1300");
+    for (host, name, there) in [(&pair.one, "one", 2), (&pair.other, "other", 1)] {
+        host.run(&format!(
+            "ip route add 10.99.0.{there}/32 dev w-{name} mtu 1299"
+        ));
+    }
+    // The gateways hear of the routes, and no other event says so.
+    until("padding stops at 1299", PATIENCE, || {
+        pair.one.enter(ping).ok()
+    });
+    large_ping(&pair.one, "10.99.0.2", 1269);
+    // The next one is not padded at all, and one of 1300 is in two fragments.
+    large_ping(&pair.one, "10.99.0.2", 1271);
+    for (host, name, there) in [(&pair.one, "one", 2), (&pair.other, "other", 1)] {
+        host.run(&format!("ip route del 10.99.0.{there}/32 dev w-{name}"));
+    }
+    until("padding goes up to 1300 again", PATIENCE, || {
+        pair.one.enter(ping).is_err().then_some(())
+    });
+}
+
 /// A cable with a smaller MTU makes a smaller tunnel.
 #[test]
 fn mtu_comes_from_the_way_to_the_peers() {

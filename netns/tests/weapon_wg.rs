@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use weapon_io::tun::{Device, Offloads, Tun, TunConfig};
+use weapon_netns::daemon::unique_interface;
 use weapon_netns::weapon::PATIENCE;
 use weapon_netns::weapon_wg::{self, ask, socket};
-use weapon_netns::daemon::unique_interface;
 use weapon_netns::{Home, Host, WeaponWg, ready, until};
 
 fn setting() -> Option<(Host, Rc<Home>)> {

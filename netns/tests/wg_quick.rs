@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::process::Command;
 
+use weapon_netns::daemon::unique_interface;
 use weapon_netns::weapon::{PATIENCE, binary};
 use weapon_netns::weapon_wg::socket;
-use weapon_netns::daemon::unique_interface;
 use weapon_netns::{Host, Pair, WeaponWg, ready, until};
 
 /// How often, and how to have it more often.

@@ -3,8 +3,8 @@
 mod bench;
 mod counts;
 mod disassembly;
-mod obligations;
 mod interop;
+mod obligations;
 mod shell;
 mod soak;
 mod test;

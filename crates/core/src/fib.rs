@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use weapon_noise::Link;
 
-use crate::{IndexTable, Routes};
+use crate::{IndexTable, Mtus, Routes};
 
 /// Which peer, for as long as the gateway runs. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,8 +90,8 @@ pub struct Fib {
     pub peers: Vec<Arc<Peer>>,
     /// Sessions by receiver index.
     pub sessions: Option<Arc<IndexTable>>,
-    /// Bytes of the largest inner packet; padding stops there (P89).
-    pub mtu: usize,
+    /// Bytes of the largest inner packets; padding stops there (P89).
+    pub mtus: Mtus,
 }
 
 /// Where the control loop publishes and lanes read.

@@ -4,7 +4,7 @@
 //!   1 receive   a batch from the underlay                engine::lane_inbound
 //!   2 identify  message type, session by receiver index  wire::message, index_table
 //!   3 open      tag, replay window, roam                 noise::batch, noise::link
-//!   4 check     source against the whole table           fib
+//!   4 check     source against the whole table, ECN      fib, wire::ecn
 //!   5 merge     segments of a flow into superpackets     wire::merge
 //!   6 write     to the overlay                           engine::lane_inbound
 
@@ -13,7 +13,7 @@ use std::io::IoSlice;
 
 use weapon_noise::{OpenError, Tick};
 use weapon_wire::{
-    Endpoint, Flow, MergeLimits, Merger, SEGMENTS_MAX, VnetHeader,
+    Endpoint, Flow, MergeLimits, Merger, SEGMENTS_MAX, VnetHeader, ecn,
     message::{DATA_HEADER_LEN, Kind, data_receiver, kind},
 };
 
@@ -32,6 +32,8 @@ pub struct Received<'a> {
     pub stride: usize,
     /// Bytes of each, at most `stride`: what is behind them belongs to none.
     pub len: usize,
+    /// DSCP and ECN of all of them: the kernel joins no others.
+    pub tos: u8,
     /// Who sent them, and to which of our addresses.
     pub from: Endpoint,
 }
@@ -73,6 +75,7 @@ impl Inbound {
             bytes,
             stride,
             len,
+            tos,
             from,
         } = received;
         self.last_source = None;
@@ -91,6 +94,7 @@ impl Inbound {
                     at,
                     stride,
                     len,
+                    tos,
                     index: 0,
                     from,
                     now,
@@ -180,7 +184,7 @@ impl Inbound {
                     let plaintext = start..start.saturating_add(plaintext_len);
                     opened.data |= plaintext_len != 0;
                     if plaintext_len != 0
-                        && let Err(reason) = self.accept(fib, session, bytes, plaintext)
+                        && let Err(reason) = self.accept(fib, session, bytes, plaintext, run.tos)
                     {
                         counters.count(reason);
                     }
@@ -200,17 +204,19 @@ impl Inbound {
         at
     }
 
-    /// Checks the inner packet (P85, P87) and gives it to the merger.
+    /// Checks the inner packet (P85, P87), brings in the ECN of its datagram, whose DS field is
+    /// `tos` (P92), and gives it to the merger.
     fn accept(
         &mut self,
         fib: &Fib,
         session: &Session,
-        bytes: &[u8],
+        bytes: &mut [u8],
         plaintext: core::ops::Range<usize>,
+        tos: u8,
     ) -> Result<(), DropReason> {
         let start = plaintext.start;
-        let packet = bytes.get(plaintext).unwrap_or_default();
-        let flow = Flow::parse(packet).map_err(|_| DropReason::InnerMalformed)?;
+        let packet = bytes.get_mut(plaintext).unwrap_or_default();
+        let mut flow = Flow::parse(packet).map_err(|_| DropReason::InnerMalformed)?;
         let owner = match self.last_source {
             Some((address, owner)) if address == flow.source => owner,
             Some(_) | None => {
@@ -221,6 +227,9 @@ impl Inbound {
         };
         if owner != Some(session.peer.id) {
             return Err(DropReason::WrongSource);
+        }
+        if ecn::tells(tos) {
+            ecn::decapsulate(tos, packet, &mut flow);
         }
         let packet = start..start.saturating_add(flow.total_len);
         let taken = self.merger.push(bytes, packet, &flow);
@@ -234,6 +243,7 @@ struct Run {
     at: usize,
     stride: usize,
     len: usize,
+    tos: u8,
     index: u32,
     from: Endpoint,
     now: Tick,

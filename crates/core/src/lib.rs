@@ -19,7 +19,7 @@
 
 // The way out and the way in.
 mod outbound;
-pub use outbound::{Outbound, padding};
+pub use outbound::Outbound;
 mod inbound;
 pub use inbound::{Inbound, Received};
 
@@ -28,6 +28,8 @@ mod fib;
 pub use fib::{Attention, AttentionSet, Fib, Peer, PeerId, SharedFib};
 mod routes;
 pub use routes::Routes;
+mod mtus;
+pub use mtus::{Mtus, padding};
 mod index_table;
 pub use index_table::{IndexTable, Indices, Session};
 

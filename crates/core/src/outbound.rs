@@ -18,14 +18,14 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 use arrayvec::ArrayVec;
-use weapon_noise::{Keypair, SealError, Tick, protocol::PADDING_MULTIPLE};
+use weapon_noise::{Keypair, SealError, Tick};
 use weapon_wire::{
-    Endpoint, Superpacket, VnetHeader,
+    Endpoint, Superpacket, VnetHeader, ecn,
     message::{DATA_HEADER_LEN, DATA_OVERHEAD},
 };
 
 use crate::{
-    Attention, Counters, DropReason, Fib, Peer,
+    Attention, Counters, DropReason, Fib, Mtus, Peer,
     ports::{Underlay, Upcalls, ask},
 };
 
@@ -65,6 +65,8 @@ struct Run<'a> {
 struct Collected {
     packet_len: usize,
     message_len: usize,
+    /// DS field of its datagram.
+    tos: u8,
 }
 
 impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
@@ -153,8 +155,8 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         to: &Endpoint,
         superpacket: &Superpacket<'_>,
     ) {
-        let message_len = message_len(superpacket.bytes().len(), self.fib.mtu);
-        self.underlay.reserve(to, 0, RUN_BYTES.max(message_len));
+        let message_len = message_len(superpacket.bytes().len(), &self.fib.mtus);
+        self.underlay.reserve(to, RUN_BYTES.max(message_len));
         self.run = Some(Run { peer, keypair });
         let fits = self.append(superpacket);
         debug_assert!(fits, "there is room for one");
@@ -163,7 +165,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
     /// Puts a packet into the room, if there is enough of it.
     fn append(&mut self, superpacket: &Superpacket<'_>) -> bool {
         let packet_len = superpacket.bytes().len();
-        let message_len = message_len(packet_len, self.fib.mtu);
+        let message_len = message_len(packet_len, &self.fib.mtus);
         let end = self.filled.saturating_add(message_len);
         if self.packets.is_full() {
             return false;
@@ -178,6 +180,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         self.packets.push(Collected {
             packet_len,
             message_len,
+            tos: ecn::encapsulated(superpacket.flow().traffic_class),
         });
         self.filled = end;
         true
@@ -194,7 +197,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             && seal_collected(keypair, &self.packets, self.underlay.room()).is_ok()
         {
             for packet in &self.packets {
-                self.underlay.commit(packet.message_len);
+                self.underlay.commit(packet.message_len, packet.tos);
             }
             self.note_sealed(run.peer, keypair, count, total);
         } else {
@@ -215,18 +218,19 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         to: &Endpoint,
     ) -> Result<(), SealError> {
         let count = superpacket.segments();
-        let stride = message_len(superpacket.segment_len_max(), self.fib.mtu);
-        let last = message_len(superpacket.segment_len_last(), self.fib.mtu);
+        let stride = message_len(superpacket.segment_len_max(), &self.fib.mtus);
+        let last = message_len(superpacket.segment_len_last(), &self.fib.mtus);
         let before_last = count.saturating_sub(1).saturating_mul(stride);
         let total = before_last.saturating_add(last);
-        self.underlay.reserve(to, 0, total);
+        self.underlay.reserve(to, total);
 
         let room = self.underlay.room().get_mut(..total).ok_or(SealError)?;
         seal_segments(keypair, superpacket, room.chunks_mut(stride))?;
+        let tos = ecn::encapsulated(superpacket.flow().traffic_class);
         for _ in 1..count {
-            self.underlay.commit(stride);
+            self.underlay.commit(stride, tos);
         }
-        self.underlay.commit(last);
+        self.underlay.commit(last, tos);
         self.note_sealed(peer, keypair, count, total);
         Ok(())
     }
@@ -278,22 +282,9 @@ fn seal_collected(
 }
 
 /// Length of the data message that a packet of `len` bytes becomes.
-fn message_len(len: usize, mtu: usize) -> usize {
-    len.saturating_add(padding(len, mtu))
+fn message_len(len: usize, mtus: &Mtus) -> usize {
+    len.saturating_add(mtus.padding(len))
         .saturating_add(DATA_OVERHEAD)
-}
-
-/// Zero bytes behind a plaintext of `len` bytes: up to a multiple of 16, but never past the MTU
-/// (paper 5.4.6; kernel `send.c:calculate_skb_padding`; P89).
-pub fn padding(len: usize, mtu: usize) -> usize {
-    let last = if len > mtu {
-        len.checked_rem(mtu).unwrap_or(len)
-    } else {
-        len
-    };
-    let padded = last.next_multiple_of(PADDING_MULTIPLE);
-    let padded = if mtu == 0 { padded } else { padded.min(mtu) };
-    padded.saturating_sub(last)
 }
 
 fn return_to_sender(packet: &[u8], upcalls: &mut impl Upcalls) {

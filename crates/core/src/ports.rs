@@ -12,34 +12,34 @@ use crate::{Attention, Peer, PeerId};
 pub trait Underlay {
     /// Reserves `len` bytes in one piece for datagrams to `to`. They are sent only after
     /// [`Underlay::commit`]; reserving again takes back what was not committed.
-    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize);
+    fn reserve(&mut self, to: &Endpoint, len: usize);
 
     /// What is left of the room that was reserved, with what was written to it before.
     fn room(&mut self) -> &mut [u8];
 
-    /// The first `len` bytes of the room are a datagram: send it, now or with the batch. The room
-    /// begins behind it from here on.
-    fn commit(&mut self, len: usize);
+    /// The first `len` bytes of the room are a datagram: send it with this DS field, now or with
+    /// the batch. The room begins behind it from here on.
+    fn commit(&mut self, len: usize, tos: u8);
 
     /// Sends one datagram.
     fn send(&mut self, to: &Endpoint, tos: u8, datagram: &[u8]) {
-        self.reserve(to, tos, datagram.len());
+        self.reserve(to, datagram.len());
         self.room().copy_from_slice(datagram);
-        self.commit(datagram.len());
+        self.commit(datagram.len(), tos);
     }
 }
 
 impl<T: Underlay + ?Sized> Underlay for &mut T {
-    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize) {
-        (**self).reserve(to, tos, len);
+    fn reserve(&mut self, to: &Endpoint, len: usize) {
+        (**self).reserve(to, len);
     }
 
     fn room(&mut self) -> &mut [u8] {
         (**self).room()
     }
 
-    fn commit(&mut self, len: usize) {
-        (**self).commit(len);
+    fn commit(&mut self, len: usize, tos: u8) {
+        (**self).commit(len, tos);
     }
 }
 

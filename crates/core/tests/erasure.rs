@@ -29,7 +29,7 @@ use traces::{Note, Noting, traces};
 struct Outbox(Vec<Vec<u8>>, Vec<u8>);
 
 impl Underlay for Outbox {
-    fn reserve(&mut self, _to: &Endpoint, _tos: u8, len: usize) {
+    fn reserve(&mut self, _to: &Endpoint, len: usize) {
         self.1 = vec![0; len];
     }
 
@@ -37,7 +37,7 @@ impl Underlay for Outbox {
         &mut self.1
     }
 
-    fn commit(&mut self, len: usize) {
+    fn commit(&mut self, len: usize, _tos: u8) {
         self.0.push(self.1.drain(..len).collect());
     }
 }

@@ -140,7 +140,7 @@ impl<D: Device, S: Socket> Control<D, S> {
                     self.gateway.leave_source(id, now().tick);
                 }
             }
-            Command::SetMtu(mtu) => self.gateway.set_mtu(mtu),
+            Command::SetMtus(mtus) => self.gateway.set_mtus(mtus),
             Command::SetUp(up) if up == self.gateway.is_up() => self.tries = None,
             Command::SetUp(true) => {
                 self.tries = Some(0);
@@ -182,6 +182,8 @@ impl<D: Device, S: Socket> Control<D, S> {
                 self.shared.socket.set(Some(sockets));
                 self.shared.wake_lanes();
                 self.tries = None;
+                // Learned by sockets that had another port, perhaps, and another mark (P80).
+                self.gateway.clear_sources();
                 self.with_env(|gateway, env| gateway.up(env));
                 tracing::info!("interface is up");
             }

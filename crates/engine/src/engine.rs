@@ -12,7 +12,7 @@ use std::{
 };
 
 use weapon_core::{
-    Counters, DropReason, Gateway, GatewayChange, GatewayDump, GatewayStatus, SharedFib,
+    Counters, DropReason, Gateway, GatewayChange, GatewayDump, GatewayStatus, Mtus, SharedFib,
     TimestampStore,
 };
 use weapon_io::{
@@ -103,7 +103,7 @@ pub(crate) enum Command {
     Status(mpsc::SyncSender<ControlStatus>),
     SetEndpoint { peer: String, remote: SocketAddr },
     ClearSource(PublicKey),
-    SetMtu(usize),
+    SetMtus(Mtus),
     SetUp(bool),
     Change(Box<GatewayChange>),
     Dump(mpsc::SyncSender<GatewayDump>),
@@ -354,9 +354,9 @@ impl Engine {
         self.command(Command::ClearSource(peer));
     }
 
-    /// The interface's MTU changed.
-    pub fn set_mtu(&self, mtu: usize) {
-        self.command(Command::SetMtu(mtu));
+    /// The MTU of the interface changed, or of a route through it.
+    pub fn set_mtus(&self, mtus: Mtus) {
+        self.command(Command::SetMtus(mtus));
     }
 
     /// The interface was set up or down.

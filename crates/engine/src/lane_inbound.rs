@@ -68,6 +68,7 @@ impl<D: Device> LaneInbound<D> {
                 bytes: train.bytes,
                 stride: train.stride,
                 len: train.len,
+                tos: train.tos,
                 from: train.from,
             };
             let mut upcalls = &*self.mailbox;

@@ -24,16 +24,16 @@ impl<'a, S: Socket> ToUnderlay<'a, S> {
 }
 
 impl<S: Socket> Underlay for ToUnderlay<'_, S> {
-    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize) {
-        self.sender.reserve(self.socket, to, tos, len);
+    fn reserve(&mut self, to: &Endpoint, len: usize) {
+        self.sender.reserve(self.socket, to, len);
     }
 
     fn room(&mut self) -> &mut [u8] {
         self.sender.room()
     }
 
-    fn commit(&mut self, len: usize) {
-        self.sender.commit(len);
+    fn commit(&mut self, len: usize, tos: u8) {
+        self.sender.commit(len, tos);
     }
 }
 
@@ -42,7 +42,7 @@ impl<S: Socket> Underlay for ToUnderlay<'_, S> {
 pub(crate) struct NoUnderlay(Vec<u8>);
 
 impl Underlay for NoUnderlay {
-    fn reserve(&mut self, _to: &Endpoint, _tos: u8, len: usize) {
+    fn reserve(&mut self, _to: &Endpoint, len: usize) {
         self.0.resize(len, 0);
     }
 
@@ -50,7 +50,7 @@ impl Underlay for NoUnderlay {
         &mut self.0
     }
 
-    fn commit(&mut self, len: usize) {
+    fn commit(&mut self, len: usize, _tos: u8) {
         self.0.drain(..len);
     }
 }

@@ -199,6 +199,23 @@ fn p99_down_closes_the_socket_and_up_opens_it_again() {
     assert!(one.rebinds.load(Ordering::Relaxed) >= 1);
 }
 
+/// With another port, or another mark, another address of ours may be the right one.
+#[test]
+fn p80_sockets_bound_anew_know_no_sources() {
+    let network = Network::default();
+    let (one, other) = (start(0, &network), start(1, &network));
+    one.send(&packet(0, b"there"));
+    assert_eq!(other.receive().packet, packet(0, b"there"));
+    other.send(&packet(1, b"and back"));
+    assert_eq!(one.receive().packet, packet(1, b"and back"));
+    let source = || one.status().gateway.peers[0].source;
+    assert!(source().is_some());
+    one.engine.set_up(false);
+    one.engine.set_up(true);
+    until("up", || one.status().gateway.up.then_some(()));
+    assert_eq!(source(), None);
+}
+
 #[test]
 fn p99_a_port_that_is_taken_for_a_while_is_had_in_the_end() {
     let network = Network::default();

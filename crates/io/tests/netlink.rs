@@ -245,7 +245,7 @@ async fn event(monitor: &mut LinkMonitor) -> Option<LinkEvent> {
 fn route_monitor_tells_of_changes() {
     in_namespace(async |netlink| {
         let index = veth(netlink).await?;
-        let mut monitor = RouteMonitor::open()?;
+        let mut monitor = RouteMonitor::open(index)?;
         let second = Duration::from_secs(1);
         netlink
             .add_address(index, "192.0.2.1/24".parse().unwrap())
@@ -254,11 +254,17 @@ fn route_monitor_tells_of_changes() {
         netlink.add_route(&Route::new(network, index)).await?;
         let told = tokio::time::timeout(5 * second, monitor.changed()).await;
         told.expect("word of the change");
+        let elsewhere = netlink.link("right").await?.index;
+        let mut other_monitor = RouteMonitor::open(elsewhere)?;
         netlink
             .delete_address(index, "192.0.2.1/24".parse().unwrap())
             .await?;
         let told = tokio::time::timeout(5 * second, monitor.changed()).await;
-        told.expect("word of the next change");
+        let change = told.expect("word of the next change");
+        assert!(change.through_interface, "the network of the address");
+        let told = tokio::time::timeout(5 * second, other_monitor.changed()).await;
+        let change = told.expect("word for another monitor");
+        assert!(!change.through_interface, "through another interface");
         Ok(())
     });
 }

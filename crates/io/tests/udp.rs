@@ -51,9 +51,9 @@ fn endpoint(family: Family, socket: &Udp) -> Endpoint {
 fn send(socket: &impl Socket, to: Endpoint, tos: u8, datagrams: &[Vec<u8>]) -> SendReport {
     let mut sender = Sender::new();
     for datagram in datagrams {
-        let slot = sender.slot(socket, &to, tos, datagram.len());
+        let slot = sender.slot(socket, &to, datagram.len());
         slot.copy_from_slice(datagram);
-        sender.commit(datagram.len());
+        sender.commit(datagram.len(), tos);
     }
     sender.flush(socket)
 }
@@ -213,8 +213,8 @@ fn one_flush_reaches_many() {
         let peer = index / 5 % theirs.len();
         let family = Family::ALL[index / 2 % theirs[peer].fds().count()];
         let to = endpoint(family, &theirs[peer]);
-        sender.slot(&ours, &to, 0, 100)[..datagram.len()].copy_from_slice(datagram);
-        sender.commit(datagram.len());
+        sender.slot(&ours, &to, 100)[..datagram.len()].copy_from_slice(datagram);
+        sender.commit(datagram.len(), 0);
         expected
             .entry((peer, family == Family::V4))
             .or_default()
@@ -293,8 +293,8 @@ fn p80_a_source_that_is_not_ours_is_dropped_at_once() {
             let sent = datagrams([100; 4]);
             let mut sender = Sender::new();
             for datagram in &sent {
-                sender.slot(&ours, &to, 0, 100).copy_from_slice(datagram);
-                sender.commit(100);
+                sender.slot(&ours, &to, 100).copy_from_slice(datagram);
+                sender.commit(100, 0);
             }
             let report = sender.flush(&ours);
             assert_eq!(

@@ -42,25 +42,25 @@ pub(crate) struct Outbox {
     buffer: Vec<u8>,
     /// What of the buffer is room now, and for whom.
     room: Range<usize>,
-    to: Option<(Endpoint, u8)>,
+    to: Option<Endpoint>,
     pub(crate) sent: Vec<Sent>,
 }
 
 impl Underlay for Outbox {
-    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize) {
+    fn reserve(&mut self, to: &Endpoint, len: usize) {
         if self.buffer.len() < len {
             self.buffer.resize(len, 0xee);
         }
         self.room = 0..len;
-        self.to = Some((*to, tos));
+        self.to = Some(*to);
     }
 
     fn room(&mut self) -> &mut [u8] {
         &mut self.buffer[self.room.clone()]
     }
 
-    fn commit(&mut self, len: usize) {
-        let Some((to, tos)) = self.to else {
+    fn commit(&mut self, len: usize, tos: u8) {
+        let Some(to) = self.to else {
             return;
         };
         let bytes = self.buffer[self.room.start..self.room.start + len].to_vec();
@@ -383,6 +383,8 @@ impl Host {
             stride,
             len: stride,
             from: Endpoint::new(from).with_source(source),
+            // Nobody on these lines marks packets.
+            tos: 0,
         };
         let tick = self.clocks(now).tick;
         let (overlay, mail) = (&mut self.overlay, &mut self.mail);

@@ -111,7 +111,7 @@ impl Daemon {
         let netlink = Netlink::connect()?;
         let tun = interface::make(&config, lanes, &netlink).await?;
         let watch = InterfaceWatch::of(&tun).await?;
-        let routes = RouteMonitor::open()?;
+        let routes = RouteMonitor::open(tun.ifindex())?;
         let listener = api::listen(&places)?;
         let (uapi_file, uapi_calls) = serve_wg(&config.interface);
 
@@ -196,7 +196,12 @@ impl Daemon {
                 }
                 // One peer at a time, so that with thousands of them nobody else waits; and all of
                 // them before the next change counts, so that each has its turn.
-                () = self.routes.changed(), if self.unchecked.is_empty() => self.list_sources(),
+                change = self.routes.changed(), if self.unchecked.is_empty() => {
+                    self.list_sources();
+                    if change.through_interface {
+                        self.engine.set_mtus(self.watch.mtus(&self.netlink).await);
+                    }
+                }
                 () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
                 Some(resolved) = self.resolved.recv() => {
                     self.facts.unresolved.remove(&resolved.peer);
@@ -277,8 +282,10 @@ impl Daemon {
                     self.fittings.restore(index, &self.netlink).await;
                 }
                 self.engine.set_up(up);
+                // IPv4 routes go with the interface, and nobody is told.
+                self.engine.set_mtus(self.watch.mtus(&self.netlink).await);
             }
-            Some(LinkEvent::Mtu(mtu)) => self.engine.set_mtu(mtu as usize),
+            Some(LinkEvent::Mtu(_)) => self.engine.set_mtus(self.watch.mtus(&self.netlink).await),
             Some(LinkEvent::Renamed(name)) => tracing::warn!(name, "the interface was renamed"),
             None => return Some(End::Failed("the link monitor ended".into())),
         }

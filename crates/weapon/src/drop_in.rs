@@ -12,7 +12,7 @@ use weapon_core::{Gateway, GatewayChange, GatewayConfig, TimestampStore};
 use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
     inherited,
-    netlink::{LinkEvent, Netlink},
+    netlink::{LinkEvent, Netlink, RouteMonitor},
     tun::{Offloads, Tun, TunConfig},
     udp::UdpConfig,
 };
@@ -144,6 +144,8 @@ struct DropIn {
     engine: Engine,
     port: Port,
     watch: InterfaceWatch,
+    routes: RouteMonitor,
+    netlink: Netlink,
     signals: Signals,
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<uapi::Call>,
@@ -156,7 +158,9 @@ impl DropIn {
     async fn start(interface: &str) -> anyhow::Result<Self> {
         let signals = Signals::new()?;
         let lanes = lanes_for_this_machine();
-        let tun = open(interface, lanes).await?;
+        let netlink = Netlink::connect()?;
+        let tun = open(interface, lanes, &netlink).await?;
+        let routes = RouteMonitor::open(tun.ifindex())?;
         // The kernel has chosen if "%d" was asked for (U12).
         let interface = tun.name().to_owned();
         let watch = InterfaceWatch::of(&tun).await?;
@@ -188,12 +192,18 @@ impl DropIn {
             engine,
             port,
             watch,
+            routes,
+            netlink,
             signals,
             engine_events,
             calls,
             uapi: tokio::spawn(uapi::serve(socket, sender)),
             _uapi_file: file,
         })
+    }
+
+    async fn set_mtus(&self) {
+        self.engine.set_mtus(self.watch.mtus(&self.netlink).await);
     }
 
     async fn serve(&mut self) -> anyhow::Result<()> {
@@ -212,11 +222,19 @@ impl DropIn {
                 },
                 event = self.watch.next() => match event {
                     Some(LinkEvent::Deleted) => break,
-                    Some(LinkEvent::Up(up)) => self.engine.set_up(up),
-                    Some(LinkEvent::Mtu(mtu)) => self.engine.set_mtu(mtu as usize),
+                    Some(LinkEvent::Up(up)) => {
+                        self.engine.set_up(up);
+                        self.set_mtus().await;
+                    }
+                    Some(LinkEvent::Mtu(_)) => self.set_mtus().await,
                     Some(LinkEvent::Renamed(name)) => tracing::warn!(name, "renamed"),
                     None => anyhow::bail!("the interface is out of sight"),
                 },
+                change = self.routes.changed() => {
+                    if change.through_interface {
+                        self.set_mtus().await;
+                    }
+                }
                 Some(call) = self.calls.recv() => {
                     let answer = uapi::answer(call.request, &self.engine, &self.port);
                     // A client that has gone needs no answer.
@@ -233,7 +251,7 @@ impl DropIn {
 }
 
 /// The device that was given, or a new one, down and without addresses.
-async fn open(interface: &str, lanes: usize) -> anyhow::Result<Tun> {
+async fn open(interface: &str, lanes: usize, netlink: &Netlink) -> anyhow::Result<Tun> {
     let offloads = Offloads {
         tcp: true,
         udp: true,
@@ -247,7 +265,6 @@ async fn open(interface: &str, lanes: usize) -> anyhow::Result<Tun> {
         offloads,
         queues: lanes,
     })?;
-    let netlink = Netlink::connect()?;
     let index = tun.ifindex();
     // A TCP connection with a tiny MSS would else make superpackets of more segments than we cut.
     netlink.set_segments_max(index, SEGMENTS_MAX as u32).await?;

@@ -3,8 +3,9 @@
 use std::{collections::VecDeque, io, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
+use weapon_core::Mtus;
 use weapon_io::{
-    netlink::{LinkEvent, LinkMonitor},
+    netlink::{LinkEvent, LinkMonitor, Netlink},
     tun::{LinkState, Tun, TunLink, is_gone},
 };
 
@@ -51,6 +52,21 @@ impl InterfaceWatch {
     /// Its index, as long as it is where it was made.
     pub fn index(&self) -> Option<u32> {
         Some(self.monitor.as_ref()?.link().index)
+    }
+
+    /// The interface's MTU, and those of routes through it: padding stops there (P89). Where the
+    /// interface was moved to, routes are not looked at.
+    pub async fn mtus(&self, netlink: &Netlink) -> Mtus {
+        let routes = match self.index() {
+            Some(index) => netlink.route_mtus(index).await,
+            None => Ok(Vec::new()),
+        };
+        let routes = routes.unwrap_or_else(|error| {
+            tracing::warn!(%error, "routes with a smaller MTU than the interface's are not heeded");
+            Vec::new()
+        });
+        let routes = routes.into_iter().map(|mtu| mtu as usize).collect();
+        Mtus::new(self.last.mtu as usize, routes)
     }
 
     /// Waits for the next change; `None` when nothing more will be told. May be dropped and called

@@ -36,6 +36,9 @@ pub mod ip;
 pub mod flow;
 pub use flow::Flow;
 
+/// Explicit congestion notification through a tunnel.
+pub mod ecn;
+
 /// The internet checksum.
 pub mod checksum;
 

@@ -18,7 +18,7 @@ use weapon_noise::{
 use weapon_wire::{Endpoint, VnetHeader};
 
 use crate::{
-    Attention, Counters, DropReason, Fib, Peer, PeerId, Routes, SharedFib,
+    Attention, Counters, DropReason, Fib, Mtus, Peer, PeerId, Routes, SharedFib,
     index_table::Indices,
     parked::Parked,
     ports::{Overlay, TimestampStore, Underlay},
@@ -88,7 +88,7 @@ pub struct Gateway {
     by_key: BTreeMap<PublicKey, PeerId>,
     /// Shared with lanes, and copied when it is to be changed.
     routes: Arc<Routes>,
-    mtu: usize,
+    mtus: Mtus,
     cipher: &'static dyn Cipher,
     next_id: u32,
     up: bool,
@@ -123,7 +123,7 @@ impl Gateway {
             members: BTreeMap::new(),
             by_key: BTreeMap::new(),
             routes: Arc::default(),
-            mtu: config.mtu,
+            mtus: Mtus::new(config.mtu, Vec::new()),
             cipher: config.cipher,
             next_id: 0,
             up: false,
@@ -289,10 +289,10 @@ impl Gateway {
         });
     }
 
-    /// The interface's MTU changed.
-    pub fn set_mtu(&mut self, mtu: usize) {
-        if self.mtu != mtu {
-            self.mtu = mtu;
+    /// The MTU of the interface changed, or of a route through it.
+    pub fn set_mtus(&mut self, mtus: Mtus) {
+        if self.mtus != mtus {
+            self.mtus = mtus;
             self.publish();
         }
     }
@@ -476,7 +476,7 @@ impl Gateway {
                 .map(|member| Arc::clone(&member.peer))
                 .collect(),
             sessions: Some(Arc::clone(self.shared.indices.table())),
-            mtu: self.mtu,
+            mtus: self.mtus.clone(),
         };
         self.shared.fib.store(Arc::new(fib));
     }

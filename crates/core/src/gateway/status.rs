@@ -103,7 +103,7 @@ impl Gateway {
         GatewayStatus {
             public_key: self.public_key(),
             up: self.up,
-            mtu: self.mtu,
+            mtu: self.mtus.interface(),
             peers: peers.collect(),
         }
     }

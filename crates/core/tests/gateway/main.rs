@@ -14,10 +14,12 @@ mod world;
 
 mod change;
 mod changes;
+mod ecn;
 mod indices;
 mod lifecycle;
 mod load;
 mod opened;
+mod padding;
 mod recordings;
 mod routing;
 mod runs;

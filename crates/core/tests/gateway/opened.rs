@@ -2,7 +2,7 @@
 
 use core::{net::SocketAddr, time::Duration};
 
-use weapon_core::DropReason;
+use weapon_core::{DropReason, HANDSHAKE_QUEUE_MAX};
 use weapon_wire::{VnetHeader, message::DATA_OVERHEAD};
 
 use crate::{
@@ -102,6 +102,39 @@ fn p77_handshakes_move_the_endpoint() {
         world.sites[B].address,
         "by the response"
     );
+}
+
+#[test]
+fn p77_cookie_replies_and_replayed_handshakes_move_nothing() {
+    let mut world = World::new(10, 2);
+    world.sites[B].backlog = HANDSHAKE_QUEUE_MAX / 8;
+    world.sites[B].address = elsewhere();
+    world.ping(A, B, b"asks for a session").unwrap();
+    let (_, sent) = world.messages(A, Wire::Initiation).next().unwrap();
+    let initiation = sent.bytes.clone();
+    receive(&mut world, B, address(A), initiation);
+    assert_eq!(world.count(B, Wire::Cookie), 1);
+    world.drive(Duration::from_millis(10));
+    assert_eq!(world.sites[A].drops(), [], "the cookie is good");
+    assert_eq!(endpoint(&world, A), address(B), "and authenticates nobody");
+
+    let mut world = World::connected(11);
+    world.control(A, |gateway, env| {
+        gateway.down(env);
+        gateway.up(env);
+    });
+    world.ping(A, B, b"asks for a session").unwrap();
+    let (_, sent) = world.messages(A, Wire::Initiation).next().unwrap();
+    let initiation = sent.bytes.clone();
+    world.drive(Duration::from_secs(1));
+    assert_eq!(world.count(B, Wire::Response), 1);
+    let mut forged = initiation.clone();
+    forged[50] ^= 1;
+    for replayed in [initiation, forged] {
+        receive(&mut world, B, elsewhere(), replayed);
+        assert_eq!(endpoint(&world, B), address(A));
+    }
+    assert_eq!(world.count(B, Wire::Response), 1);
 }
 
 #[test]

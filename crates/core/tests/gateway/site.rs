@@ -24,28 +24,23 @@ pub(crate) struct Sent {
 /// The underlay's sending side.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    room: Option<Sent>,
+    room: Option<(Endpoint, Vec<u8>)>,
     pub(crate) sent: Vec<Sent>,
 }
 
 impl Underlay for Outbox {
-    fn reserve(&mut self, to: &Endpoint, tos: u8, len: usize) {
-        self.room = Some(Sent {
-            to: *to,
-            tos,
-            // Not zeroed, as a real buffer is not: who fills it must fill all of it.
-            bytes: vec![0xee; len],
-        });
+    fn reserve(&mut self, to: &Endpoint, len: usize) {
+        // Not zeroed, as a real buffer is not: who fills it must fill all of it.
+        self.room = Some((*to, vec![0xee; len]));
     }
 
     fn room(&mut self) -> &mut [u8] {
-        &mut self.room.as_mut().expect("room was reserved").bytes
+        &mut self.room.as_mut().expect("room was reserved").1
     }
 
-    fn commit(&mut self, len: usize) {
-        let room = self.room.as_mut().expect("room was reserved");
-        let bytes = room.bytes.drain(..len).collect();
-        let Sent { to, tos, .. } = *room;
+    fn commit(&mut self, len: usize, tos: u8) {
+        let (to, room) = self.room.as_mut().expect("room was reserved");
+        let (to, bytes) = (*to, room.drain(..len).collect());
         self.sent.push(Sent { to, tos, bytes });
     }
 }
@@ -253,16 +248,45 @@ impl Site {
         stride: usize,
         len: usize,
     ) {
-        let fib = self.fib.load_full();
         let received = Received {
             bytes,
             stride,
             len,
-            from: Endpoint::new(from).with_source(Source {
-                address: self.address.ip(),
-                interface: 7,
-            }),
+            tos: 0,
+            from: self.seen(from),
         };
+        self.take(tick, received);
+    }
+
+    /// The inbound lane receives one train with this DS field.
+    pub(crate) fn receive_marked(
+        &mut self,
+        tick: Tick,
+        from: SocketAddr,
+        bytes: &mut [u8],
+        stride: usize,
+        tos: u8,
+    ) {
+        let received = Received {
+            bytes,
+            stride,
+            len: stride,
+            tos,
+            from: self.seen(from),
+        };
+        self.take(tick, received);
+    }
+
+    /// What the socket says of a datagram from `from`.
+    fn seen(&self, from: SocketAddr) -> Endpoint {
+        Endpoint::new(from).with_source(Source {
+            address: self.address.ip(),
+            interface: 7,
+        })
+    }
+
+    fn take(&mut self, tick: Tick, received: Received<'_>) {
+        let fib = self.fib.load_full();
         let (overlay, mail) = (&mut self.overlay, &mut self.mail);
         self.inbound
             .receive(&fib, received, tick, &self.lane, overlay, mail);

@@ -289,6 +289,15 @@ impl World {
         self.sites[us].inbound.set_limits(MergeLimits::default());
     }
 
+    /// The device at `us` takes all offloads again.
+    pub(crate) fn switch_offloads_on(&mut self, us: usize) {
+        let all = MergeLimits {
+            tcp: true,
+            udp: true,
+        };
+        self.sites[us].inbound.set_limits(all);
+    }
+
     /// Nothing that was sent so far counts.
     pub(crate) fn forget(&mut self) {
         self.log.clear();

@@ -26,7 +26,7 @@ pub use error::NetlinkError;
 pub use link::Link;
 pub use monitor::{LinkEvent, LinkMonitor};
 pub use route::{Path, Route};
-pub use route_monitor::RouteMonitor;
+pub use route_monitor::{RouteChange, RouteMonitor};
 
 use rtnetlink::proto::Connection;
 use rtnetlink::sys::AsyncSocket;

@@ -152,7 +152,20 @@ impl Netlink {
     /// # Errors
     /// See [`NetlinkError`].
     pub async fn routes(&self, interface: u32) -> Result<Vec<Route>, NetlinkError> {
-        self.dump_routes(Some(interface)).await
+        let table = RouteHeader::RT_TABLE_MAIN;
+        self.dump_routes(Some(interface), table, Route::from_message)
+            .await
+    }
+
+    /// The MTUs of all unicast routes, of whatever table, that leave by this interface and have one
+    /// of their own.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub async fn route_mtus(&self, interface: u32) -> Result<Vec<u32>, NetlinkError> {
+        let mtu = |message: &RouteMessage| message.attributes.iter().find_map(route_mtu);
+        let table = RouteHeader::RT_TABLE_UNSPEC;
+        self.dump_routes(Some(interface), table, mtu).await
     }
 
     /// All unicast routes of the main table.
@@ -160,15 +173,21 @@ impl Netlink {
     /// # Errors
     /// See [`NetlinkError`].
     pub async fn all_routes(&self) -> Result<Vec<Route>, NetlinkError> {
-        self.dump_routes(None).await
+        let table = RouteHeader::RT_TABLE_MAIN;
+        self.dump_routes(None, table, Route::from_message).await
     }
 
-    async fn dump_routes(&self, interface: Option<u32>) -> Result<Vec<Route>, NetlinkError> {
+    async fn dump_routes<T>(
+        &self,
+        interface: Option<u32>,
+        table: u8,
+        wanted: impl Fn(&RouteMessage) -> Option<T>,
+    ) -> Result<Vec<T>, NetlinkError> {
         let mut routes = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = RouteMessage::default();
             message.header.address_family = family;
-            message.header.table = RouteHeader::RT_TABLE_MAIN;
+            message.header.table = table;
             message.header.kind = RouteType::Unicast;
             message
                 .attributes
@@ -176,7 +195,7 @@ impl Netlink {
             let mut answers = self.handle.route().get(message).execute();
             while let Some(answer) = answers.next().await {
                 match answer.asked(|| format!("list {family:?} routes")) {
-                    Ok(message) => routes.extend(Route::from_message(&message)),
+                    Ok(message) => routes.extend(wanted(&message)),
                     // A table comes into being with its first route.
                     Err(error) if error.is_not_found() => break,
                     Err(error) => return Err(error),

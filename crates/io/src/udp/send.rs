@@ -62,7 +62,6 @@ pub struct Sender {
 #[derive(Clone, Copy)]
 struct Room {
     to: Endpoint,
-    tos: u8,
     len: usize,
 }
 
@@ -105,12 +104,12 @@ impl Sender {
     /// # Panics
     ///
     /// `len` is above 256 KB, which is more than a superpacket ever becomes.
-    pub fn reserve(&mut self, socket: &impl Socket, to: &Endpoint, tos: u8, len: usize) {
+    pub fn reserve(&mut self, socket: &impl Socket, to: &Endpoint, len: usize) {
         if self.buffer.len() - self.end < len || self.trains.len() >= TRAINS_MAX {
             self.deliver(socket);
         }
         assert!(len <= self.buffer.len(), "no such room");
-        self.room = Some(Room { to: *to, tos, len });
+        self.room = Some(Room { to: *to, len });
     }
 
     /// What is left of the room that was reserved. It keeps what is written to it until all before
@@ -121,20 +120,21 @@ impl Sender {
     }
 
     /// [`reserve`](Self::reserve) and [`room`](Self::room) in one.
-    pub fn slot(&mut self, socket: &impl Socket, to: &Endpoint, tos: u8, len: usize) -> &mut [u8] {
-        self.reserve(socket, to, tos, len);
+    pub fn slot(&mut self, socket: &impl Socket, to: &Endpoint, len: usize) -> &mut [u8] {
+        self.reserve(socket, to, len);
         self.room()
     }
 
-    /// Makes the first `len` bytes of the room a datagram, to leave with the next flush.
-    pub fn commit(&mut self, len: usize) {
+    /// Makes the first `len` bytes of the room a datagram with the DS field `tos`, to leave with
+    /// the next flush.
+    pub fn commit(&mut self, len: usize, tos: u8) {
         let Some(room) = &mut self.room else {
             debug_assert!(false, "there is room to commit");
             return;
         };
         let len = len.min(room.len);
         room.len -= len;
-        let (to, tos) = (room.to, room.tos);
+        let to = room.to;
         let start = self.end;
         self.end += len;
         if let Some(last) = self.trains.last_mut()
@@ -515,8 +515,8 @@ mod tests {
         len: usize,
     ) -> (SocketAddr, Vec<u8>) {
         // A slot is longer than what becomes of it.
-        sender.slot(socket, &to, 0, len + 16)[..len].fill(mark);
-        sender.commit(len);
+        sender.slot(socket, &to, len + 16)[..len].fill(mark);
+        sender.commit(len, 0);
         (to.remote, vec![mark; len])
     }
 
@@ -554,12 +554,12 @@ mod tests {
         let mut expected = Vec::new();
         // Two superpackets of 48 segments: the second goes on in the train of the first's end.
         for marks in [0..48_u8, 48..96] {
-            sender.reserve(&card, &to(A), 0, 48 * 1452);
+            sender.reserve(&card, &to(A), 48 * 1452);
             for (slot, mark) in sender.room().chunks_mut(1452).zip(marks.clone()) {
                 slot.fill(mark);
                 expected.push((to(A).remote, vec![mark; 1452]));
             }
-            marks.for_each(|_| sender.commit(1452));
+            marks.for_each(|_| sender.commit(1452, 0));
             assert!(sender.room().is_empty());
         }
         sender.flush(&card);
@@ -577,14 +577,14 @@ mod tests {
         let mut expected = Vec::new();
         for round in 0..3 {
             // Each longer than the one before: no two of them are one train.
-            sender.reserve(&card, &to(A), 0, 65_536);
+            sender.reserve(&card, &to(A), 65_536);
             let mut at = 0;
             for len in 1..=64_usize {
                 sender.room()[at..][..len].fill(len as u8 + round);
                 expected.push((to(A).remote, vec![len as u8 + round; len]));
                 at += len;
             }
-            (1..=64).for_each(|len| sender.commit(len));
+            (1..=64).for_each(|len| sender.commit(len, 0));
         }
         sender.flush(&card);
         assert_eq!(card.datagrams(), expected);
@@ -594,8 +594,8 @@ mod tests {
     fn another_tos_or_source_is_another_train() {
         let (mut sender, card) = (Sender::new(), card(|_| None));
         for (endpoint, tos) in [(to(A), 0), (to(A), 1), (sticky(A), 1), (sticky(A), 1)] {
-            sender.slot(&card, &endpoint, tos, 9);
-            sender.commit(9);
+            sender.slot(&card, &endpoint, 9);
+            sender.commit(9, tos);
         }
         sender.flush(&card);
         assert_eq!(card.strides(), [(9, 9), (9, 9), (18, 9)]);
@@ -644,9 +644,9 @@ mod tests {
     #[test]
     fn a_slot_that_is_not_committed_leaves_no_trace() {
         let (mut sender, card) = (Sender::new(), card(|_| None));
-        sender.slot(&card, &to(B), 0, 500).fill(9);
+        sender.slot(&card, &to(B), 500).fill(9);
         let expected = put(&mut sender, &card, to(A), 1, 10);
-        sender.slot(&card, &to(B), 0, 500).fill(9);
+        sender.slot(&card, &to(B), 500).fill(9);
         sender.flush(&card);
         assert_eq!(card.datagrams(), [expected]);
     }

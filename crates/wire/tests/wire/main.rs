@@ -3,6 +3,7 @@
 
 mod packets;
 
+mod ecn;
 mod flow;
 mod hostile;
 mod icmp;
