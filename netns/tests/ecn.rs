@@ -5,15 +5,11 @@
 //!   one    eth0 192.0.2.1 ------ to-one  router  to-other ------ eth0 198.51.100.2    other
 //! ```
 
-use std::net::{IpAddr, SocketAddr};
-
-use weapon_io::udp::{Family, Receiver, Sender, Udp, UdpConfig};
 use weapon_netns::plan::introduce;
 use weapon_netns::pressure::until_cookie;
 use weapon_netns::traffic::transfer;
 use weapon_netns::weapon::PATIENCE;
 use weapon_netns::{Home, Host, Plan, Weapon, link, ready, until};
-use weapon_wire::Endpoint;
 
 /// The code points of ECN, as nftables calls them.
 const CODE_POINTS: [&str; 4] = ["not-ect", "ect1", "ect0", "ce"];
@@ -294,56 +290,4 @@ fn p92_each_message_over_ipv4_has_its_ds_field() {
 #[test]
 fn p92_each_message_over_ipv6_has_its_ds_field() {
     each_message_has_its_ds_field(true);
-}
-
-/// What this all stands on: one train has one DS field. The kernel does not join datagrams that
-/// differ in it (`net/gro.h:inet_gro_flush`, `net/ipv6/ip6_offload.c`).
-#[test]
-fn p92_the_kernel_joins_no_datagrams_of_different_ecn() {
-    if !ready(&["ethtool"]) {
-        return;
-    }
-    let (one, other) = (Host::new("one"), Host::new("other"));
-    link(
-        (&one, "eth0", &["192.0.2.1/24", "2001:db8::1/64"]),
-        (&other, "eth0", &["192.0.2.2/24", "2001:db8::2/64"]),
-    );
-    other.run("ethtool -K eth0 gro on");
-    let bind = |host: &Host, gso| {
-        let config = UdpConfig {
-            gso,
-            ..UdpConfig::default()
-        };
-        host.enter(|| Udp::bind(&config).expect("sockets"))
-    };
-    // One by one, for the kernel to join.
-    let (ours, theirs) = (bind(&one, false), bind(&other, true));
-    let (mut sender, mut receiver) = (Sender::new(), Receiver::new(32));
-    for (family, address) in [(Family::V4, "192.0.2.2"), (Family::V6, "2001:db8::2")] {
-        let address: IpAddr = address.parse().expect("an address");
-        let to = Endpoint::new(SocketAddr::new(address, theirs.port()));
-        until("the kernel joins some", PATIENCE, || {
-            let mut sent = 0;
-            for tos in [2, 2, 2, 3, 3, 3, 2, 2, 0, 0, 0, 1, 1, 3, 3, 0, 2, 2, 2] {
-                sender.slot(&ours, &to, 100).fill(tos);
-                sender.commit(100, tos);
-                sent += 1;
-            }
-            assert_eq!(sender.flush(&ours).sent, sent);
-            let (mut received, mut joined) = (0, false);
-            until("all arrive", PATIENCE, || {
-                let trains = receiver.receive(&theirs, family).expect("arrivals");
-                for index in 0..trains {
-                    let train = receiver.train(index);
-                    joined |= train.bytes.len() > train.stride && train.stride == 100;
-                    for datagram in train.bytes.chunks(train.stride) {
-                        assert!(datagram[..train.len.min(datagram.len())] == [train.tos; 100]);
-                        received += 1;
-                    }
-                }
-                (received == sent).then_some(())
-            });
-            joined.then_some(())
-        });
-    }
 }

@@ -61,8 +61,8 @@ fn p89_padding_stops_at_the_mtu_of_a_route() {
     for (host, name, weapon) in [(&pair.one, "one", &one), (&pair.other, "other", &other)] {
         // Longer than 1300 with 60 of IPv4, UDP and WireGuard is padding to the interface's MTU.
         host.nft(
-            "table inet guard { chain in { type filter hook input priority filter; \
-             iifname \"eth0\" meta length 1360 drop; } }",
+            "table inet guard {\nchain it {\ntype filter hook input priority filter\n\
+             iifname \"eth0\" meta length 1360 drop\n}\n}\n",
         );
         host.run(&format!("ip link set w-{name} mtu 1300"));
         until("the gateway notices", PATIENCE, || {

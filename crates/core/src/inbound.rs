@@ -32,7 +32,7 @@ pub struct Received<'a> {
     pub stride: usize,
     /// Bytes of each, at most `stride`: what is behind them belongs to none.
     pub len: usize,
-    /// DSCP and ECN of all of them: the kernel joins no others.
+    /// DSCP and ECN of all of them: the kernel joins no others (`gro.h:inet_gro_flush`).
     pub tos: u8,
     /// Who sent them, and to which of our addresses.
     pub from: Endpoint,
