@@ -306,6 +306,9 @@ pub(crate) mod count {
 }
 
 #[cfg(test)]
+mod vectors;
+
+#[cfg(test)]
 pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -224,3 +224,97 @@ fn p84_errors_are_not_answered_and_not_flooded() {
     let _no_route = world.read(A, plain(&error));
     assert_eq!(world.sites[A].overlay.0.len(), 0);
 }
+
+/// Who has what, and who is found, as the kernel's `selftest/allowedips.c` has it: nested networks,
+/// one that is given away, host bits, and both families.
+#[test]
+fn p86_the_kernels_table() {
+    let given = [
+        (0, "192.168.4.0/24"),
+        (1, "192.168.4.4/32"),
+        (2, "192.168.0.0/16"),
+        (3, "192.95.5.64/27"),
+        // The same network, by an address in it.
+        (2, "192.95.5.65/27"),
+        (3, "2607:5300:6000:6b00::c05f:543/128"),
+        (2, "2607:5300:6000:6b00::/64"),
+        (4, "::/0"),
+        (5, "::/0"),
+        (6, "2404:6800::/32"),
+        (7, "2404:6800:4004:800:dead:beef:dead:beef/64"),
+        (0, "2404:6800:4004:800:dead:beef:dead:beef/128"),
+        (2, "2444:6800:40e4:800:deae:beef:def:beef/128"),
+        (1, "2444:6800:f0e4:800:eeae:beef::/98"),
+        (6, "64.15.112.0/20"),
+        (7, "64.15.123.211/25"),
+        (0, "10.0.0.0/25"),
+        (1, "10.0.0.128/25"),
+        (0, "10.1.0.0/30"),
+        (1, "10.1.0.4/30"),
+        (2, "10.1.0.8/29"),
+        (3, "10.1.0.16/29"),
+    ];
+    let found = [
+        (Some(0), "192.168.4.20"),
+        (Some(0), "192.168.4.0"),
+        (Some(1), "192.168.4.4"),
+        (Some(2), "192.168.200.182"),
+        (Some(2), "192.95.5.68"),
+        (None, "192.95.5.96"),
+        (Some(3), "2607:5300:6000:6b00::c05f:543"),
+        (Some(2), "2607:5300:6000:6b00::c02e:1ee"),
+        (Some(5), "2607:5300:6000:6b01::"),
+        (Some(6), "2404:6800:4004:806::1006"),
+        (Some(6), "2404:6800:4004:806:0:1234:0:5678"),
+        (Some(5), "2404:67ff:4004:806:0:1234:0:5678"),
+        (Some(5), "2404:6801:4004:806:0:1234:0:5678"),
+        (Some(7), "2404:6800:4004:800:0:1234:0:5678"),
+        (Some(7), "2404:6800:4004:800::"),
+        (Some(7), "2404:6800:4004:800:1010:1010:1010:1010"),
+        (Some(0), "2404:6800:4004:800:dead:beef:dead:beef"),
+        (Some(6), "64.15.116.26"),
+        (Some(6), "64.15.127.3"),
+        (Some(6), "64.15.123.1"),
+        (Some(7), "64.15.123.128"),
+        (Some(7), "64.15.123.129"),
+        (Some(0), "10.0.0.52"),
+        (Some(1), "10.0.0.220"),
+        (Some(0), "10.1.0.2"),
+        (Some(1), "10.1.0.6"),
+        (Some(2), "10.1.0.10"),
+        (Some(3), "10.1.0.20"),
+    ];
+    let peers: Vec<_> = (0..8).map(nobody).collect();
+    let mut routes = Routes::default();
+    for (peer, network) in given {
+        routes.insert(network.parse().unwrap(), &peers[peer]);
+    }
+    for (peer, address) in found {
+        let owner = lookup(&routes, address.parse().unwrap());
+        assert_eq!(owner, peer.map(PeerId), "{address}");
+    }
+}
+
+/// Single addresses whose leading bits differ as much as they can, and a network within another:
+/// nothing is left of a peer that is removed.
+#[test]
+fn p86_a_removed_peer_is_found_no_more() {
+    let (gone, stays) = (nobody(0), nobody(1));
+    let mut routes = Routes::default();
+    let hosts = ["1.0.0.0", "64.0.0.0", "128.0.0.0", "192.0.0.0", "255.0.0.0"];
+    let networks = ["192.168.0.0/16", "192.168.0.0/24"];
+    for host in hosts {
+        routes.insert(format!("{host}/32").parse().unwrap(), &gone);
+    }
+    for network in networks {
+        routes.insert(network.parse().unwrap(), &gone);
+    }
+    routes.insert("192.168.1.0/24".parse().unwrap(), &stays);
+    routes.remove_peer(gone.id);
+    for address in hosts.into_iter().chain(["192.168.0.1"]) {
+        assert_eq!(lookup(&routes, address.parse().unwrap()), None, "{address}");
+    }
+    let kept = lookup(&routes, "192.168.1.1".parse().unwrap());
+    assert_eq!(kept, Some(stays.id));
+    assert_eq!(routes.len(), 1);
+}
