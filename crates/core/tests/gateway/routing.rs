@@ -310,7 +310,7 @@ fn p86_a_removed_peer_is_found_no_more() {
         routes.insert(network.parse().unwrap(), &gone);
     }
     routes.insert("192.168.1.0/24".parse().unwrap(), &stays);
-    routes.remove_peer(gone.id);
+    routes.remove_peers(&[gone.id].into());
     for address in hosts.into_iter().chain(["192.168.0.1"]) {
         assert_eq!(lookup(&routes, address.parse().unwrap()), None, "{address}");
     }
