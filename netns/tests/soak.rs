@@ -271,8 +271,8 @@ fn nothing_grows_and_nothing_is_lost() {
     let sent: u32 = counts.iter().map(|count| count.sent).sum();
     let lost: Vec<_> = counts.iter().flat_map(|count| &count.lost).collect();
     eprintln!(
-        "{seconds} s, {steps} changes, {sent} pings, {} lost\nhub   {:?}\n   -> {:?}\npeers {:?}\n   \
-         -> {:?}",
+        "{seconds} s, {steps} changes, {sent} pings, {} lost\n\
+         hub   {:?}\n   -> {:?}\npeers {:?}\n   -> {:?}",
         lost.len(),
         warm.0,
         end.0,

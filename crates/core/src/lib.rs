@@ -1,3 +1,6 @@
+//! A gateway without I/O: cryptokey routing, the way of a packet, the gateway's state machine.
+//!
+//! The modules stand in the order in which a packet meets them.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -13,9 +16,6 @@
         reason = "it runs on what strangers send: nothing in it may panic"
     )
 )]
-//! A gateway without I/O: cryptokey routing, the way of a packet, the gateway's state machine.
-//!
-//! The modules stand in the order in which a packet meets them.
 
 // The way out and the way in.
 mod outbound;

@@ -1,3 +1,7 @@
+//! One peer's WireGuard tunnel, without I/O: handshake, cookies, keypairs, replay window, timers.
+//!
+//! Time and randomness are arguments. Source: "WireGuard: Next Generation Kernel Network Tunnel"
+//! (J. A. Donenfeld, 2020 revision), cited as "paper" with its section.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -13,10 +17,6 @@
         reason = "it runs on what strangers send: nothing in it may panic"
     )
 )]
-//! One peer's WireGuard tunnel, without I/O: handshake, cookies, keypairs, replay window, timers.
-//!
-//! Time and randomness are arguments. Source: "WireGuard: Next Generation Kernel Network Tunnel"
-//! (J. A. Donenfeld, 2020 revision), cited as "paper" with its section.
 
 /// The protocol's constants.
 pub mod protocol;

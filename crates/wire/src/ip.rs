@@ -57,8 +57,8 @@ pub(crate) const V6_DESTINATION: usize = 24;
 
 /// The `N` bytes at `at`.
 ///
-/// Who asks has looked at lengths before. Should he not have, he gets zeros: a wrong answer spoils a
-/// packet, a panic would stop the gateway.
+/// Who asks has looked at lengths before. Should he not have, he gets zeros: a wrong answer spoils
+/// a packet, a panic would stop the gateway.
 #[inline]
 pub(crate) fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let field = bytes.get(at..).and_then(|rest| rest.first_chunk::<N>());

@@ -1,3 +1,7 @@
+//! Bytes and their meaning: WireGuard messages, IP views, checksums, superpacket split and merge.
+//!
+//! Everything here works on slices that the caller owns: no I/O, no clock, no allocation. Lengths
+//! come from strangers, so arithmetic on them is done in `usize` and every index is checked first.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -13,10 +17,6 @@
         reason = "it runs on what strangers send: nothing in it may panic"
     )
 )]
-//! Bytes and their meaning: WireGuard messages, IP views, checksums, superpacket split and merge.
-//!
-//! Everything here works on slices that the caller owns: no I/O, no clock, no allocation. Lengths
-//! come from strangers, so arithmetic on them is done in `usize` and every index is checked first.
 
 /// Why bytes were refused.
 pub mod malformed;

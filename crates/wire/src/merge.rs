@@ -199,7 +199,7 @@ impl Merger {
     #[expect(
         clippy::arithmetic_side_effects,
         clippy::indexing_slicing,
-        reason = "a packet's place was looked at when it was pushed, and counts are at most SEGMENTS_MAX"
+        reason = "places were looked at when packets were pushed; counts are at most SEGMENTS_MAX"
     )]
     pub fn finish(
         &mut self,
@@ -332,7 +332,7 @@ impl Merger {
     #[expect(
         clippy::arithmetic_side_effects,
         clippy::indexing_slicing,
-        reason = "a packet's place was looked at when it was pushed, and counts are at most SEGMENTS_MAX"
+        reason = "places were looked at when packets were pushed; counts are at most SEGMENTS_MAX"
     )]
     fn append(
         &mut self,
