@@ -75,7 +75,7 @@ fn p89_padding_stops_at_the_mtu_of_a_route() {
     assert!(pair.one.enter(ping).is_err(), "padded to 1300");
     for (host, name, there) in [(&pair.one, "one", 2), (&pair.other, "other", 1)] {
         host.run(&format!(
-            "ip route add 10.99.0.{there}/32 dev w-{name} mtu 1299"
+            "ip route replace 10.99.0.{there}/32 dev w-{name} mtu 1299"
         ));
     }
     // The gateways hear of the routes, and no other event says so.
@@ -86,7 +86,7 @@ fn p89_padding_stops_at_the_mtu_of_a_route() {
     // The next one is not padded at all, and one of 1300 is in two fragments.
     large_ping(&pair.one, "10.99.0.2", 1271);
     for (host, name, there) in [(&pair.one, "one", 2), (&pair.other, "other", 1)] {
-        host.run(&format!("ip route del 10.99.0.{there}/32 dev w-{name}"));
+        host.run(&format!("ip route replace 10.99.0.{there}/32 dev w-{name}"));
     }
     until("padding goes up to 1300 again", PATIENCE, || {
         pair.one.enter(ping).is_err().then_some(())
