@@ -31,6 +31,6 @@ pub use ports::{HandshakeMessage, Overlay, TimestampStore, Underlay, Upcalls};
 mod gateway;
 mod parked;
 pub use gateway::{
-    Env, Gateway, GatewayConfig, GatewayStatus, HANDSHAKE_QUEUE_MAX, Now, PeerConfig, PeerStatus,
-    SessionStatus, WallTime,
+    Env, Gateway, GatewayConfig, GatewayStatus, HANDSHAKE_QUEUE_MAX, Now, ORIGINS, PeerConfig,
+    PeerStatus, SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime, origin,
 };

@@ -28,6 +28,8 @@ mod config;
 pub use config::{GatewayConfig, PeerConfig};
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
+mod origins;
+pub use origins::{ORIGINS, WAITING_OF_ORIGIN_MAX, origin};
 mod host;
 mod status;
 pub use status::{GatewayStatus, PeerStatus, SessionStatus};
@@ -86,6 +88,7 @@ pub struct Gateway {
     shared: Shared,
     cookies: CookieChecker,
     load: LoadGauge,
+    origins: origins::Origins,
     unreachable: Unreachable,
     /// Each peer's next deadline. A peer that waits for nothing is not in it.
     deadlines: BTreeSet<(Tick, PeerId)>,
@@ -126,6 +129,7 @@ impl Gateway {
                 asked: Vec::new(),
             },
             load: LoadGauge::new(),
+            origins: origins::Origins::new(),
             unreachable: Unreachable::new(&config.addresses),
             deadlines: BTreeSet::new(),
         };
