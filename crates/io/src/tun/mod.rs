@@ -15,6 +15,10 @@ pub use open::{TunConfig, TunError};
 pub mod device;
 pub use device::Tun;
 
+/// An Ethernet device.
+pub mod ethernet;
+pub use ethernet::Tap;
+
 /// A twin without a kernel, for tests of what runs above.
 pub mod memory;
 
