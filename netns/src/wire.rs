@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -105,7 +105,7 @@ impl Wire {
 
     /// From now on it is like this.
     pub fn set(&self, impairment: Impairment) {
-        *self.shared.impairment.lock().expect("no panic with it") = impairment;
+        *lock(&self.shared.impairment) = impairment;
     }
 
     /// What has passed from the first host to the second.
@@ -143,7 +143,7 @@ impl Dice {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -153,12 +153,12 @@ impl Dice {
 
     /// A number below `bound`.
     pub fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
+        (self.number() % bound.max(1) as u64) as usize
     }
 
     /// True in this share of all cases.
     pub fn hits(&mut self, share: f64) -> bool {
-        ((self.next() >> 11) as f64) < share * (1_u64 << 53) as f64
+        ((self.number() >> 11) as f64) < share * (1_u64 << 53) as f64
     }
 }
 
@@ -174,6 +174,11 @@ struct Way<'a> {
     count: u64,
     block: Vec<Vec<u8>>,
     last: Instant,
+}
+
+/// It is a value that is written in one step, so whole also after a panic.
+fn lock(impairment: &Mutex<Impairment>) -> std::sync::MutexGuard<'_, Impairment> {
+    impairment.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn carry(taps: &[Tap; 2], shared: &Shared, seed: u64) -> io::Result<()> {
@@ -197,7 +202,7 @@ fn carry(taps: &[Tap; 2], shared: &Shared, seed: u64) -> io::Result<()> {
         };
         let mut files = [0, 1].map(|at| PollFd::new(&taps[at], PollFlags::IN));
         poll(&mut files, Some(&patience))?;
-        let impairment = *shared.impairment.lock().expect("no panic with it");
+        let impairment = *lock(&shared.impairment);
         for (tap, way) in taps.iter().zip(&mut ways) {
             for _ in 0..BURST {
                 match tap.read(&mut buffer) {

@@ -1,4 +1,5 @@
-//! The project's own chores: test, interop, chaos, bench, counts, disassembly, tidy. One file per chore.
+//! The project's own chores: test, interop, chaos, bench, counts, disassembly, tidy. One file
+//! per chore.
 
 mod bench;
 mod chaos;
