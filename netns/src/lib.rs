@@ -51,6 +51,15 @@ pub mod traces;
 /// Initiations without number.
 pub mod flood;
 
+/// A bad cable.
+pub mod wire;
+
+/// Numbered datagrams.
+pub mod volley;
+
+/// What goes wrong, done on purpose.
+pub mod chaos;
+
 /// A matrix of peers and what is tried with them.
 pub mod interop;
 

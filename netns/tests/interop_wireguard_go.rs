@@ -22,9 +22,10 @@ fn interop(initiator: Kind, underlay: Underlay, with_preshared_key: bool) {
     if !ready(&["wg", "wireguard-go"]) {
         return;
     }
-    let responder = match initiator {
-        Kind::Weapon => Kind::WireguardGo,
-        _ => Kind::Weapon,
+    let responder = if initiator == Kind::Weapon {
+        Kind::WireguardGo
+    } else {
+        Kind::Weapon
     };
     let (home, one, other) = (Home::new(), Host::new("one"), Host::new("other"));
     link(

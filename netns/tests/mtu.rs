@@ -5,7 +5,7 @@ use std::time::Duration;
 use weapon_io::ping::Ping;
 use weapon_netns::traffic::transfer;
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Host, Pair, ready, until};
+use weapon_netns::{Host, Pair, Tap, ready, until};
 
 /// Pings with as many bytes of payload as given.
 #[track_caller]
@@ -91,6 +91,28 @@ fn p89_padding_stops_at_the_mtu_of_a_route() {
     until("padding goes up to 1300 again", PATIENCE, || {
         pair.one.enter(ping).is_err().then_some(())
     });
+}
+
+/// 32 bytes of our own, 8 of UDP, 20 or 40 of IP: on a cable of 1500 bytes the tunnel has 1420, and
+/// its longest packet fills the cable over IPv6 to the last byte.
+#[test]
+fn p90_the_overhead_is_60_or_80_bytes() {
+    if !ready(&[]) {
+        return;
+    }
+    for (endpoint, overhead) in [("192.0.2.2:51820", 60), ("[2001:db8::2]:51820", 80)] {
+        let mut pair = Pair::new();
+        pair.plan.peers[0].endpoint = Some(endpoint.to_owned());
+        let (one, other) = pair.start_both();
+        assert_eq!(one.status()["mtu"], 1420);
+        let mut tap = Tap::new(&pair.one, "eth0");
+        // IP and ICMP headers are 28 bytes.
+        large_ping(&pair.one, "10.99.0.2", 1420 - 28);
+        let longest = tap.outgoing().iter().map(|it| it.payload.len()).max();
+        let headers = overhead - 32;
+        assert_eq!(longest.map(|len| len + headers), Some(1420 + overhead));
+        drop((one, other));
+    }
 }
 
 /// A cable with a smaller MTU makes a smaller tunnel.

@@ -1,6 +1,8 @@
-//! The project's own chores: test, interop, bench, counts, disassembly, tidy. One file per chore.
+//! The project's own chores: test, interop, chaos, bench, counts, disassembly, tidy. One file
+//! per chore.
 
 mod bench;
+mod chaos;
 mod counts;
 mod disassembly;
 mod interop;
@@ -26,6 +28,8 @@ enum Chore {
     Test(test::Options),
     /// Try the gateway with the WireGuard of others, and print the matrix
     Interop(interop::Options),
+    /// Cut links, kill processes, flood ports, and see whether the gateway bears it
+    Chaos(chaos::Options),
     /// Build the release and measure it against the peers that are found
     Bench(bench::Options),
     /// Count the instructions of each stop of the data path; more than were accepted is an error
@@ -55,6 +59,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Tidy(options) => tidy::run(options, &chore_names()),
         Chore::Test(options) => test::run(options, &chore_names()),
         Chore::Interop(options) => interop::run(&options),
+        Chore::Chaos(options) => chaos::run(&options),
         Chore::Bench(options) => bench::run(&options),
         Chore::Counts(options) => counts::run(options),
         Chore::BenchAead(options) => bench::run_aead(&options),

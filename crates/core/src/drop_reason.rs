@@ -38,6 +38,8 @@ drop_reasons! {
     NoSession = "no_session",
     /// Outbound: the control loop is behind and takes no more packets to park.
     ControlBusy = "control_busy",
+    /// Outbound: a message of our own, which a route has led back into the tunnel.
+    RoutingLoop = "routing_loop",
     /// Outbound: a session's counters are used up, or a segment did not fit.
     SealFailed = "seal_failed",
     /// Inbound: not one of WireGuard's four messages, or one of a wrong length.

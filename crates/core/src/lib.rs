@@ -48,5 +48,6 @@ mod gateway;
 mod parked;
 pub use gateway::{
     Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus, HANDSHAKE_QUEUE_MAX,
-    NetworkChange, Now, PeerChange, PeerConfig, PeerDump, PeerStatus, SessionStatus, WallTime,
+    NetworkChange, Now, ORIGINS, PeerChange, PeerConfig, PeerDump, PeerStatus, SessionStatus,
+    WAITING_OF_ORIGIN_MAX, WallTime, origin,
 };

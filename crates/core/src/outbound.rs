@@ -21,7 +21,7 @@ use arrayvec::ArrayVec;
 use weapon_noise::{Keypair, SealError, Tick};
 use weapon_wire::{
     Endpoint, Superpacket, VnetHeader, ecn,
-    message::{DATA_HEADER_LEN, DATA_OVERHEAD},
+    message::{DATA_HEADER_LEN, DATA_OVERHEAD, data_receiver},
 };
 
 use crate::{
@@ -32,6 +32,13 @@ use crate::{
 /// Bytes of an undeliverable packet that its sender gets back at most (RFC 4443 section 2.4:
 /// the error fits into 1280 bytes).
 const RETURNED_BYTES_MAX: usize = 1232;
+
+/// `Flow::protocol` of UDP, and what it has in front of a datagram.
+const UDP: u8 = 17;
+const UDP_HEADER_LEN: usize = 8;
+
+/// With what a data message begins: its type as a little-endian number of four bytes.
+const DATA_MESSAGE: [u8; 4] = [4, 0, 0, 0];
 
 /// Packets of a run, and room for their messages: what one train takes.
 const RUN_PACKETS_MAX: usize = 64;
@@ -108,6 +115,9 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             return_to_sender(superpacket.bytes(), self.upcalls);
             return Err(DropReason::NoRoute);
         };
+        if is_data_message(&superpacket) && self.is_our_own(&superpacket, peer) {
+            return Err(DropReason::RoutingLoop);
+        }
         let is_single = superpacket.segments() == 1;
         if is_single && self.goes_on(peer) && self.append(&superpacket) {
             return Ok(flow_hash);
@@ -133,6 +143,24 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
                 .map_err(|_| DropReason::SealFailed)?;
         }
         Ok(flow_hash)
+    }
+
+    /// Whether a data message on its way to the peer is one that we have sealed: then the route to
+    /// the peer's endpoint leads into the tunnel. Sent again, it would come again, longer and in
+    /// more fragments each time (P97). A tunnel of somebody else in ours has other indices.
+    #[cold]
+    fn is_our_own(&self, superpacket: &Superpacket<'_>, peer: &Peer) -> bool {
+        let there = peer.link.endpoint();
+        let to_peer = there
+            .as_deref()
+            .is_some_and(|there| there.remote.ip() == superpacket.flow().destination);
+        let session = peer.link.sending(self.now);
+        let session = session.as_ref().and_then(|keypair| keypair.as_deref());
+        let message = behind_udp(superpacket);
+        let ours = session.is_some_and(|session| {
+            message.len() >= DATA_HEADER_LEN && data_receiver(message) == session.remote_index()
+        });
+        to_peer && ours
     }
 
     /// Seals what is not sealed yet.
@@ -246,6 +274,17 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             ask(self.upcalls, peer, Attention::WantSession);
         }
     }
+}
+
+/// Whether the packet looks like a data message of WireGuard over UDP.
+fn is_data_message(superpacket: &Superpacket<'_>) -> bool {
+    superpacket.flow().protocol == UDP && behind_udp(superpacket).starts_with(&DATA_MESSAGE)
+}
+
+/// What follows the UDP header.
+fn behind_udp<'a>(superpacket: &'a Superpacket<'_>) -> &'a [u8] {
+    let at = superpacket.flow().header_len.saturating_add(UDP_HEADER_LEN);
+    superpacket.bytes().get(at..).unwrap_or_default()
 }
 
 /// Seals the segments of a superpacket, each into its slot.

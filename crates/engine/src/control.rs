@@ -209,7 +209,7 @@ impl<D: Device, S: Socket> Control<D, S> {
 }
 
 fn deliver(gateway: &mut Gateway, mail: &mut Mail, env: &mut Env<'_>) {
-    gateway.note_handshake_queue(mail.handshakes.len(), env);
+    gateway.note_handshakes(mail.handshakes.iter(), env);
     for message in mail.handshakes.drain(..) {
         gateway.handle_handshake(&message, env);
     }

@@ -6,7 +6,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use weapon_core::{HANDSHAKE_QUEUE_MAX, HandshakeMessage, PeerId, Upcalls};
+use weapon_core::{
+    HANDSHAKE_QUEUE_MAX, HandshakeMessage, ORIGINS, PeerId, Upcalls, WAITING_OF_ORIGIN_MAX, origin,
+};
 use weapon_io::poll::EventFd;
 
 /// Superpackets on their way to be parked, and their bytes: a burst to peers without a session.
@@ -17,14 +19,29 @@ const PARK_QUEUE_BYTES_MAX: usize = 4 << 20;
 const UNREACHABLE_QUEUE_MAX: usize = 64;
 
 /// What lanes have for the control loop.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Mail {
     pub(crate) handshakes: VecDeque<HandshakeMessage>,
+    /// How many of the handshakes each origin has: none may fill the queue (P74).
+    of_origin: Box<[u16; ORIGINS]>,
     pub(crate) parked: VecDeque<(PeerId, Box<[u8]>)>,
     parked_bytes: usize,
     pub(crate) unreachable: VecDeque<Box<[u8]>>,
     /// Each peer at most once, so never longer than there are peers.
     pub(crate) attention: VecDeque<PeerId>,
+}
+
+impl Default for Mail {
+    fn default() -> Self {
+        Self {
+            handshakes: VecDeque::new(),
+            of_origin: Box::new([0; ORIGINS]),
+            parked: VecDeque::new(),
+            parked_bytes: 0,
+            unreachable: VecDeque::new(),
+            attention: VecDeque::new(),
+        }
+    }
 }
 
 impl Mail {
@@ -59,6 +76,7 @@ impl Mailbox {
     pub(crate) fn take(&self, emptied: &mut Mail) {
         debug_assert!(emptied.is_empty());
         emptied.parked_bytes = 0;
+        emptied.of_origin.fill(0);
         std::mem::swap(&mut *self.mail(), emptied);
     }
 
@@ -82,8 +100,11 @@ impl Mailbox {
 impl Upcalls for &Mailbox {
     fn handshake(&mut self, message: HandshakeMessage) -> bool {
         self.put(|mail| {
-            let room = mail.handshakes.len() < HANDSHAKE_QUEUE_MAX;
+            let of_origin = &mut mail.of_origin[origin(message.from.remote.ip())];
+            let room = mail.handshakes.len() < HANDSHAKE_QUEUE_MAX
+                && usize::from(*of_origin) < WAITING_OF_ORIGIN_MAX;
             if room {
+                *of_origin += 1;
                 mail.handshakes.push_back(message);
             }
             room
@@ -117,5 +138,30 @@ impl Upcalls for &Mailbox {
             mail.attention.push_back(peer);
             true
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(from: &str) -> HandshakeMessage {
+        let from = weapon_wire::Endpoint::new(from.parse().unwrap());
+        HandshakeMessage::new(&[1; 148], from).unwrap()
+    }
+
+    #[test]
+    fn p74_no_network_fills_the_queue() {
+        let mailbox = Mailbox::new().unwrap();
+        let mut upcalls = &mailbox;
+        let mut put = |from: &str| upcalls.handshake(message(from));
+        let taken = (0..HANDSHAKE_QUEUE_MAX)
+            .filter(|_| put("203.0.113.1:9"))
+            .count();
+        assert_eq!(taken, WAITING_OF_ORIGIN_MAX);
+        assert!(put("192.0.2.1:51820"));
+        // What was taken out makes room.
+        mailbox.take(&mut Mail::default());
+        assert!(put("203.0.113.1:9"));
     }
 }

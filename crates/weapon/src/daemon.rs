@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, future::ready, io, sync::Arc, time::Duration};
 
+use anyhow::Context as _;
 use tokio::{net::UnixListener, sync::mpsc};
 use weapon_core::{Gateway, GatewayConfig, PeerConfig, PeerStatus};
 use weapon_engine::{Engine, EngineConfig, Event};
@@ -33,12 +34,16 @@ const LANES_AUTO_MAX: usize = 8;
 /// Calls of the local API that wait.
 const CALLS_MAX: usize = 16;
 
+/// Descriptors that the runtime opens for itself, with some to spare. It panics where it gets none.
+const DESCRIPTORS_OF_RUNTIME: usize = 8;
+
 /// Runs the gateway until it is told to stop or its interface is deleted. `ready` is called when
 /// all is up.
 ///
 /// # Errors
 /// The gateway could not start, or could not go on; whatever it made is undone.
 pub fn run(config: Config, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    expect_descriptors()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -46,6 +51,14 @@ pub fn run(config: Config, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow
     // A name look-up that hangs does not hold us up.
     runtime.shutdown_background();
     result
+}
+
+/// An error where the system gives too few descriptors to begin with.
+fn expect_descriptors() -> anyhow::Result<()> {
+    let open = |_| std::fs::File::open("/dev/null");
+    let spare: io::Result<Vec<_>> = (0..DESCRIPTORS_OF_RUNTIME).map(open).collect();
+    spare.context("this process may open too few files (ulimit -n, LimitNOFILE)")?;
+    Ok(())
 }
 
 /// Half of the processors, but not more than [`LANES_AUTO_MAX`]: a busy lane fills one, and whoever

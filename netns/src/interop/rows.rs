@@ -366,9 +366,6 @@ fn rekeys(kind: Kind, they_begin: bool) -> Note {
     bed.expect_roles();
     let start = Instant::now();
     let began = bed.peer()["latest_handshake"].as_u64();
-    let Some(began) = began else {
-        panic!("there was a handshake, and its time is not told");
-    };
     let pause = Duration::from_millis(200);
     let pings = [
         Pings::start(&bed.one, "10.99.0.2", pause),
@@ -376,7 +373,7 @@ fn rekeys(kind: Kind, they_begin: bool) -> Note {
     ];
     let renewed = loop {
         let latest = bed.peer()["latest_handshake"].as_u64();
-        if let Some(latest) = latest.filter(|&latest| latest != began) {
+        if let Some(latest) = latest.filter(|_| latest != began) {
             break latest;
         }
         assert!(
@@ -391,7 +388,7 @@ fn rekeys(kind: Kind, they_begin: bool) -> Note {
     for count in &counts {
         assert!(count.lost.is_empty(), "pings lost: {count:?}");
     }
-    Some(format!("after {} s", renewed - began))
+    began.map(|began| format!("after {} s", renewed - began))
 }
 
 /// A flood of initiations from another port of our address, so that nobody is served by an

@@ -16,6 +16,18 @@ impl Gateway {
         self.load.note_queue(len, HANDSHAKE_QUEUE_MAX, env.now.tick);
     }
 
+    /// Notes the handshake messages that wait, by where they come from: a flood from one network is
+    /// no load for the others (P74).
+    pub fn note_handshakes<'a>(
+        &mut self,
+        waiting: impl Iterator<Item = &'a HandshakeMessage>,
+        env: &Env<'_>,
+    ) {
+        let addresses = waiting.map(|message| message.from.remote.ip());
+        let others = self.origins.note(addresses, env.now.tick);
+        self.note_handshake_queue(others, env);
+    }
+
     /// Handles one handshake message. Only authentic ones, and those that must prove their address
     /// first, are answered.
     pub fn handle_handshake(&mut self, message: &HandshakeMessage, env: &mut Env<'_>) {
@@ -63,8 +75,8 @@ impl Gateway {
         env: &mut Env<'_>,
     ) -> Result<(), DropReason> {
         let now = env.now.tick;
-        let under_load = self.load.under_load(now);
         let from = message.from.remote;
+        let under_load = self.load.under_load(now) || self.origins.under_load(from.ip(), now);
         match self
             .cookies
             .check(message.bytes(), from, now, under_load, env.entropy)

@@ -33,6 +33,8 @@ pub use dump::{GatewayDump, PeerDump};
 mod endpoint;
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
+mod origins;
+pub use origins::{ORIGINS, WAITING_OF_ORIGIN_MAX, origin};
 mod host;
 mod key;
 mod status;
@@ -95,6 +97,7 @@ pub struct Gateway {
     shared: Shared,
     cookies: CookieChecker,
     load: LoadGauge,
+    origins: origins::Origins,
     unreachable: Unreachable,
     /// Each peer's next deadline. A peer that waits for nothing is not in it.
     deadlines: BTreeSet<(Tick, PeerId)>,
@@ -136,6 +139,7 @@ impl Gateway {
                 asked: Vec::new(),
             },
             load: LoadGauge::new(),
+            origins: origins::Origins::new(),
             unreachable: Unreachable::new(&config.addresses),
             deadlines: BTreeSet::new(),
         };

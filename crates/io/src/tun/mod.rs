@@ -19,6 +19,10 @@ pub use device::Tun;
 pub mod link;
 pub use link::{LinkState, TunLink};
 
+/// An Ethernet device.
+pub mod ethernet;
+pub use ethernet::Tap;
+
 /// A twin without a kernel, for tests of what runs above.
 pub mod memory;
 

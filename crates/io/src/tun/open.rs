@@ -168,7 +168,7 @@ fn prepared(
 }
 
 /// Opens a queue of the interface `name`, which is made if there is none; says its name too.
-fn attach(name: &str, flags: c_int) -> Result<(OwnedFd, String), TunError> {
+pub(super) fn attach(name: &str, flags: c_int) -> Result<(OwnedFd, String), TunError> {
     let file = open_clone_device(name)?;
     let mut request = Request::new(name);
     // The flags are 16 bits wide, IFF_TUN_EXCL the highest of them.
