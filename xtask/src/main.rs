@@ -3,6 +3,7 @@
 mod bench;
 mod counts;
 mod disassembly;
+mod fuzz;
 mod obligations;
 mod shell;
 mod test;
@@ -30,6 +31,8 @@ enum Chore {
     BenchAead(bench::Options),
     /// Check that no branch and no address of the AVX-512 kernels depends on a secret
     Disassembly(disassembly::Options),
+    /// Let the fuzzer try its targets, each for a while
+    Fuzz(fuzz::Options),
     /// List what the protocol and its tools demand, with the tests that cover each
     Obligations(obligations::Options),
 }
@@ -52,6 +55,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Counts(options) => counts::run(options),
         Chore::BenchAead(options) => bench::run_aead(&options),
         Chore::Disassembly(options) => disassembly::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Obligations(options) => obligations::run(options),
     }
 }

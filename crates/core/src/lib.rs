@@ -25,11 +25,15 @@ pub use inbound::{Inbound, Received};
 
 // What both read.
 mod fib;
-pub use fib::{Attention, AttentionSet, Fib, Peer, PeerId, SharedFib};
+pub use fib::{Fib, Peer, PeerId, SharedFib};
 mod routes;
 pub use routes::Routes;
 mod index_table;
 pub use index_table::{IndexTable, Indices, Session};
+
+// What lanes ask of the control loop.
+mod attention;
+pub use attention::{Attention, AttentionSet};
 
 // What both write.
 mod drop_reason;
@@ -48,3 +52,8 @@ pub use gateway::{
     Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus, HANDSHAKE_QUEUE_MAX,
     NetworkChange, Now, PeerChange, PeerConfig, PeerDump, PeerStatus, SessionStatus, WallTime,
 };
+
+/// The atomics that are tried in every order.
+mod sync {
+    pub(crate) use core::sync::atomic::{AtomicU8, Ordering};
+}
