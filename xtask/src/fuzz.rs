@@ -14,8 +14,8 @@ pub(crate) struct Options {
     target: Option<String>,
 }
 
-/// Runs one target after the other. What is new is kept in `fuzz/corpus`, which is not committed; it
-/// starts from there and from `fuzz/corpora`.
+/// Runs one target after the other. What is new is kept in `fuzz/corpus`, which is not committed. A
+/// run starts from there and from `fuzz/corpora`.
 pub(crate) fn run(options: &Options) -> Result<()> {
     ensure!(
         is_installed("cargo-fuzz"),
