@@ -5,6 +5,7 @@ mod bench;
 mod chaos;
 mod counts;
 mod disassembly;
+mod fuzz;
 mod interop;
 mod obligations;
 mod shell;
@@ -38,6 +39,8 @@ enum Chore {
     BenchAead(bench::Options),
     /// Check that no branch and no address of the AVX-512 kernels depends on a secret
     Disassembly(disassembly::Options),
+    /// Let the fuzzer try its targets, each for a while
+    Fuzz(fuzz::Options),
     /// List what the protocol and its tools demand, with the tests that cover each
     Obligations(obligations::Options),
     /// Ten peers under constant change, for an hour: nothing grows, nothing is lost
@@ -64,6 +67,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Counts(options) => counts::run(options),
         Chore::BenchAead(options) => bench::run_aead(&options),
         Chore::Disassembly(options) => disassembly::run(&options),
+        Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Obligations(options) => obligations::run(options),
         Chore::Soak(options) => soak::run(options),
     }

@@ -1,15 +1,12 @@
 //! The forwarding snapshot that lanes read.
 
-use core::{
-    net::IpAddr,
-    sync::atomic::{AtomicU8, Ordering},
-};
+use core::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use weapon_noise::Link;
 
-use crate::{IndexTable, Mtus, Routes};
+use crate::{Attention, AttentionSet, IndexTable, Mtus, Routes, attention::Asked};
 
 /// Which peer, for as long as the gateway runs. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,7 +21,7 @@ pub struct Peer {
     pub name: Box<str>,
     /// Its session, endpoint, stamps and totals.
     pub link: Arc<Link>,
-    attention: AtomicU8,
+    asked: Asked,
 }
 
 impl Peer {
@@ -34,7 +31,7 @@ impl Peer {
             id,
             name: name.into(),
             link,
-            attention: AtomicU8::new(0),
+            asked: Asked::new(),
         }
     }
 
@@ -42,42 +39,12 @@ impl Peer {
     /// there once, whatever is asked until the control loop takes it.
     #[must_use]
     pub fn ask(&self, wants: Attention) -> bool {
-        let wants = wants as u8;
-        // Most asks repeat one that is already in the queue: then nothing is written. What the lane
-        // did before it asked, and this load, are in one total order with the control loop's taking
-        // and looking: if the bit seen here is about to be taken, the look sees what was done.
-        if self.attention.load(Ordering::SeqCst) & wants != 0 {
-            return false;
-        }
-        self.attention.fetch_or(wants, Ordering::SeqCst) == 0
+        self.asked.ask(wants)
     }
 
     /// What was asked for since the last call. Take first, then look.
     pub fn take_attention(&self) -> AttentionSet {
-        AttentionSet(self.attention.swap(0, Ordering::SeqCst))
-    }
-}
-
-/// What a lane may ask of the control loop for a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Attention {
-    /// Look at the deadlines.
-    Deadlines = 1,
-    /// The first packet of a responder's new keypair was opened.
-    Confirmed = 2,
-    /// The keypair is old, or there is none: start a handshake.
-    WantSession = 4,
-}
-
-/// Several [`Attention`]s.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttentionSet(u8);
-
-impl AttentionSet {
-    /// Whether `attention` is among them.
-    pub fn contains(self, attention: Attention) -> bool {
-        self.0 & attention as u8 != 0
+        self.asked.take()
     }
 }
 

@@ -25,13 +25,17 @@ pub use inbound::{Inbound, Received};
 
 // What both read.
 mod fib;
-pub use fib::{Attention, AttentionSet, Fib, Peer, PeerId, SharedFib};
+pub use fib::{Fib, Peer, PeerId, SharedFib};
 mod routes;
 pub use routes::Routes;
 mod mtus;
 pub use mtus::{Mtus, padding};
 mod index_table;
 pub use index_table::{IndexTable, Indices, Session};
+
+// What lanes ask of the control loop.
+mod attention;
+pub use attention::{Attention, AttentionSet};
 
 // What both write.
 mod drop_reason;
@@ -51,3 +55,8 @@ pub use gateway::{
     NetworkChange, Now, ORIGINS, PeerChange, PeerConfig, PeerDump, PeerStatus, SessionStatus,
     WAITING_OF_ORIGIN_MAX, WallTime, origin,
 };
+
+/// The atomics that are tried in every order.
+mod sync {
+    pub(crate) use core::sync::atomic::{AtomicU8, Ordering};
+}

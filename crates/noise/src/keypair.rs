@@ -9,12 +9,14 @@ use std::sync::Mutex;
 
 use crate::{
     Cipher, Tick, TransportKey,
+    confirmation::Confirmation,
     handshake::{Role, SessionKeys},
     protocol::{
         KEEPALIVE_TIMEOUT, REJECT_AFTER_MESSAGES, REJECT_AFTER_TIME, REKEY_AFTER_MESSAGES,
         REKEY_AFTER_TIME, REKEY_TIMEOUT,
     },
     replay::ReplayWindow,
+    send_counter::SendCounter,
 };
 
 /// The transport keys of one session.
@@ -26,15 +28,13 @@ pub struct Keypair {
     created: Tick,
     pub(crate) sealing: Box<dyn TransportKey>,
     pub(crate) opening: Box<dyn TransportKey>,
-    /// The next counter to send. Never wraps, never used twice: only [`Keypair::reserve`] moves it.
-    send_counter: AtomicU64,
+    send_counter: SendCounter,
     pub(crate) replay: Mutex<ReplayWindow>,
     /// Set once the initiator asked for a new session because this one is about to expire (P40).
     last_minute: AtomicBool,
     /// When a lane last asked for a new session, in nanoseconds; 0 is never.
     rekey_asked: AtomicU64,
-    /// Set once a packet was opened with this keypair.
-    confirmed: AtomicBool,
+    confirmed: Confirmation,
 }
 
 impl Keypair {
@@ -47,11 +47,11 @@ impl Keypair {
             created: now,
             sealing: cipher.key(keys.send.expose()),
             opening: cipher.key(keys.receive.expose()),
-            send_counter: AtomicU64::new(0),
+            send_counter: SendCounter::new(0),
             replay: Mutex::new(ReplayWindow::default()),
             last_minute: AtomicBool::new(false),
             rekey_asked: AtomicU64::new(0),
-            confirmed: AtomicBool::new(keys.role == Role::Initiator),
+            confirmed: Confirmation::new(keys.role == Role::Initiator),
         }
     }
 
@@ -77,7 +77,7 @@ impl Keypair {
 
     /// Packets sealed so far.
     pub fn sent_count(&self) -> u64 {
-        self.send_counter.load(Ordering::Relaxed)
+        self.send_counter.next()
     }
 
     /// Whether REJECT_AFTER_TIME and REJECT_AFTER_MESSAGES still allow sending.
@@ -120,28 +120,19 @@ impl Keypair {
 
     /// True for the first call on a responder's keypair: the peer has proven that it has the key
     /// (P54).
-    ///
-    /// The lane that was told so asks the control loop to look, and may find that it was asked
-    /// already. Both sides of that question are in one total order, or the loop could look before
-    /// it sees the flag, and nobody would ask again.
     pub fn confirm(&self) -> bool {
-        !self.confirmed.load(Ordering::Relaxed) && !self.confirmed.swap(true, Ordering::SeqCst)
+        self.confirmed.give()
     }
 
     /// Whether the peer is known to have the key: always as initiator.
     pub fn is_confirmed(&self) -> bool {
-        self.confirmed.load(Ordering::SeqCst)
+        self.confirmed.is_given()
     }
 
     /// Takes `count` consecutive counters and returns the first, or nothing when
     /// REJECT_AFTER_MESSAGES would be reached. Counters are handed out once, whatever the number of
     /// threads (P59).
     pub fn reserve(&self, count: u64) -> Option<u64> {
-        self.send_counter
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
-                next.checked_add(count)
-                    .filter(|&end| end <= REJECT_AFTER_MESSAGES)
-            })
-            .ok()
+        self.send_counter.reserve(count)
     }
 }

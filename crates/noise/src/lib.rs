@@ -61,7 +61,9 @@ pub use weapon_aead::{
     Backend, LengthError, Opening, Sealing,
     backend::{Detected, SlowerBecause},
 };
+mod confirmation;
 mod keypair;
+mod send_counter;
 pub use keypair::Keypair;
 mod batch;
 pub use batch::{BATCH_MAX, OpenError, OpenRun, Opened, SealBatch, SealError};
@@ -73,6 +75,11 @@ mod sessions;
 pub use sessions::Sessions;
 mod tunnel;
 pub use tunnel::{Rejected, Tunnel, TunnelConfig, TunnelHost};
+
+/// The atomics that are tried in every order.
+mod sync {
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+}
 
 #[cfg(test)]
 mod erasure;

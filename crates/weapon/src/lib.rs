@@ -34,6 +34,10 @@ mod uapi;
 // `weapon demo`.
 mod demo;
 
+// What the fuzzer calls.
+#[doc(hidden)]
+pub mod readers;
+
 use std::process::ExitCode;
 
 /// The program `weapon`.

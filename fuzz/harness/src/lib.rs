@@ -36,13 +36,18 @@ pub mod gateway;
 /// Cookies and the rate limiter.
 pub mod cookies;
 
+/// What people and programs write.
+pub mod texts;
+
 /// A target's name, which is also that of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets whose inputs are bytes.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 6] = [
     ("packets", packets::run),
     ("superpackets", superpackets::run),
     ("gateway", gateway::run),
     ("cookies", cookies::run),
+    ("configuration", texts::configuration),
+    ("request", texts::request),
 ];

@@ -64,6 +64,21 @@ impl Loaded {
     }
 }
 
+/// Parses `text`, checks it if that is asked, and says whether it is good and what is to be said of
+/// it.
+pub fn judge(text: &str, format: Format, is_checked: bool) -> (bool, Vec<Problem>) {
+    let path = Path::new("text");
+    let mut problems = Problems::new(path);
+    let draft = match format {
+        Format::Toml => toml::parse(text, &mut problems),
+        Format::WgQuick => wgquick::parse(text, &mut problems),
+    };
+    let path = path.to_owned();
+    let source = ConfigSource { path, format };
+    let is_good = is_checked && validate::validate(draft, source, &mut problems).is_some();
+    (is_good, problems.into_list())
+}
+
 /// Reads and checks the file at `path`, and the key files that it names. Resolves no host name
 /// and changes nothing.
 ///
