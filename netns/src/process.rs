@@ -40,7 +40,8 @@ impl Process {
         self.child.id()
     }
 
-    /// Processor time that it has used so far; proc_pid_stat(5) counts it in hundredths of a second.
+    /// Processor time that it has used so far; proc_pid_stat(5) counts it in hundredths of a
+    /// second.
     pub fn cpu_time(&self) -> Duration {
         let path = format!("/proc/{}/stat", self.id());
         let stat = std::fs::read_to_string(path).unwrap_or_default();
