@@ -102,7 +102,7 @@ fn volleys(form: Form, impairment: Impairment) -> (Vec<Arrival>, Wire, (Weapon, 
     let gateways = pair.start_both();
     wire.set(impairment);
     let volley = Volley {
-        count: form.pick(12_000, 200_000),
+        count: form.pick(8_000, 200_000),
         len: 200,
         pause: Duration::from_micros(100),
     };

@@ -55,25 +55,28 @@ pub(super) fn initiations(form: Form) -> Vec<Check> {
     all.flat_map(|deluge| withstand(&deluge, form)).collect()
 }
 
-fn withstand(deluge: &Deluge, form: Form) -> Vec<Check> {
-    let pair = Pair::new();
+/// A host at a second cable of `one`, to which whole networks belong.
+fn attacker(one: &Host) -> Host {
     let third = Host::new("third");
     link(
-        (&pair.one, "eth1", &["198.51.100.1/24", "2001:db8:1::1/64"]),
+        (one, "eth1", &["198.51.100.1/24", "2001:db8:1::1/64"]),
         (&third, "eth0", &["198.51.100.2/24", "2001:db8:1::2/64"]),
     );
-    // All addresses of these networks are the attacker's.
+    third.sysctl("net.ipv6.ip_nonlocal_bind", "1");
     for (host, line) in [
         (&third, "ip route add local 203.0.113.0/24 dev lo"),
         (&third, "ip -6 route add local 2001:db8:2::/64 dev lo"),
-        (&pair.one, "ip route add 203.0.113.0/24 via 198.51.100.2"),
-        (
-            &pair.one,
-            "ip -6 route add 2001:db8:2::/64 via 2001:db8:1::2",
-        ),
+        (one, "ip route add 203.0.113.0/24 via 198.51.100.2"),
+        (one, "ip -6 route add 2001:db8:2::/64 via 2001:db8:1::2"),
     ] {
         host.run(line);
     }
+    third
+}
+
+fn withstand(deluge: &Deluge, form: Form) -> Vec<Check> {
+    let pair = Pair::new();
+    let third = attacker(&pair.one);
     let one = pair.start();
     let public_key = pair.plan.private_key.public();
     let target = deluge.target.parse().expect("an address");

@@ -47,7 +47,7 @@ pub(super) fn addresses(form: Form) -> Vec<Check> {
     stream.expect_progress(1 << 20);
     let mut address = 1;
     let mut worst = Duration::ZERO;
-    let moves = form.pick(3, 20);
+    let moves = form.pick(2, 20);
     for _ in 0..moves {
         let new = if address == 250 {
             11

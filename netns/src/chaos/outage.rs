@@ -51,7 +51,7 @@ fn pass(host: &Host, time: Duration, traffic: Traffic) {
 
 /// C05.
 pub(super) fn cut(form: Form) -> Vec<Check> {
-    let outages: &[u64] = form.pick(&[1, 6], &[1, 30, 200, 600]);
+    let outages: &[u64] = form.pick(&[1, 3], &[1, 30, 200, 600]);
     let cases = outages
         .iter()
         .flat_map(|&seconds| [Traffic::Idle, Traffic::Busy].map(|traffic| (seconds, traffic)));
@@ -98,7 +98,7 @@ fn cut_for(time: Duration, traffic: Traffic) -> Duration {
 
 /// C08.
 pub(super) fn stopped(form: Form) -> Vec<Check> {
-    let seconds = form.pick(4, 200);
+    let seconds = form.pick(2, 200);
     let of = move |traffic| move || stopped_for(Duration::from_secs(seconds), traffic);
     std::thread::scope(|scope| {
         let running = [Traffic::Idle, Traffic::Busy].map(|traffic| scope.spawn(of(traffic)));
