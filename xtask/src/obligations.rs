@@ -19,7 +19,7 @@ const UNTESTED_MAX: usize = 3;
 pub(crate) struct Options {
     /// Print only what is not covered, and the totals
     #[arg(long, short)]
-    quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 /// One line of the list.

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{Step, is_installed, is_root};
-use crate::{counts, disassembly, tidy};
+use crate::{counts, disassembly, obligations, tidy};
 
 /// A program that the tests call, the Debian package that has it, and what for.
 struct Tool {
@@ -91,6 +91,7 @@ pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     if !options.no_tidy {
         tidy::run(tidy::Options::default(), command_names)?;
     }
+    obligations::run(obligations::Options { quiet: true })?;
     if !is_root() {
         eprintln!("test: not root: tests that need network namespaces will say what they lack");
     }

@@ -172,11 +172,11 @@ impl Gate {
         let mut changed = reply;
         if how & 3 == 1 {
             let bits = input.u8();
-            let sealed = changed
+            let mut sealed = changed
                 .encrypted_cookie
                 .iter_mut()
                 .chain(&mut changed.nonce);
-            if let Some(byte) = sealed.skip(usize::from(how >> 2) % 56).next() {
+            if let Some(byte) = sealed.nth(usize::from(how >> 2) % 56) {
                 *byte ^= bits;
             }
         }

@@ -133,7 +133,7 @@ pub(crate) fn superpacket(input: &mut Input<'_>) -> (VnetHeader, Vec<u8>) {
 /// otherwise. All of them are packets.
 pub(crate) fn packets(input: &mut Input<'_>) -> Vec<Vec<u8>> {
     let first = Stream::new(input);
-    let mut streams = vec![first.clone(); 4];
+    let mut streams = vec![first; 4];
     for (number, stream) in streams.iter_mut().enumerate() {
         stream.headers[stream.ip_len + 1] ^= number as u8;
     }

@@ -7,6 +7,9 @@ use anyhow::{Context, Result, ensure};
 
 use super::source::Source;
 
+/// The inputs of fuzz targets.
+const CORPORA: &str = "fuzz/corpora/";
+
 /// One text file.
 #[derive(Debug)]
 pub(crate) struct File {
@@ -71,6 +74,10 @@ impl Tree {
         );
         let mut files = Vec::new();
         for path in String::from_utf8(listing.stdout)?.split_terminator('\0') {
+            // What a fuzzer has made is not text, whatever it looks like.
+            if path.starts_with(CORPORA) {
+                continue;
+            }
             // A file may be listed and gone, or not be text; neither has lines to check.
             if let Ok(bytes) = std::fs::read(root.join(path))
                 && let Ok(text) = String::from_utf8(bytes)
