@@ -75,7 +75,9 @@ fn attacker(one: &Host) -> Host {
 }
 
 fn withstand(deluge: &Deluge, form: Form) -> Vec<Check> {
-    let pair = Pair::new();
+    let mut pair = Pair::new();
+    // The honest one speaks first.
+    pair.other_plan.peers[0].endpoint = Some("192.0.2.1:51820".to_owned());
     let third = attacker(&pair.one);
     let one = pair.start();
     let public_key = pair.plan.private_key.public();
@@ -94,8 +96,8 @@ fn withstand(deluge: &Deluge, form: Form) -> Vec<Check> {
             Duration::from_secs(30),
             || {
                 let answer = pair
-                    .one
-                    .ping_once([10, 99, 0, 2].into(), Duration::from_millis(50));
+                    .other
+                    .ping_once([10, 99, 0, 1].into(), Duration::from_millis(50));
                 answer.ok()
             },
         );
@@ -103,7 +105,7 @@ fn withstand(deluge: &Deluge, form: Form) -> Vec<Check> {
         drop(other);
     }
     let _other = pair.start_other();
-    pair.one.ping_within("10.99.0.2", Duration::from_secs(30));
+    pair.other.ping_within("10.99.0.1", Duration::from_secs(30));
     let volley = Volley {
         count: form.pick(3_000, 20_000),
         len: 1_000,
