@@ -143,7 +143,6 @@ fn u10_moved_interface_is_followed_to_its_end() {
     }
     let pair = Pair::new();
     let mut one = pair.start();
-    // To the gateway it looks deleted: it has gone to another namespace.
     let there = pair.other.again();
     let moved = pair.one.enter(|| {
         netlink::block_on(async |netlink| {
@@ -152,6 +151,10 @@ fn u10_moved_interface_is_followed_to_its_end() {
         })
     });
     moved.expect("the interface moved");
+    // Netlink says that it is gone. Its file knows better, and the gateway goes on.
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(one.process().ended().is_none(), "{}", one.log());
+    pair.other.run("ip link delete w-one");
     let status = one.process().wait(PATIENCE);
     assert_eq!(status.code(), Some(0), "{}", one.log());
     until("the interface went with its process", PATIENCE, || {

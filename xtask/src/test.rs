@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 13] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -58,6 +58,16 @@ const TOOLS: [Tool; 11] = [
         program: "iperf3",
         package: "iperf3",
         purpose: "throughput of `cargo xtask bench`",
+    },
+    Tool {
+        program: "strace",
+        package: "strace",
+        purpose: "sends that fail now and then",
+    },
+    Tool {
+        program: "prlimit",
+        package: "util-linux",
+        purpose: "gateways with little memory and few files",
     },
     Tool {
         program: "valgrind",

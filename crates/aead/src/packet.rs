@@ -187,7 +187,7 @@ impl<'a> Opening<'a> {
     }
 
     /// Whether the tag was right. If not, there is nothing of the plaintext in the output: it is as
-    /// it was, or, when aws-lc opened in place, erased.
+    /// it was, or, where aws-lc looked, erased.
     pub fn is_authentic(&self) -> bool {
         self.is_authentic
     }
