@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::ready, io, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{net::UnixListener, sync::mpsc};
+use tokio::{net::UnixListener, runtime::Runtime, sync::mpsc};
 use weapon_core::{Gateway, GatewayConfig, PeerConfig, PeerStatus};
 use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
@@ -43,22 +43,21 @@ const DESCRIPTORS_OF_RUNTIME: usize = 8;
 /// # Errors
 /// The gateway could not start, or could not go on; whatever it made is undone.
 pub fn run(config: Config, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    expect_descriptors()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = runtime()?;
     let result = runtime.block_on(async { Daemon::start(config).await?.run(ready).await });
     // A name look-up that hangs does not hold us up.
     runtime.shutdown_background();
     result
 }
 
-/// An error where the system gives too few descriptors to begin with.
-fn expect_descriptors() -> anyhow::Result<()> {
+/// What a gateway's own tasks run on; an error where the system gives too few descriptors for it.
+pub fn runtime() -> anyhow::Result<Runtime> {
     let open = |_| std::fs::File::open("/dev/null");
     let spare: io::Result<Vec<_>> = (0..DESCRIPTORS_OF_RUNTIME).map(open).collect();
-    spare.context("this process may open too few files (ulimit -n, LimitNOFILE)")?;
-    Ok(())
+    let spare = spare.context("this process may open too few files (ulimit -n, LimitNOFILE)")?;
+    drop(spare);
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    Ok(builder.enable_all().build()?)
 }
 
 /// Half of the processors, but not more than [`LANES_AUTO_MAX`]: a busy lane fills one, and whoever

@@ -17,14 +17,13 @@ use weapon_io::{
     udp::UdpConfig,
 };
 use weapon_noise::{PrivateKey, Tai64n};
-use weapon_wire::SEGMENTS_MAX;
 
 use crate::{
     cli,
     config::CipherBackend,
-    daemon::{cipher, lanes_for_this_machine},
+    daemon::{cipher, lanes_for_this_machine, runtime},
     detach::{self, Log},
-    interface::MTU_DEFAULT,
+    interface::{self, MTU_DEFAULT},
     places::Places,
     port::Port,
     signals::Signals,
@@ -129,10 +128,7 @@ fn start_log() -> Log {
 
 /// Runs until it is time to end. `ready` is called when `wg` can ask.
 fn run(interface: &str, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut drop_in = DropIn::start(interface).await?;
         ready()?;
         drop_in.serve().await
@@ -265,13 +261,7 @@ async fn open(interface: &str, lanes: usize, netlink: &Netlink) -> anyhow::Resul
         offloads,
         queues: lanes,
     })?;
-    let index = tun.ifindex();
-    // A TCP connection with a tiny MSS would else make superpackets of more segments than we cut.
-    netlink.set_segments_max(index, SEGMENTS_MAX as u32).await?;
-    // Nobody in the tunnel answers neighbour or router discovery. Without IPv6 there is none.
-    if let Err(error) = netlink.no_link_local(index).await {
-        tracing::debug!(%error, "the interface may get a link-local address");
-    }
+    interface::prepare(tun.ifindex(), netlink).await?;
     Ok(tun)
 }
 

@@ -44,12 +44,7 @@ pub async fn make(config: &Config, lanes: usize, netlink: &Netlink) -> anyhow::R
     })
     .with_context(|| config.at(&config.written.interface))?;
     let index = tun.ifindex();
-    // A TCP connection with a tiny MSS would else make superpackets of more segments than we cut.
-    netlink.set_segments_max(index, SEGMENTS_MAX as u32).await?;
-    // Nobody in the tunnel answers neighbour or router discovery. Without IPv6 there is none.
-    if let Err(error) = netlink.no_link_local(index).await {
-        tracing::debug!(%error, "the interface may get a link-local address");
-    }
+    prepare(index, netlink).await?;
     for &address in &config.addresses {
         netlink
             .add_address(index, address)
@@ -63,6 +58,20 @@ pub async fn make(config: &Config, lanes: usize, netlink: &Netlink) -> anyhow::R
         }
     }
     Ok(tun)
+}
+
+/// What every interface of ours needs before it is used.
+///
+/// # Errors
+/// What the kernel refused.
+pub async fn prepare(index: u32, netlink: &Netlink) -> Result<(), NetlinkError> {
+    // A TCP connection with a tiny MSS would else make superpackets of more segments than we cut.
+    netlink.set_segments_max(index, SEGMENTS_MAX as u32).await?;
+    // Nobody in the tunnel answers neighbour or router discovery. Without IPv6 there is none.
+    if let Err(error) = netlink.no_link_local(index).await {
+        tracing::debug!(%error, "the interface may get a link-local address");
+    }
+    Ok(())
 }
 
 /// What the kernel takes from an interface that is set down.

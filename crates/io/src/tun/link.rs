@@ -6,9 +6,10 @@ use std::{
     os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd},
 };
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-
-use super::{Tun, open::Request};
+use super::{
+    Tun,
+    open::{Request, control_socket},
+};
 use crate::namespace::Namespace;
 
 /// `_IO('T', 227)` of linux/if_tun.h.
@@ -87,12 +88,7 @@ impl TunLink {
 
 /// In the network namespace of this thread.
 fn flags_and_mtu(name: &str) -> io::Result<(bool, u32)> {
-    let control = socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let control = control_socket()?;
     let mut request = Request::new(name);
     request.submit(control.as_fd(), libc::SIOCGIFFLAGS as libc::Ioctl)?;
     let [low, high, ..] = request.value();
@@ -105,7 +101,5 @@ fn flags_and_mtu(name: &str) -> io::Result<(bool, u32)> {
 
 /// The index of the interface `name` in the network namespace of this thread.
 pub fn index_of(name: &str) -> Option<u32> {
-    let kind = SocketType::DGRAM;
-    let control = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None).ok()?;
-    rustix::net::netdevice::name_to_index(&control, name).ok()
+    rustix::net::netdevice::name_to_index(control_socket().ok()?, name).ok()
 }

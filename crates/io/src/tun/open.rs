@@ -155,16 +155,17 @@ fn prepared(
     set_vnet_header_len(file.as_fd()).map_err(|e| failed(&name, "set the header length", e))?;
     let offloads = negotiate(file.as_fd(), offloads)
         .map_err(|error| failed(&name, "negotiate offloads", error))?;
-    let control = socket_with(
-        AddressFamily::INET,
-        SocketType::DGRAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-    .map_err(|error| failed(&name, "open a control socket", error))?;
+    let control =
+        control_socket().map_err(|error| failed(&name, "open a control socket", error))?;
     let ifindex = rustix::net::netdevice::name_to_index(&control, &name)
         .map_err(|error| failed(&name, "find the index", error))?;
     Ok((Tun::new(queues, name, ifindex, offloads), control))
+}
+
+/// Through which interfaces of this thread's network namespace are asked and changed.
+pub(super) fn control_socket() -> Result<OwnedFd, Errno> {
+    let kind = SocketType::DGRAM;
+    socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)
 }
 
 /// Opens a queue of the interface `name`, which is made if there is none; says its name too.
