@@ -90,12 +90,24 @@ pub fn listen(places: &Places) -> anyhow::Result<UnixListener> {
 }
 
 fn bind(new: &Path, path: &Path) -> io::Result<UnixListener> {
-    let _ = fs::remove_file(new);
-    let listener = StdListener::bind(new)?;
-    fs::set_permissions(new, fs::Permissions::from_mode(0o600))?;
-    fs::rename(new, path)?;
+    let listener = place(new, path)?;
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)
+}
+
+/// Listens at `new`, for the owner alone, and then gives it the name `path`.
+///
+/// # Errors
+/// What the kernel refused; nothing is left at `new`.
+pub fn place(new: &Path, path: &Path) -> io::Result<StdListener> {
+    let _ = fs::remove_file(new);
+    let listener = StdListener::bind(new)?;
+    let placed = fs::set_permissions(new, fs::Permissions::from_mode(0o600))
+        .and_then(|()| fs::rename(new, path));
+    if placed.is_err() {
+        let _ = fs::remove_file(new);
+    }
+    placed.map(|()| listener)
 }
 
 /// Serves clients for ever; each of their requests goes to `calls`.

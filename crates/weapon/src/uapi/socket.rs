@@ -7,7 +7,7 @@ use std::{
     os::{
         fd::OwnedFd,
         unix::{
-            fs::{DirBuilderExt, MetadataExt, PermissionsExt},
+            fs::{DirBuilderExt, MetadataExt},
             net::{UnixListener as StdListener, UnixStream as StdStream},
         },
     },
@@ -19,6 +19,8 @@ use std::{
 use anyhow::{Context, bail};
 use tokio::net::{UnixListener, UnixStream};
 use weapon_io::file_watch::FileWatch;
+
+use crate::api;
 
 /// Where `wg` looks.
 const DIRECTORY: &str = "/var/run/wireguard";
@@ -156,18 +158,7 @@ fn listen(path: &Path) -> anyhow::Result<StdListener> {
             Err(_) => break,
         }
     }
-    bind(path).with_context(|| cannot_listen(path))
-}
-
-fn bind(path: &Path) -> io::Result<StdListener> {
+    // A name that `wg` does not look for.
     let new = path.with_extension(format!("new-{}", std::process::id()));
-    let _ = fs::remove_file(&new);
-    let listener = StdListener::bind(&new)?;
-    // Nobody connects to the name before the next line: it is not one that `wg` looks for.
-    let placed = fs::set_permissions(&new, fs::Permissions::from_mode(0o600))
-        .and_then(|()| fs::rename(&new, path));
-    if placed.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    placed.map(|()| listener)
+    api::place(&new, path).with_context(|| cannot_listen(path))
 }
