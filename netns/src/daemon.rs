@@ -1,5 +1,6 @@
 //! WireGuard of others in user space, configured with `wg`.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
@@ -80,8 +81,9 @@ impl Daemon {
         let mut process = Process::start(make.program(), &mut command, log);
         until("the daemon listens", PATIENCE, || {
             assert!(process.ended().is_none(), "{make:?} has ended");
-            let there = socket(&interface).exists();
-            (there && host.attempt(&format!("wg show {interface}")).is_ok()).then_some(())
+            // `wg` removes a socket that refuses it, as one does that is bound and not yet listened at.
+            let listens = UnixStream::connect(socket(&interface)).is_ok();
+            (listens && host.attempt(&format!("wg show {interface}")).is_ok()).then_some(())
         });
         let gateway = Self {
             interface,
