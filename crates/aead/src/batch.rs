@@ -58,7 +58,7 @@ fn finish<V: Vector>(mut hash: Hash<V>, octet: &mut [Sealing<'_>]) {
     if octet.is_empty() {
         return;
     }
-    hash.steps(usize::MAX, usize::MAX, &octet.texts());
+    hash.all_steps(&octet.texts());
     for (packet, tag) in octet.iter_mut().zip(hash.tags()) {
         packet.tag_mut().copy_from_slice(&tag);
     }
@@ -91,7 +91,7 @@ pub(crate) fn open<V: Vector>(key: &[u32; 8], packets: &mut [Opening<'_>]) {
             work.stretch(before, Some((&mut hash, Some(octet.texts()), usize::MAX)));
             work.next(before);
         }
-        hash.steps(usize::MAX, usize::MAX, &octet.texts());
+        hash.all_steps(&octet.texts());
         let authentic = hash.compare(|lane| octet[octet.of_lane(lane)].tag());
         for (lane, packet) in octet.iter_mut().enumerate() {
             packet.is_authentic = authentic >> lane & 1 != 0;

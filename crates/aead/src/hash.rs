@@ -110,17 +110,15 @@ impl<V: Vector> Hash<V> {
         self.step
     }
 
-    /// Takes at most `most` steps, as far as there are `blocks` of each message.
+    /// Takes all steps that are left.
     #[inline(always)]
-    pub(crate) fn steps(&mut self, most: usize, blocks: usize, messages: &[&[u8]; OCTET]) {
-        let end = self.steps.min(blocks).min(self.step.saturating_add(most));
-        while self.step < end {
+    pub(crate) fn all_steps(&mut self, messages: &[&[u8]; OCTET]) {
+        while self.step < self.steps {
             if self.smooth.contains(&self.step) {
                 let words = self.next_words(messages);
                 self.poly.absorb(&words, &[V::splat64(TOP); STEP]);
             } else {
-                let (words, tops) = self.ragged_words(messages);
-                self.poly.absorb(&words, &tops);
+                self.rough_step(self.steps, messages);
             }
         }
     }
