@@ -56,7 +56,11 @@ pub use gateway::{
     WAITING_OF_ORIGIN_MAX, WallTime, origin,
 };
 
-/// The atomics that are tried in every order.
+/// What threads share, and tests try in every order.
 mod sync {
     pub(crate) use core::sync::atomic::{AtomicU8, Ordering};
+    pub(crate) use std::sync::Arc;
+
+    pub(crate) use arc_swap::{ArcSwapOption, Guard};
+    pub(crate) use weapon_noise::Keypair;
 }

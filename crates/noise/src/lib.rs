@@ -76,9 +76,12 @@ pub use sessions::Sessions;
 mod tunnel;
 pub use tunnel::{Rejected, Tunnel, TunnelConfig, TunnelHost};
 
-/// The atomics that are tried in every order.
+/// What threads share, and tests try in every order.
 mod sync {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use std::sync::Arc;
+
+    pub(crate) use arc_swap::{ArcSwapOption, Guard};
 }
 
 #[cfg(test)]
