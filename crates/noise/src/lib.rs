@@ -38,6 +38,7 @@ pub use tai64n::{RESERVE_SECS, Stamp, Tai64n, TimestampGuard};
 mod rate_limit;
 pub use rate_limit::{RATE_LIMIT_ENTRIES_MAX, RateLimiter};
 mod cookie;
+mod reply_limit;
 pub use cookie::{CookieChecker, CookieJar, LoadGauge, Verdict};
 mod crypto;
 pub use crypto::SecretKey32;
