@@ -52,8 +52,8 @@ mod gateway;
 mod parked;
 pub use gateway::{
     Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus, HANDSHAKE_QUEUE_MAX,
-    NetworkChange, Now, ORIGINS, PeerChange, PeerConfig, PeerDump, PeerStatus, SessionStatus,
-    WAITING_OF_ORIGIN_MAX, WallTime, origin,
+    NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig, PeerDump, PeerStatus,
+    SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
 };
 
 /// What threads share, and tests try in every order.
