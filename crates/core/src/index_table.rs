@@ -3,17 +3,16 @@
 //! An index is a uniformly random 32-bit number whose low bits fall on a free slot: nobody can tell
 //! one from another (P18), and the low bits find the session. The table is kept at most a quarter
 //! full. When it grows, two indices that differed in their low bits still do, so every session
-//! finds its place in the larger table.
+//! finds its place in the larger table. `tests/hand_over.rs` tries every order of the steps.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::Arc,
+use std::collections::{BTreeMap, btree_map::Entry};
+
+use weapon_noise::{Entropy, EntropyNotReady};
+
+use crate::{
+    Peer, PeerId,
+    sync::{Arc, ArcSwapOption, Guard, Keypair},
 };
-
-use arc_swap::{ArcSwapOption, Guard};
-use weapon_noise::{Entropy, EntropyNotReady, Keypair};
-
-use crate::{Peer, PeerId};
 
 /// Slots that a table has at least.
 const SLOTS_MIN: usize = 64;

@@ -52,11 +52,15 @@ mod gateway;
 mod parked;
 pub use gateway::{
     Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus, HANDSHAKE_QUEUE_MAX,
-    NetworkChange, Now, ORIGINS, PeerChange, PeerConfig, PeerDump, PeerStatus, SessionStatus,
-    WAITING_OF_ORIGIN_MAX, WallTime, origin,
+    NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig, PeerDump, PeerStatus,
+    SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
 };
 
-/// The atomics that are tried in every order.
+/// What threads share, and tests try in every order.
 mod sync {
     pub(crate) use core::sync::atomic::{AtomicU8, Ordering};
+    pub(crate) use std::sync::Arc;
+
+    pub(crate) use arc_swap::{ArcSwapOption, Guard};
+    pub(crate) use weapon_noise::Keypair;
 }

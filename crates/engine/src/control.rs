@@ -13,15 +13,20 @@ use weapon_io::{
 };
 
 use crate::{
+    doors::Doors,
     engine::{Command, ControlStatus, Rebind, Shared},
     mailbox::Mail,
     socket_cell::SocketHold,
-    surroundings::{KernelEntropy, now},
+    surroundings::{KernelEntropy, now, tick},
     ways::{NoUnderlay, ToOverlay, ToUnderlay, flush},
 };
 
 const KNOCK: u64 = 0;
 const DEADLINE: u64 = 1;
+
+/// Events that are taken at once: knock, deadline, and of the doors what then has room. The kernel
+/// takes turns with those that have to wait.
+const EVENTS: usize = 34;
 
 /// How long until a port that could not be opened is tried again, and how often without a word.
 const RETRY_MS: u32 = 10;
@@ -31,6 +36,7 @@ const TRIES_UNSAID: u32 = 50;
 pub(crate) struct Control<D, S> {
     pub(crate) gateway: Gateway,
     pub(crate) shared: Arc<Shared<D, S>>,
+    pub(crate) doors: Doors<D, S>,
     pub(crate) commands: mpsc::Receiver<Command>,
     pub(crate) rebind: Rebind<S>,
     pub(crate) store: Box<dyn TimestampStore + Send>,
@@ -49,7 +55,7 @@ impl<D: Device, S: Socket> Control<D, S> {
         let mailbox = Arc::clone(&self.shared.mailbox);
         epoll.add(mailbox.knock(), KNOCK, Interest::Readable)?;
         epoll.add(timer, DEADLINE, Interest::Readable)?;
-        let mut events = Events::with_capacity(2);
+        let mut events = Events::with_capacity(EVENTS);
         let mut mail = Mail::default();
         if self.starts_up {
             self.with_env(|gateway, env| gateway.up(env));
@@ -57,6 +63,8 @@ impl<D: Device, S: Socket> Control<D, S> {
             self.down();
         }
         loop {
+            // They were opened or closed by what came last.
+            self.doors.refresh()?;
             let deadline = self.gateway.poll_timeout();
             if let Some((at, reason)) = deadline {
                 tracing::trace!(at = at.as_nanos(), reason, "next deadline");
@@ -67,6 +75,8 @@ impl<D: Device, S: Socket> Control<D, S> {
                 self.up();
             }
             timer.drain();
+            // Before the mail is taken, for this is where it goes.
+            self.doors.receive(&events, tick())?;
             mailbox.knock().drain();
             mailbox.take(&mut mail);
             self.with_env(|gateway, env| {

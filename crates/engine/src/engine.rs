@@ -18,12 +18,13 @@ use weapon_core::{
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
     tun::{Device, Offloads},
-    udp::{SendReport, Sender, Socket},
+    udp::{SendReport, Sender, Socket, Sockets},
 };
 use weapon_noise::PublicKey;
 
 use crate::{
     control::Control,
+    doors::Doors,
     lane::Lane,
     lane_inbound::LaneInbound,
     lane_outbound::LaneOutbound,
@@ -33,14 +34,14 @@ use crate::{
 };
 
 /// Opens the underlay sockets again after the interface was down.
-pub(crate) type Rebind<S> = Box<dyn FnMut() -> io::Result<Vec<S>> + Send>;
+pub(crate) type Rebind<S> = Box<dyn FnMut() -> io::Result<Sockets<S>> + Send>;
 
 /// What an engine needs beside gateway, device and sockets.
 pub struct EngineConfig<S> {
     /// Whether the interface is up. If not, the sockets are closed, and opened again when it is.
     pub up: bool,
     /// Opens the sockets again after the interface was down, as many as there are lanes.
-    pub rebind: Box<dyn FnMut() -> io::Result<Vec<S>> + Send>,
+    pub rebind: Box<dyn FnMut() -> io::Result<Sockets<S>> + Send>,
     /// Keeps the timestamp's high-water mark.
     pub store: Box<dyn TimestampStore + Send>,
     /// Called, from any thread, when the engine can't go on.
@@ -171,23 +172,24 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the threads: the control loop, and a lane for each of `sockets`, which share the
+    /// Starts the threads: the control loop, and a lane for each socket of a lane, which share the
     /// queues of the device evenly.
     ///
     /// # Errors
-    /// If there are no sockets, or fewer queues, or the kernel has no files or threads left;
+    /// If there are no lanes, or fewer queues, or the kernel has no files or threads left;
     /// nothing runs then.
     pub fn start<D, S>(
         gateway: Gateway,
         device: D,
-        sockets: Vec<S>,
+        sockets: impl Into<Sockets<S>>,
         config: EngineConfig<S>,
     ) -> io::Result<Self>
     where
         D: Device + 'static,
         S: Socket + 'static,
     {
-        let lanes = sockets.len();
+        let sockets = sockets.into();
+        let lanes = sockets.lanes.len();
         if lanes == 0 || device.queues() < lanes {
             return Err(io::ErrorKind::InvalidInput.into());
         }
@@ -237,18 +239,24 @@ impl Engine {
             on_event,
         } = config;
         let on_event: Arc<dyn Fn(Event) + Send + Sync> = on_event.into();
+        let (epoll, timer) = (Arc::new(Epoll::new()?), TimerFd::new()?);
+        let doors = Doors {
+            sockets: SocketHold::of_doors(Arc::clone(&shared.socket), self.wakes.len()),
+            inbound: LaneInbound::new(shared, Arc::clone(gateway.counters())),
+            epoll: Arc::clone(&epoll),
+        };
         let control = Control {
             gateway,
             shared: Arc::clone(shared),
+            doors,
             commands,
             rebind,
             store,
-            socket: SocketHold::new(Arc::clone(&shared.socket), 0),
+            socket: SocketHold::of_lane(Arc::clone(&shared.socket), 0),
             sender: Sender::new(),
             starts_up: up,
             tries: None,
         };
-        let (epoll, timer) = (Epoll::new()?, TimerFd::new()?);
         self.thread("control".to_owned(), &on_event, move || {
             control.run(&epoll, &timer)?;
             Ok(false)
@@ -268,7 +276,7 @@ impl Engine {
         Lane {
             device: Arc::clone(&shared.device),
             queues: number * queues / lanes..(number + 1) * queues / lanes,
-            socket: SocketHold::new(Arc::clone(&shared.socket), number),
+            socket: SocketHold::of_lane(Arc::clone(&shared.socket), number),
             outbound: LaneOutbound::new(shared, Arc::clone(counters)),
             inbound: LaneInbound::new(shared, Arc::clone(counters)),
             wake: Arc::clone(&self.wakes[number]),

@@ -48,11 +48,11 @@ impl<D: Device, S: Socket> Lane<D, S> {
             epoll.add(self.device.queue(queue), queue as u64, Interest::Readable)?;
         }
         let mut events = Events::with_capacity(self.queues.len() + Family::ALL.len() + 1);
-        self.refresh_socket(epoll)?;
+        self.socket.refresh_in(epoll, UNDERLAY)?;
         loop {
             epoll.wait(&mut events, None)?;
             // Also when it is a packet that has woken us, and the wake-up is still to come.
-            self.refresh_socket(epoll)?;
+            self.socket.refresh_in(epoll, UNDERLAY)?;
             let now = tick();
             for event in events.iter() {
                 let is_gone = match event.token {
@@ -68,7 +68,7 @@ impl<D: Device, S: Socket> Lane<D, S> {
                         let Some(socket) = self.socket.socket() else {
                             continue;
                         };
-                        self.inbound.batch(socket, family, now)?
+                        self.inbound.batch(socket, family, now)?.is_gone
                     }
                     queue => self
                         .outbound
@@ -79,26 +79,5 @@ impl<D: Device, S: Socket> Lane<D, S> {
                 }
             }
         }
-    }
-
-    /// Sleeps on the files of the new socket instead of the old one's.
-    fn refresh_socket(&mut self, epoll: &Epoll) -> std::io::Result<()> {
-        let Some(before) = self.socket.refresh() else {
-            return Ok(());
-        };
-        if let Some(before) = before.get() {
-            for file in Family::ALL.iter().filter_map(|&family| before.fd(family)) {
-                epoll.remove(file)?;
-            }
-        }
-        let Some(socket) = self.socket.socket() else {
-            return Ok(());
-        };
-        for (token, &family) in Family::ALL.iter().enumerate() {
-            if let Some(file) = socket.fd(family) {
-                epoll.add(file, UNDERLAY + token as u64, Interest::Readable)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! A lane's inbound half: receives from the underlay and runs each batch to completion.
+//! A lane's inbound half: receives from the underlay and runs each batch to completion. The control
+//! loop has one too, for what comes to the doors.
 //! HOT
 
 use std::sync::Arc;
@@ -22,6 +23,14 @@ use crate::{
 /// their turn. Where the kernel does not join datagrams each takes the place of a train, and the
 /// cipher wants eight at least.
 const TRAINS: usize = 16;
+
+/// What one receive call brought.
+pub(crate) struct Batch {
+    /// Trains.
+    pub(crate) trains: usize,
+    /// The device is gone.
+    pub(crate) is_gone: bool,
+}
 
 /// What the inbound half owns.
 pub(crate) struct LaneInbound<D> {
@@ -49,14 +58,13 @@ impl<D: Device> LaneInbound<D> {
         }
     }
 
-    /// Receives what has come from `family`, up to a quantum, and writes it. True if the device is
-    /// gone.
+    /// Receives what has come from `family`, up to a quantum, and writes it.
     pub(crate) fn batch(
         &mut self,
         socket: &impl Socket,
         family: Family,
         now: Tick,
-    ) -> std::io::Result<bool> {
+    ) -> std::io::Result<Batch> {
         let fib = self.fib.load();
         // A device that refuses superpackets gives them up while it runs.
         self.inbound.set_limits(limits(&*self.device));
@@ -82,7 +90,10 @@ impl<D: Device> LaneInbound<D> {
             );
         }
         self.totals.note_refused(overlay.refused);
-        Ok(overlay.gone)
+        Ok(Batch {
+            trains,
+            is_gone: overlay.gone,
+        })
     }
 }
 

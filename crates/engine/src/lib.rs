@@ -3,6 +3,7 @@
 
 // The loops, in the order of the packet.
 mod control;
+mod doors;
 mod lane;
 mod lane_inbound;
 mod lane_outbound;

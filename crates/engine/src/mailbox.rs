@@ -3,13 +3,17 @@
 use std::{
     collections::VecDeque,
     io,
-    sync::{Mutex, MutexGuard, PoisonError},
+    net::IpAddr,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use weapon_core::{
-    HANDSHAKE_QUEUE_MAX, HandshakeMessage, ORIGINS, PeerId, Upcalls, WAITING_OF_ORIGIN_MAX, origin,
+    HANDSHAKE_QUEUE_MAX, HandshakeMessage, ORIGINS, OriginHash, PeerId, Upcalls,
+    WAITING_OF_ORIGIN_MAX,
 };
 use weapon_io::poll::EventFd;
+
+use crate::surroundings::KernelEntropy;
 
 /// Superpackets on their way to be parked, and their bytes: a burst to peers without a session.
 const PARK_QUEUE_MAX: usize = 1024;
@@ -57,6 +61,8 @@ impl Mail {
 pub(crate) struct Mailbox {
     mail: Mutex<Mail>,
     knock: EventFd,
+    /// Made with the first message of a handshake.
+    hash: OnceLock<OriginHash>,
 }
 
 impl Mailbox {
@@ -64,6 +70,7 @@ impl Mailbox {
         Ok(Self {
             mail: Mutex::default(),
             knock: EventFd::new()?,
+            hash: OnceLock::new(),
         })
     }
 
@@ -84,6 +91,16 @@ impl Mailbox {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The place of the origin of `address`. All are one until there is randomness: nothing is
+    /// answered then (P104).
+    fn origin(&self, address: IpAddr) -> usize {
+        if let Some(hash) = self.hash.get() {
+            return hash.origin(address);
+        }
+        let made = OriginHash::new(&mut KernelEntropy);
+        made.map_or(0, |hash| self.hash.get_or_init(|| hash).origin(address))
+    }
+
     /// Runs `put` on the mail and knocks if that brought the first.
     fn put(&self, put: impl FnOnce(&mut Mail) -> bool) -> bool {
         let mut mail = self.mail();
@@ -99,8 +116,9 @@ impl Mailbox {
 
 impl Upcalls for &Mailbox {
     fn handshake(&mut self, message: HandshakeMessage) -> bool {
+        let origin = self.origin(message.from.remote.ip());
         self.put(|mail| {
-            let of_origin = &mut mail.of_origin[origin(message.from.remote.ip())];
+            let of_origin = &mut mail.of_origin[origin];
             let room = mail.handshakes.len() < HANDSHAKE_QUEUE_MAX
                 && usize::from(*of_origin) < WAITING_OF_ORIGIN_MAX;
             if room {
@@ -159,7 +177,12 @@ mod tests {
             .filter(|_| put("203.0.113.1:9"))
             .count();
         assert_eq!(taken, WAITING_OF_ORIGIN_MAX);
-        assert!(put("192.0.2.1:51820"));
+        // One of these shares its place, perhaps.
+        assert!(
+            ["192.0.2.1:9", "198.51.100.1:9", "10.0.0.1:9"]
+                .into_iter()
+                .any(&mut put)
+        );
         // What was taken out makes room.
         mailbox.take(&mut Mail::default());
         assert!(put("203.0.113.1:9"));

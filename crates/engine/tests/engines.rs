@@ -21,7 +21,10 @@ use weapon_io::{
         Offloads,
         memory::{self, Crossing, Host},
     },
-    udp::memory::Network,
+    udp::{
+        Sockets,
+        memory::{MemoryUdp, Network},
+    },
 };
 use weapon_noise::{Backend, PrivateKey, Tai64n};
 use weapon_wire::VnetHeader;
@@ -58,8 +61,25 @@ fn address(site: u8) -> SocketAddr {
     SocketAddr::from(([192, 0, 2, site + 1], 51820))
 }
 
+/// Where handshake messages come in: a kernel would have it at the same address.
+fn door(site: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, site + 101], 51820))
+}
+
+fn bind(site: u8, network: &Network) -> io::Result<Sockets<MemoryUdp>> {
+    Ok(Sockets {
+        lanes: vec![network.bind(address(site), true)?],
+        doors: vec![network.bind(door(site), true)?],
+    })
+}
+
 /// Site 0 or 1, which knows the other one.
 fn start(site: u8, network: &Network) -> Site {
+    start_towards(site, network, address(1 - site), false)
+}
+
+/// Site 0 or 1, for which the other one is at `remote`, perhaps for ever.
+fn start_towards(site: u8, network: &Network, remote: SocketAddr, is_pinned: bool) -> Site {
     let other = 1 - site;
     let mut gateway = Gateway::new(GatewayConfig {
         private_key: key(site),
@@ -72,13 +92,13 @@ fn start(site: u8, network: &Network) -> Site {
         name: "other".into(),
         public_key: key(other).public(),
         preshared_key: None,
-        endpoint: Some(address(other)),
-        endpoint_pinned: false,
+        endpoint: Some(remote),
+        endpoint_pinned: is_pinned,
         networks: vec![format!("10.0.{other}.0/24").parse().unwrap()],
         persistent_keepalive: None,
     }]);
     let (device, host) = memory::pair(Offloads::default()).unwrap();
-    let socket = network.bind(address(site), true).unwrap();
+    let sockets = bind(site, network).unwrap();
     let (event, events) = mpsc::channel();
     let rebinds = Arc::new(AtomicU32::new(0));
     let (network, count) = (network.clone(), Arc::clone(&rebinds));
@@ -86,12 +106,12 @@ fn start(site: u8, network: &Network) -> Site {
         up: true,
         rebind: Box::new(move || {
             count.fetch_add(1, Ordering::Relaxed);
-            Ok(vec![network.bind(address(site), true)?])
+            bind(site, &network)
         }),
         store: Box::new(Store(Arc::default())),
         on_event: Box::new(move |what| drop(event.send(what))),
     };
-    let engine = Engine::start(gateway, device, vec![socket], config).unwrap();
+    let engine = Engine::start(gateway, device, sockets, config).unwrap();
     Site {
         engine,
         host,
@@ -165,6 +185,26 @@ fn packets_pass_in_both_directions_and_in_order() {
     assert!(status.gateway.peers[0].session.is_some());
 }
 
+/// A handshake begins at the door and goes on at the lane, where its response comes from. A peer
+/// that does not follow stays at the door with its data.
+#[test]
+fn p74_what_comes_to_the_door_is_handled_by_the_control_loop() {
+    for is_pinned in [false, true] {
+        let network = Network::default();
+        let one = start_towards(0, &network, door(1), is_pinned);
+        let other = start(1, &network);
+        for number in 0..5_u8 {
+            one.send(&packet(0, &[number; 100]));
+            assert_eq!(other.receive().packet, packet(0, &[number; 100]));
+            other.send(&packet(1, &[number; 200]));
+            assert_eq!(one.receive().packet, packet(1, &[number; 200]));
+        }
+        let remote = one.status().gateway.peers[0].endpoint.unwrap();
+        assert_eq!(remote, if is_pinned { door(1) } else { address(1) });
+        assert!(other.status().drops.iter().all(|&(_, count)| count == 0));
+    }
+}
+
 #[test]
 fn p84_what_nobody_has_is_counted_and_answered() {
     let one = start(0, &Network::default());
@@ -188,9 +228,7 @@ fn p99_down_closes_the_socket_and_up_opens_it_again() {
     assert!(!one.status().gateway.up);
     assert!(one.status().gateway.peers[0].session.is_none());
     // Its address is free: everybody has let go of the socket.
-    drop(until("a free address", || {
-        network.bind(address(0), true).ok()
-    }));
+    drop(until("free addresses", || bind(0, &network).ok()));
 
     one.engine.set_up(true);
     until("up", || one.status().gateway.up.then_some(()));

@@ -11,6 +11,7 @@ use crate::{
     crypto::{self, SecretKey32},
     handshake::Hashes,
     protocol::{COOKIE_SECRET_TIME, COOKIE_USE_TIME, UNDER_LOAD_FRACTION, UNDER_LOAD_TIME},
+    reply_limit::ReplyLimit,
 };
 
 /// Bytes of a mac, and of a cookie.
@@ -99,7 +100,8 @@ pub enum Verdict {
     Proceed,
     /// Drop it, and send this to where it came from.
     CookieReply(CookieReply),
-    /// A proven address asks too often. No answer.
+    /// A proven address asks too often, or one that is not proven was sent enough cookies. No
+    /// answer.
     RateLimited,
     /// A cookie would be due, and there is no randomness to make it of. No answer.
     EntropyNotReady,
@@ -110,6 +112,7 @@ pub struct CookieChecker {
     hashes: Hashes,
     secret: Option<(SecretKey32, Tick)>,
     limiter: RateLimiter,
+    replies: ReplyLimit,
 }
 
 impl CookieChecker {
@@ -119,6 +122,7 @@ impl CookieChecker {
             hashes: identity.hashes().clone(),
             secret: None,
             limiter: RateLimiter::new(),
+            replies: ReplyLimit::new(),
         }
     }
 
@@ -126,6 +130,8 @@ impl CookieChecker {
     ///
     /// Not under load, mac2 is not looked at. Under load it must be made with the cookie of the
     /// address and port it came from, and no address may come more often than [`RateLimiter`] says.
+    /// Who has no cookie is sent one, but none of these more than a few a second: a flood has no
+    /// use for them.
     pub fn check(
         &mut self,
         message: &[u8],
@@ -153,6 +159,9 @@ impl CookieChecker {
             } else {
                 Verdict::RateLimited
             };
+        }
+        if !self.replies.allow(&cookie, now) {
+            return Verdict::RateLimited;
         }
         self.reply(signed, mac1, &cookie, entropy)
             .map_or(Verdict::EntropyNotReady, Verdict::CookieReply)
@@ -565,9 +574,30 @@ mod tests {
         let mut forged = fixture.initiation(at(2));
         forged.mac2 = [1; 16];
         for _ in 0..100 {
-            fixture.cookie_reply(forged.as_bytes(), PEER, at(2));
+            let verdict = fixture.check(forged.as_bytes(), PEER, at(2), true);
+            assert_ne!(verdict, Verdict::Proceed);
         }
         assert_eq!(fixture.knock(PEER, at(2)), Verdict::Proceed);
+    }
+
+    #[test]
+    fn p74_a_flood_is_answered_seldom_and_its_neighbours_as_ever() {
+        let mut fixture = Fixture::new();
+        let message = fixture.initiation(at(1));
+        let verdicts: Vec<_> = (0..1000)
+            .map(|_| fixture.check(message.as_bytes(), "192.0.2.66:9", at(1), true))
+            .collect();
+        let is_reply = |verdict: &&Verdict| matches!(verdict, Verdict::CookieReply(_));
+        assert_eq!(verdicts.iter().filter(is_reply).count(), 5);
+        let silent = verdicts.iter().filter(|it| **it == Verdict::RateLimited);
+        assert_eq!(silent.count(), 995);
+        // Another port is another sender: it may be another host behind the same address.
+        for other in ["192.0.2.66:10", "192.0.2.1:9"] {
+            fixture.cookie_reply(message.as_bytes(), other, at(1));
+        }
+        // A second later there are cookies again.
+        fixture.fetch("192.0.2.66:9", at(2));
+        assert_eq!(fixture.knock("192.0.2.66:9", at(2)), Verdict::Proceed);
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub use tai64n::{RESERVE_SECS, Stamp, Tai64n, TimestampGuard};
 mod rate_limit;
 pub use rate_limit::{RATE_LIMIT_ENTRIES_MAX, RateLimiter};
 mod cookie;
+mod reply_limit;
 pub use cookie::{CookieChecker, CookieJar, LoadGauge, Verdict};
 mod crypto;
 pub use crypto::SecretKey32;
@@ -76,9 +77,12 @@ pub use sessions::Sessions;
 mod tunnel;
 pub use tunnel::{Rejected, Tunnel, TunnelConfig, TunnelHost};
 
-/// The atomics that are tried in every order.
+/// What threads share, and tests try in every order.
 mod sync {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    pub(crate) use std::sync::Arc;
+
+    pub(crate) use arc_swap::{ArcSwapOption, Guard};
 }
 
 #[cfg(test)]

@@ -3,18 +3,16 @@
 //!
 //! The control loop owns the [`crate::Tunnel`] and publishes into the link: the keypair to send
 //! with and the endpoint. Lanes read those without a lock, leave stamps, and roam.
+//! `tests/hand_over.rs` of weapon-core tries every order of their steps.
 
-use core::{
-    net::IpAddr,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
-    time::Duration,
-};
-use std::sync::Arc;
+use core::{net::IpAddr, time::Duration};
 
-use arc_swap::ArcSwapOption;
 use weapon_wire::Endpoint;
 
-use crate::{Activity, Keypair, Tick};
+use crate::{
+    Activity, Keypair, Tick,
+    sync::{Arc, ArcSwapOption, AtomicBool, AtomicU64, Guard, Ordering},
+};
 
 /// How long a source that was left is not learned again.
 const SOURCE_HOLD_TIME: Duration = Duration::from_secs(1);
@@ -62,7 +60,7 @@ impl Traffic {
 
 impl Link {
     /// The keypair to send with at `now`, or nothing: then a handshake is needed (P42).
-    pub fn sending(&self, now: Tick) -> Option<arc_swap::Guard<Option<Arc<Keypair>>>> {
+    pub fn sending(&self, now: Tick) -> Option<Guard<Option<Arc<Keypair>>>> {
         let keypair = self.sending.load();
         keypair
             .as_ref()
@@ -71,7 +69,7 @@ impl Link {
     }
 
     /// Where the peer is, as far as we know.
-    pub fn endpoint(&self) -> arc_swap::Guard<Option<Arc<Endpoint>>> {
+    pub fn endpoint(&self) -> Guard<Option<Arc<Endpoint>>> {
         self.endpoint.load()
     }
 

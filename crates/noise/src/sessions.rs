@@ -1,9 +1,7 @@
 //! The three slots of a tunnel: previous, current and next keypair (paper 6.1, kernel
 //! `noise.c:add_new_keypair`).
 
-use std::sync::Arc;
-
-use crate::{Keypair, handshake::Role, protocol::REKEY_TIMEOUT};
+use crate::{Keypair, handshake::Role, protocol::REKEY_TIMEOUT, sync::Arc};
 
 /// Keypairs that are alive. At most three, so at most three receiver indices (P57).
 #[derive(Debug, Default)]

@@ -119,7 +119,7 @@ impl Daemon {
             let at = config.at(at);
             anyhow::Error::new(error).context(at)
         })?;
-        let udp = &sockets[0];
+        let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
         let tun = interface::make(&config, lanes, &netlink).await?;
         let watch = InterfaceWatch::of(&tun).await?;

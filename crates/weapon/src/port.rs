@@ -6,7 +6,7 @@ use std::{
 };
 
 use weapon_engine::Engine;
-use weapon_io::udp::{Udp, UdpConfig, UdpError};
+use weapon_io::udp::{Sockets, Udp, UdpConfig, UdpError};
 
 /// What the sockets of the moment are like, and those of a moment when the interface is up again.
 #[derive(Clone, Debug)]
@@ -28,10 +28,10 @@ impl Port {
     ///
     /// # Errors
     /// See [`UdpError`].
-    pub fn open(&self) -> Result<Vec<Udp>, UdpError> {
+    pub fn open(&self) -> Result<Sockets<Udp>, UdpError> {
         let mut config = self.config();
         let sockets = Udp::bind_lanes(&config, self.lanes)?;
-        config.port = sockets.first().map_or(config.port, Udp::port);
+        config.port = sockets.lanes.first().map_or(config.port, Udp::port);
         Ok(sockets)
     }
 

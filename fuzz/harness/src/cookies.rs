@@ -45,6 +45,8 @@ struct Gate {
     /// When the checker made its secret.
     secret: Option<Tick>,
     limiter: Buckets,
+    /// To whom replies went, and when.
+    replies: Vec<(SocketAddr, Tick)>,
 }
 
 fn check_cookies(input: &mut Input<'_>) {
@@ -61,6 +63,7 @@ fn check_cookies(input: &mut Input<'_>) {
         has: None,
         secret: None,
         limiter: Buckets::default(),
+        replies: Vec::new(),
     };
     for _ in 0..STEPS_MAX {
         if input.is_empty() {
@@ -159,7 +162,35 @@ impl Gate {
             };
             assert_eq!(*verdict, expected);
         } else {
-            assert!(matches!(verdict, Verdict::CookieReply(_)), "{verdict:?}");
+            self.check_reply(verdict, from);
+        }
+    }
+
+    /// 20 replies a second, 5 at once: who gets none would get one too many. Others may have had
+    /// them in his place, but nobody gets more of one secret.
+    fn check_reply(&mut self, verdict: &Verdict, from: SocketAddr) {
+        let is_too_many = |replies: &[Tick]| {
+            replies.iter().enumerate().any(|(number, &first)| {
+                let count = (replies.len() - number + 1) as u32;
+                Buckets::COST * count > self.now.since(first) + Buckets::FULL
+            })
+        };
+        match verdict {
+            Verdict::CookieReply(_) => {
+                let own = self.replies.iter().filter(|(to, at)| {
+                    is_same(*to, from) && self.secret.is_some_and(|born| *at >= born)
+                });
+                let own: Vec<_> = own.map(|&(_, at)| at).collect();
+                assert!(!is_too_many(&own), "too many replies");
+                self.replies.push((from, self.now));
+            }
+            Verdict::RateLimited => {
+                let all: Vec<_> = self.replies.iter().map(|&(_, at)| at).collect();
+                assert!(is_too_many(&all), "too few replies");
+            }
+            Verdict::InvalidMac1 | Verdict::Proceed | Verdict::EntropyNotReady => {
+                panic!("{verdict:?}")
+            }
         }
     }
 

@@ -19,6 +19,8 @@ struct Deluge {
     what: &'static str,
     sources: Vec<IpAddr>,
     target: &'static str,
+    /// Where the honest one finds the gateway: by the same family, at another address.
+    endpoint: &'static str,
     per_second: u64,
 }
 
@@ -31,18 +33,21 @@ fn deluges() -> [Deluge; 3] {
             what: "50 000/s from one address",
             sources: vec![v4(2)],
             target: "198.51.100.1:51820",
+            endpoint: "192.0.2.1:51820",
             per_second: 50_000,
         },
         Deluge {
             what: "200 000/s from a /24",
             sources: (2..=254).map(v4).collect(),
             target: "198.51.100.1:51820",
+            endpoint: "192.0.2.1:51820",
             per_second: 200_000,
         },
         Deluge {
             what: "200 000/s from a /64",
             sources: (1..=250).map(v6).collect(),
             target: "[2001:db8:1::1]:51820",
+            endpoint: "[2001:db8::1]:51820",
             per_second: 200_000,
         },
     ]
@@ -77,7 +82,7 @@ fn attacker(one: &Host) -> Host {
 fn withstand(deluge: &Deluge, form: Form) -> Vec<Check> {
     let mut pair = Pair::new();
     // The honest one speaks first.
-    pair.other_plan.peers[0].endpoint = Some("192.0.2.1:51820".to_owned());
+    pair.other_plan.peers[0].endpoint = Some(deluge.endpoint.to_owned());
     let third = attacker(&pair.one);
     let one = pair.start();
     let public_key = pair.plan.private_key.public();

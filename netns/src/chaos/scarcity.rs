@@ -107,7 +107,7 @@ fn refused_with(error: &str, form: Form) -> Vec<Check> {
 
 /// C12.
 pub(super) fn no_descriptors(form: Form) -> Vec<Check> {
-    let files: Vec<u64> = form.pick(vec![3, 6, 9, 12, 15, 18, 22, 30], (3..45).collect());
+    let files: Vec<u64> = form.pick(vec![3, 6, 9, 15, 22, 40, 56, 70], (3..77).collect());
     let limits = files
         .iter()
         .map(|count| format!("--nofile={count}:{count}"));

@@ -21,10 +21,10 @@ impl Gateway {
     pub fn note_handshakes<'a>(
         &mut self,
         waiting: impl Iterator<Item = &'a HandshakeMessage>,
-        env: &Env<'_>,
+        env: &mut Env<'_>,
     ) {
         let addresses = waiting.map(|message| message.from.remote.ip());
-        let others = self.origins.note(addresses, env.now.tick);
+        let others = self.origins.note(addresses, env.now.tick, env.entropy);
         self.note_handshake_queue(others, env);
     }
 

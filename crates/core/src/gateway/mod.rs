@@ -34,7 +34,7 @@ mod endpoint;
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
 mod origins;
-pub use origins::{ORIGINS, WAITING_OF_ORIGIN_MAX, origin};
+pub use origins::{ORIGINS, OriginHash, WAITING_OF_ORIGIN_MAX};
 mod host;
 mod key;
 mod status;

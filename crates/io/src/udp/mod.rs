@@ -25,6 +25,7 @@ pub mod memory;
 
 mod address; // socket addresses as the kernel reads them
 mod control; // control messages: source, TOS, segment length
+mod door; // which socket of a port gets what
 mod syscall; // sendmmsg, recvmmsg, socket options
 
 /// The longest train and the longest datagram: 65,535 less the headers of IPv4 and UDP.
@@ -60,6 +61,23 @@ impl Family {
             SocketAddr::V4(_) => Self::V4,
             SocketAddr::V6(_) => Self::V6,
         }
+    }
+}
+
+/// The sockets of a gateway, all on one port.
+#[derive(Debug)]
+pub struct Sockets<S> {
+    /// One for each lane.
+    pub lanes: Vec<S>,
+    /// Where handshake messages come in, apart from data and by the network that they come from. If
+    /// there are none, they come to the lanes with all the rest.
+    pub doors: Vec<S>,
+}
+
+impl<S> From<Vec<S>> for Sockets<S> {
+    fn from(lanes: Vec<S>) -> Self {
+        let doors = Vec::new();
+        Self { lanes, doors }
     }
 }
 

@@ -10,10 +10,17 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Type};
 
-use super::{Arrival, Family, Socket, Train, syscall};
+use super::{Arrival, Family, Socket, Sockets, Train, door, syscall};
+use crate::entropy;
 
 /// How often another port is tried when port 0 was asked for and IPv6 has ours taken (P96).
 const PORT_ATTEMPTS_MAX: u32 = 100;
+
+/// Bytes of a door's receive buffer, of which the kernel makes twice as much: what waits there is in
+/// nobody's way. They are 10 ms of 200 000 initiations a second from one network, and sixteen times
+/// that from many, which a control loop that gets no processor sleeps through
+/// (`docs/decisions/0009-doors-for-handshakes.md`).
+const DOOR_BUFFER_BYTES: usize = 1 << 20;
 
 /// What to bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,17 +127,15 @@ impl Udp {
         }
     }
 
-    /// Binds `lanes` pairs of sockets to one port (SO_REUSEPORT). The kernel gives what one sender
-    /// sends to one address of ours to one pair, always the same.
+    /// Binds `lanes` pairs of sockets, one at least, and those for handshake messages to one port
+    /// (SO_REUSEPORT). The kernel gives what one sender sends to one lane, always the same; and
+    /// what is no data message to the doors.
     ///
     /// # Errors
     ///
     /// As [`Udp::bind`]. A port that somebody else has is in use, also if he would share it.
-    pub fn bind_lanes(config: &UdpConfig, lanes: usize) -> Result<Vec<Self>, UdpError> {
+    pub fn bind_lanes(config: &UdpConfig, lanes: usize) -> Result<Sockets<Self>, UdpError> {
         let alone = Self::bind(config)?;
-        if lanes <= 1 {
-            return Ok(vec![alone]);
-        }
         let config = UdpConfig {
             port: alone.port,
             ..*config
@@ -138,7 +143,35 @@ impl Udp {
         // Sockets that share a port must say so before the first is bound, so it was bound alone
         // only to see that nobody has it.
         drop(alone);
-        (0..lanes).map(|_| Self::bind_shared(&config)).collect()
+        let bind = |count: usize, config: UdpConfig| {
+            let sockets = (0..count).map(|_| Self::bind_shared(&config));
+            sockets.collect::<Result<Vec<_>, _>>()
+        };
+        let lanes = bind(lanes.max(1), config)?;
+        let door = UdpConfig {
+            receive_buffer_bytes: DOOR_BUFFER_BYTES,
+            ..config
+        };
+        let mut doors = bind(door::DOORS as usize, door)?;
+        if let Err(error) = lanes[0].direct(lanes.len()) {
+            // As soon as the doors are closed the kernel spreads all over the lanes, as it likes.
+            tracing::debug!(%error, "handshake messages come in with data");
+            doors.clear();
+        }
+        Ok(Sockets { lanes, doors })
+    }
+
+    /// Has the kernel give data to the `lanes` that were bound first, all else to the doors.
+    fn direct(&self, lanes: usize) -> io::Result<()> {
+        let lanes = u32::try_from(lanes).map_err(io::Error::other)?;
+        let mut bytes = [0; size_of::<door::Key>()];
+        // On a machine without randomness nothing is answered yet, and everybody has the same.
+        let _ = entropy::fill(&mut bytes);
+        let (words, _) = bytes.as_chunks();
+        let key = std::array::from_fn(|word| u32::from_ne_bytes(words[word]));
+        self.fds().try_for_each(|(family, file)| {
+            syscall::direct(file, &door::program(family, lanes, key))
+        })
     }
 
     fn bind_shared(config: &UdpConfig) -> Result<Self, UdpError> {

@@ -193,6 +193,21 @@ pub(super) fn set_option(
     result(unsafe { libc::setsockopt(file.as_raw_fd(), level, name, at, len) }).map(drop)
 }
 
+/// Has `program` choose which of the sockets that share a port with this one gets a datagram.
+pub(super) fn direct(file: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io::Result<()> {
+    let program = libc::sock_fprog {
+        len: program.len() as u16,
+        // The kernel only reads it; `sock_fprog` has one pointer type for both ways.
+        filter: program.as_ptr().cast_mut(),
+    };
+    let at: *const c_void = (&raw const program).cast();
+    let len = size_of_val(&program) as libc::socklen_t;
+    let name = libc::SO_ATTACH_REUSEPORT_CBPF;
+    // SAFETY: `at` points to `len` bytes, the local above, which points to `len` instructions; both
+    // live through the call, and the kernel keeps a copy of its own.
+    result(unsafe { libc::setsockopt(file.as_raw_fd(), libc::SOL_SOCKET, name, at, len) }).map(drop)
+}
+
 /// Reads an option that is an `int`.
 #[cfg(test)]
 pub(super) fn option(file: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
