@@ -81,7 +81,8 @@ impl Daemon {
         let mut process = Process::start(make.program(), &mut command, log);
         until("the daemon listens", PATIENCE, || {
             assert!(process.ended().is_none(), "{make:?} has ended");
-            // `wg` removes a socket that refuses it, as one does that is bound and not yet listened at.
+            // `wg` removes a socket that refuses it, as one does that is bound and not yet listened
+            // at.
             let listens = UnixStream::connect(socket(&interface)).is_ok();
             (listens && host.attempt(&format!("wg show {interface}")).is_ok()).then_some(())
         });

@@ -16,9 +16,9 @@ use crate::entropy;
 /// How often another port is tried when port 0 was asked for and IPv6 has ours taken (P96).
 const PORT_ATTEMPTS_MAX: u32 = 100;
 
-/// Bytes of a door's receive buffer, of which the kernel makes twice as much: what waits there is in
-/// nobody's way. They are 10 ms of 200 000 initiations a second from one network, and sixteen times
-/// that from many, which a control loop that gets no processor sleeps through
+/// Bytes of a door's receive buffer, of which the kernel makes twice as much: what waits there is
+/// in nobody's way. They are 10 ms of 200 000 initiations a second from one network, and sixteen
+/// times that from many, which a control loop that gets no processor sleeps through
 /// (`docs/decisions/0009-doors-for-handshakes.md`).
 const DOOR_BUFFER_BYTES: usize = 1 << 20;
 
