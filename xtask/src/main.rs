@@ -1,5 +1,5 @@
-//! The project's own chores: test, interop, chaos, bench, counts, disassembly, tidy. One file
-//! per chore.
+//! The project's own chores: test, interop, chaos, bench, counts, disassembly, mutants, tidy.
+//! One file per chore.
 
 mod bench;
 mod chaos;
@@ -7,6 +7,7 @@ mod counts;
 mod disassembly;
 mod fuzz;
 mod interop;
+mod mutants;
 mod obligations;
 mod shell;
 mod soak;
@@ -41,6 +42,8 @@ enum Chore {
     Disassembly(disassembly::Options),
     /// Let the fuzzer try its targets, each for a while
     Fuzz(fuzz::Options),
+    /// Break the protocol's code in small ways; a mutant that no test notices is an error
+    Mutants(mutants::Options),
     /// List what the protocol and its tools demand, with the tests that cover each
     Obligations(obligations::Options),
     /// Ten peers under constant change, for an hour: nothing grows, nothing is lost
@@ -68,6 +71,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::BenchAead(options) => bench::run_aead(&options),
         Chore::Disassembly(options) => disassembly::run(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Mutants(options) => mutants::run(&options),
         Chore::Obligations(options) => obligations::run(options),
         Chore::Soak(options) => soak::run(options),
     }

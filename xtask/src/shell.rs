@@ -44,14 +44,19 @@ impl Step {
         self
     }
 
-    /// Runs it; whether it succeeded.
-    pub(crate) fn succeeds(mut self) -> Result<bool> {
+    /// Runs it; its exit code, if no signal ended it.
+    pub(crate) fn code(mut self) -> Result<Option<i32>> {
         eprintln!("$ {}", self.line);
         let status = self
             .command
             .status()
             .with_context(|| format!("cannot run: {}", self.line))?;
-        Ok(status.success())
+        Ok(status.code())
+    }
+
+    /// Runs it; whether it succeeded.
+    pub(crate) fn succeeds(self) -> Result<bool> {
+        Ok(self.code()? == Some(0))
     }
 
     /// Runs it; an error if it fails.

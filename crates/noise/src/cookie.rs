@@ -613,6 +613,7 @@ mod tests {
 
         // An empty queue is no load, however small the queue is.
         gauge.note_queue(0, 4, at(5));
+        gauge.note_queue(0, 0, at(5));
         assert!(!gauge.under_load(at(5)));
         gauge.note_queue(1, 4, at(6));
         assert!(gauge.under_load(at(6)));

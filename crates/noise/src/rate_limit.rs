@@ -191,11 +191,13 @@ mod tests {
     #[test]
     fn p72_a_full_table_refuses_who_is_new_and_entries_age_out() {
         let mut limiter = RateLimiter::new();
+        assert!(limiter.is_empty());
         let source = |n: usize| IpAddr::V4(Ipv4Addr::from_bits(n as u32));
         for n in 0..RATE_LIMIT_ENTRIES_MAX {
             assert!(limiter.allow(source(n), ms(5)));
         }
         assert!(!limiter.allow(source(RATE_LIMIT_ENTRIES_MAX), ms(6)));
+        assert!(!limiter.is_empty());
         assert_eq!(limiter.len(), RATE_LIMIT_ENTRIES_MAX);
         // Who is known is served, and stays known for a second more.
         assert!(limiter.allow(source(0), ms(900)));

@@ -196,6 +196,17 @@ mod tests {
     }
 
     #[test]
+    fn p61_a_word_keeps_no_bits_of_the_lap_before() {
+        let mut window = ReplayWindow::default();
+        for word in 0..3 * WORDS as u64 {
+            let first = word * WORD_BITS;
+            assert!(window.commit(first + 9), "word {word}");
+            // Late, and new: its like was seen a lap ago.
+            assert!(window.commit(first + 5), "word {word}");
+        }
+    }
+
+    #[test]
     fn p62_looking_does_not_move_the_window() {
         let mut window = ReplayWindow::default();
         assert!(window.commit(5));
@@ -214,6 +225,15 @@ mod tests {
             && newest.is_none_or(|newest| counter + REPLAY_WINDOW >= newest)
     }
 
+    fn assert_agrees(window: &mut ReplayWindow, seen: &mut BTreeSet<u64>, counter: u64) {
+        let expected = model_accepts(seen, counter);
+        assert_eq!(window.would_accept(counter), expected, "{counter}");
+        assert_eq!(window.commit(counter), expected, "{counter}");
+        if expected {
+            seen.insert(counter);
+        }
+    }
+
     proptest! {
         #[test]
         fn agrees_with_a_set(steps in prop::collection::vec(
@@ -221,12 +241,20 @@ mod tests {
         {
             let (mut window, mut seen) = (ReplayWindow::default(), BTreeSet::new());
             for counter in steps {
-                let expected = model_accepts(&seen, counter);
-                prop_assert_eq!(window.would_accept(counter), expected);
-                prop_assert_eq!(window.commit(counter), expected);
-                if expected {
-                    seen.insert(counter);
-                }
+                assert_agrees(&mut window, &mut seen, counter);
+            }
+        }
+
+        /// Three counters of each word, so that those of one lap meet the bits of the lap before.
+        #[test]
+        fn p61_agrees_with_a_set_over_laps(steps in prop::collection::vec(
+            (-130_i64..40, prop_oneof![Just(0), Just(5), Just(63)]), 1..600))
+        {
+            let (mut window, mut seen) = (ReplayWindow::default(), BTreeSet::new());
+            for (words, bit) in steps {
+                let newest = seen.last().copied().unwrap_or(0) / WORD_BITS;
+                let counter = newest.saturating_add_signed(words) * WORD_BITS + bit;
+                assert_agrees(&mut window, &mut seen, counter);
             }
         }
     }

@@ -4,7 +4,8 @@
 const TAI64_UNIX_EPOCH: u64 = (1 << 62) + 10;
 /// Nanoseconds are a multiple of this: 16.8 ms, too coarse to leak what our machine is doing.
 const WHITEN_NANOS: u32 = 1 << 24;
-const NANOS_PER_SECOND: u32 = 1_000_000_000;
+/// The last nanosecond of a second.
+const NANOS_MAX: u32 = 999_999_999;
 /// How far ahead of use timestamps are reserved, in seconds: one write to disk per ten minutes.
 pub const RESERVE_SECS: u64 = 600;
 
@@ -16,7 +17,7 @@ pub struct Tai64n([u8; 12]);
 impl Tai64n {
     /// The label of a point on CLOCK_REALTIME, nanoseconds rounded down to a multiple of 2^24.
     pub fn from_unix(seconds: u64, nanos: u32) -> Self {
-        let nanos = nanos.min(NANOS_PER_SECOND - 1);
+        let nanos = nanos.min(NANOS_MAX);
         Self::from_parts(
             TAI64_UNIX_EPOCH.saturating_add(seconds),
             nanos & !(WHITEN_NANOS - 1),
@@ -37,7 +38,7 @@ impl Tai64n {
     fn step(self) -> Self {
         let (seconds, nanos) = self.parts();
         match (nanos & !(WHITEN_NANOS - 1)).checked_add(WHITEN_NANOS) {
-            Some(nanos) if nanos < NANOS_PER_SECOND => Self::from_parts(seconds, nanos),
+            Some(nanos) if nanos <= NANOS_MAX => Self::from_parts(seconds, nanos),
             _ => Self::from_parts(seconds.saturating_add(1), 0),
         }
     }
@@ -139,6 +140,8 @@ mod tests {
         assert_eq!(nanos(1 << 24), 1 << 24);
         assert_eq!(nanos((1 << 25) + 12_345), 1 << 25);
         assert_eq!(nanos(999_999_999), 59 << 24);
+        // No clock says that; the second would not be its own any more.
+        assert_eq!(nanos(u32::MAX), 59 << 24);
     }
 
     #[test]

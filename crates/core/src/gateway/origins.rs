@@ -203,6 +203,16 @@ mod tests {
     }
 
     #[test]
+    fn p74_what_may_wait_of_a_flood_is_enough_to_see_it_and_leaves_room() {
+        let mut origins = Origins::new();
+        let flooder = address("203.0.113.9");
+        let waiting = std::iter::repeat_n(flooder, WAITING_OF_ORIGIN_MAX);
+        assert_eq!(origins.note(waiting, at(1)), 0);
+        assert!(origins.under_load(flooder, at(1)));
+        const { assert!(WAITING_OF_ORIGIN_MAX <= HANDSHAKE_QUEUE_MAX / 2) };
+    }
+
+    #[test]
     fn p74_few_messages_are_no_flood() {
         let mut origins = Origins::new();
         let few = HANDSHAKE_QUEUE_MAX / 8 - 1;

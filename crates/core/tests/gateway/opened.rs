@@ -186,6 +186,24 @@ fn p85_the_inner_source_must_route_back_to_the_peer() {
 }
 
 #[test]
+fn p85_each_source_of_a_train_is_checked() {
+    let mut world = World::new(12, 3);
+    world.ping(A, B, b"asks for a session").unwrap();
+    world.drive(Duration::from_secs(1));
+    world.switch_offloads_off(B);
+    let before = world.payloads(B).len();
+    let mut train = Vec::new();
+    for (number, site) in [A, C, A, 7, A, A].into_iter().enumerate() {
+        let inner = udp(v4(site, 1), v4(B, 1), &[number as u8; 20]);
+        train.extend_from_slice(&sealed(&world, A, &inner));
+    }
+    world.receive(B, address(A), &mut train, 80);
+    let passed: Vec<u8> = world.payloads(B)[before..].iter().map(|it| it[0]).collect();
+    assert_eq!(passed, [0, 2, 4, 5]);
+    assert_eq!(world.sites[B].drops(), [(DropReason::WrongSource, 2)]);
+}
+
+#[test]
 fn p85_p88_a_more_specific_network_of_another_peer_blocks_at_once() {
     let mut world = World::new(6, 3);
     world.ping(A, B, b"allowed").unwrap();

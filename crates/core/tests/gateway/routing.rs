@@ -301,6 +301,7 @@ fn p86_the_kernels_table() {
 fn p86_a_removed_peer_is_found_no_more() {
     let (gone, stays) = (nobody(0), nobody(1));
     let mut routes = Routes::default();
+    assert!(routes.is_empty());
     let hosts = ["1.0.0.0", "64.0.0.0", "128.0.0.0", "192.0.0.0", "255.0.0.0"];
     let networks = ["192.168.0.0/16", "192.168.0.0/24"];
     for host in hosts {
@@ -310,11 +311,16 @@ fn p86_a_removed_peer_is_found_no_more() {
         routes.insert(network.parse().unwrap(), &gone);
     }
     routes.insert("192.168.1.0/24".parse().unwrap(), &stays);
+    routes.insert("fd00::1/128".parse().unwrap(), &gone);
+    routes.insert("fd00::/64".parse().unwrap(), &stays);
     routes.remove_peers(&[gone.id].into());
     for address in hosts.into_iter().chain(["192.168.0.1"]) {
         assert_eq!(lookup(&routes, address.parse().unwrap()), None, "{address}");
     }
     let kept = lookup(&routes, "192.168.1.1".parse().unwrap());
     assert_eq!(kept, Some(stays.id));
-    assert_eq!(routes.len(), 1);
+    let kept = lookup(&routes, "fd00::1".parse().unwrap());
+    assert_eq!(kept, Some(stays.id));
+    assert_eq!(routes.len(), 2);
+    assert!(!routes.is_empty());
 }

@@ -47,6 +47,18 @@ fn p54_a_responder_waits_for_the_first_packet_of_a_new_session() {
     assert_eq!(pair.keypair(B).sent_count(), 1);
 }
 
+/// The lane that asks to look may have meant a key that is gone since.
+#[test]
+fn p54_looking_in_vain_confirms_nothing() {
+    let mut pair = Pair::connected(5);
+    pair.drive(Duration::from_secs(30));
+    half_a_handshake(&mut pair);
+    let before = slots(&pair, B);
+    assert!(before[2].is_some());
+    pair.control(B, |tunnel, _, host| tunnel.confirmed(host));
+    assert_eq!(slots(&pair, B), before);
+}
+
 #[test]
 fn p54_confirmation_releases_what_was_staged() {
     let mut pair = Pair::new(2);

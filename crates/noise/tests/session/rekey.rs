@@ -37,6 +37,17 @@ fn p39_only_the_initiator_rekeys_on_age() {
 }
 
 #[test]
+fn p39_a_lane_asks_once_a_second_while_the_handshake_runs() {
+    let initiator = keypair(Role::Initiator);
+    assert!(!initiator.asks_for_rekey(at(119_999)));
+    assert!(initiator.asks_for_rekey(at(120_000)));
+    assert!(!initiator.asks_for_rekey(at(120_000)));
+    assert!(!initiator.asks_for_rekey(at(120_999)));
+    assert!(initiator.asks_for_rekey(at(121_000)));
+    assert!(!initiator.asks_for_rekey(at(121_500)));
+}
+
+#[test]
 fn p40_receiving_asks_once_in_the_last_15_s() {
     let initiator = keypair(Role::Initiator);
     assert!(!initiator.wants_rekey_on_receive(at(164_999)));
@@ -71,6 +82,18 @@ fn p42_180_s_end_sending_and_receiving() {
         keypair.reserve(REJECT_AFTER_MESSAGES).unwrap();
         assert!(!keypair.may_send(at(0)));
     }
+}
+
+#[test]
+fn p54_the_first_use_confirms_a_responders_key() {
+    let responder = keypair(Role::Responder);
+    assert!(!responder.is_confirmed());
+    assert!(responder.confirm());
+    assert!(responder.is_confirmed());
+    assert!(!responder.confirm(), "once");
+    let initiator = keypair(Role::Initiator);
+    assert!(initiator.is_confirmed());
+    assert!(!initiator.confirm());
 }
 
 #[test]

@@ -1,15 +1,22 @@
 //! Requests and answers as `wg` writes and reads them.
 
-use std::time::Duration;
+use std::{io::ErrorKind, time::Duration};
 
 use proptest::prelude::*;
 use rustix::io::Errno;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    sync::mpsc,
+};
 use weapon_core::{GatewayDump, NetworkChange, PeerDump, PeerStatus, WallTime};
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
+use zeroize::Zeroizing;
 
 use super::{
-    answer,
+    READ_BYTES_MIN, REQUEST_BYTES_MAX, Unread, answer, end_of_request,
     request::{BadRequest, Request, SetRequest},
+    serve_client,
 };
 
 const KEY: &str = "0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f20";
@@ -146,6 +153,9 @@ fn u21_what_is_wrong_has_its_number_and_its_line() {
         assert_eq!((bad.line, bad.errno), (3, Errno::INVAL), "{line}");
     }
     assert_eq!(errno("no equals sign"), Some(Errno::PROTO));
+    // Whoever asks for a version that is not there is told so, not that there are none.
+    let bad = set(&format!("public_key={KEY}\nprotocol_version=2")).unwrap_err();
+    assert_eq!(bad.what, "protocol_version needs 1: there is no other");
 }
 
 #[test]
@@ -253,4 +263,91 @@ proptest! {
             prop_assert_eq!(read, digits.to_lowercase());
         }
     }
+}
+
+#[tokio::test]
+async fn u18_u19_requests_end_with_an_empty_line_wherever_they_are_cut() {
+    let sent = "get=1\n\nset=1\nfwmark=7\n\n\nset=1\nlisten_port=5";
+    for cut in 0..=sent.len() {
+        let (mut client, mut served) = UnixStream::pair().unwrap();
+        let write = async move {
+            let (head, tail) = sent.split_at(cut);
+            client.write_all(head.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+            client.write_all(tail.as_bytes()).await.unwrap();
+        };
+        let read = async {
+            let mut unread = Unread::default();
+            let mut seen = Vec::new();
+            while let Some(text) = unread.request(&mut served).await.unwrap() {
+                seen.push(String::from_utf8(text.to_vec()).unwrap());
+            }
+            seen
+        };
+        let (seen, ()) = tokio::join!(read, write);
+        // Half a request is none.
+        assert_eq!(seen, ["get=1\n\n", "set=1\nfwmark=7\n\n", "\n"], "{cut}");
+    }
+}
+
+#[test]
+fn u19_the_end_is_found_from_where_it_was_not_searched_yet() {
+    let text = b"get=1\n\nset=1\n\n";
+    for (searched, end) in [(0, 7), (5, 7), (6, 14), (12, 14)] {
+        assert_eq!(end_of_request(text, searched), Some(end), "{searched}");
+    }
+    for searched in [13, 14, 15] {
+        assert_eq!(end_of_request(text, searched), None, "{searched}");
+    }
+    assert_eq!(end_of_request(b"\nget=1\n\n", 0), Some(1));
+    assert_eq!(end_of_request(b"", 0), None);
+}
+
+#[tokio::test]
+async fn u19_a_request_is_bounded() {
+    for (len, is_refused) in [(REQUEST_BYTES_MAX, false), (REQUEST_BYTES_MAX + 1, true)] {
+        let (client, mut served) = UnixStream::pair().unwrap();
+        drop(client);
+        let mut unread = Unread(Zeroizing::new(vec![b'a'; len]));
+        let error = unread.request(&mut served).await.err();
+        let kind = error.map(|error| error.kind());
+        assert_eq!(kind, is_refused.then_some(ErrorKind::FileTooLarge), "{len}");
+    }
+}
+
+/// Else the vector would grow by itself, and leave what it held where it was.
+#[tokio::test]
+async fn u18_there_is_room_before_anything_is_read() {
+    let (mut client, mut served) = UnixStream::pair().unwrap();
+    client.write_all(b"get=1\n").await.unwrap();
+    drop(client);
+    let mut unread = Unread::default();
+    assert!(unread.request(&mut served).await.unwrap().is_none());
+    assert_eq!(unread.0.as_slice(), b"get=1\n");
+    assert_eq!(unread.0.capacity(), READ_BYTES_MIN);
+}
+
+#[tokio::test]
+async fn u18_u20_each_request_of_a_client_is_answered() {
+    let (mut client, served) = UnixStream::pair().unwrap();
+    let (calls, mut called) = mpsc::channel(1);
+    let serving = async move { serve_client(served, &calls).await.unwrap() };
+    let gateway = async move {
+        while let Some(call) = called.recv().await {
+            let text = match call.request {
+                Request::Get => answer::failed(Errno::IO),
+                Request::Set(_) => answer::set(Ok(())),
+            };
+            let _ = call.answer.send(text);
+        }
+    };
+    let asking = async move {
+        let requests = "get=1\n\nset=1\n\nset=1\nnonsense=1\n\nget=2\n\n";
+        client.write_all(requests.as_bytes()).await.unwrap();
+        let mut answers = vec![0; 39];
+        client.read_exact(&mut answers).await.unwrap();
+        String::from_utf8(answers).unwrap()
+    };
+    let (answers, (), ()) = tokio::join!(asking, serving, gateway);
+    assert_eq!(answers, "errno=5\n\nerrno=0\n\nerrno=-22\n\nerrno=71\n\n");
 }
