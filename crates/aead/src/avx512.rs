@@ -63,7 +63,7 @@ const STACK_BYTES: usize = 6656;
 /// Overwrites what the kernels left on the stack: key stream, one-time keys, sums. The frame of
 /// this function is where theirs were.
 ///
-/// A register at a time: for as much as this, `memset` asks for microcode that takes twice as long.
+/// A register at a time: `memset`, which the compiler would make of it, has to find out first how.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
 fn wipe_stack() {

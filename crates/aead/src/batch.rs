@@ -243,8 +243,9 @@ impl<'a, V: Vector> Work<'a, V> {
         self.lanes.advance(2);
     }
 
-    /// Makes the next groups of an even octet as long as their blocks are whole. In each group, two steps of a hash are taken, as long as they are
-    /// smooth: of another octet's messages, or of this one's, as far as there are blocks.
+    /// Makes the next groups of an even octet as long as their blocks are whole. In each group, two
+    /// steps of a hash are taken, as long as they are smooth: of another octet's messages, or of
+    /// this one's, as far as there are blocks.
     #[inline(always)]
     fn stretch<P: Packets + ?Sized>(&mut self, octet: &mut P, hash: Option<Meanwhile<'_, '_, V>>) {
         if !self.is_even || !self.whole.contains(&self.block) {

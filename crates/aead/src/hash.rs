@@ -2,12 +2,12 @@
 //! additional data): the ciphertext, zeros up to a multiple of 16, and a block with the lengths.
 //!
 //! Eight ciphertexts are absorbed four blocks at a time. They are laid so that all of them end
-//! together; what a shorter one lacks stands in front of it and counts for nothing. The lengths come
-//! last, alone, so that ciphertexts of whole steps have no step that is not whole:
+//! together; what a shorter one lacks stands in front of it and counts for nothing. The lengths
+//! come last, alone, so that ciphertexts of whole steps have no step that is not whole:
 //!
 //! ```text
-//!  lane 0 | block 0 | block 1 | block 2 | block 3 || block 4 | block 5 | block 6 | block 7 || lengths
-//!  lane 1 | nothing | nothing | nothing | block 0 || block 1 | block 2 | block 3 | block 4 || lengths
+//!  lane 0 | block 0 | block 1 | block 2 | block 3 || block 4 | ... | block 7 || lengths
+//!  lane 1 | nothing | nothing | nothing | block 0 || block 1 | ... | block 4 || lengths
 //! ```
 
 use crate::{

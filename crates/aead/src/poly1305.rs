@@ -143,8 +143,8 @@ impl<V: Vector> Products<V> {
     }
 }
 
-/// A limb times 20. A multiplication of 52 bits, because compilers make one of 64 bits out of shifts
-/// and a sum, and that takes four times as long.
+/// A limb times 20. A multiplication of 52 bits, because compilers make one of 64 bits out of
+/// shifts and a sum, and that takes four times as long.
 #[inline(always)]
 fn times20<V: Vector>(x: V) -> V {
     V::splat64(0).add_product_low(x, V::splat64(20))

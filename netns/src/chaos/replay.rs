@@ -37,9 +37,11 @@ pub(super) fn recorded(form: Form) -> Vec<Check> {
     assert!(arrival.came > RECORDED / 2, "{arrival:?}");
     let packets = tap.packets();
     let incoming = packets.into_iter().filter(|it| !it.outgoing && it.is_udp());
-    let recorded: Vec<Vec<u8>> = incoming
-        .map(|it| it.payload)
-        // Some are seen as a train of many, which nobody would take as one.
+    let trains: Vec<Vec<u8>> = incoming.map(|it| it.payload).collect();
+    // Many are seen as a train, which nobody would take as one message.
+    let recorded: Vec<&[u8]> = trains
+        .iter()
+        .flat_map(|train| train.chunks(MESSAGE_LEN))
         .filter(|it| it.first() == Some(&4) && it.len() == MESSAGE_LEN)
         .collect();
     assert!(recorded.len() > 100, "{} recorded", recorded.len());
