@@ -92,6 +92,7 @@ impl Contender for Weapon {
             1 => return self.seal_few::<1>(batch),
             2 => return self.seal_few::<2>(batch),
             4 => return self.seal_few::<4>(batch),
+            8 => return self.seal_few::<8>(batch),
             _ => {}
         }
         let mut packets = std::mem::take(&mut self.sealings);
@@ -112,6 +113,7 @@ impl Contender for Weapon {
             1 => return self.open_few::<1>(batch),
             2 => return self.open_few::<2>(batch),
             4 => return self.open_few::<4>(batch),
+            8 => return self.open_few::<8>(batch),
             _ => {}
         }
         let mut packets = std::mem::take(&mut self.openings);
