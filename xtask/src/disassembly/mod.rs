@@ -44,6 +44,9 @@ const KERNELS: [Kernel; 2] = [
     },
 ];
 
+/// Overwrites the stack that the kernels used: its frame lies where theirs did.
+const WIPE: &str = "weapon_aead::avx512::wipe_stack";
+
 /// What is looked at.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Options {
@@ -76,11 +79,31 @@ pub(crate) fn run(options: &Options) -> Result<()> {
             .get(kernel.name)
             .with_context(|| format!("no function {} in the program", kernel.name))?;
         bad += judge(&kernel, code);
+        let wipe = functions
+            .get(WIPE)
+            .with_context(|| format!("no function {WIPE} in the program"))?;
+        let (wiped, used) = (frame(wipe), frame(code));
+        // A register's width: their frames are aligned to it, each for itself.
+        ensure!(
+            used > 0 && wiped >= used + 64,
+            "disassembly: {} uses {used} bytes of stack, and {wiped} are overwritten",
+            kernel.name
+        );
     }
     if bad != 0 {
         bail!("disassembly: {bad} instruction(s) that may tell a secret by their time");
     }
     Ok(())
+}
+
+/// Bytes of stack that a function takes at its beginning, beside what it saves.
+fn frame(code: &[Instruction]) -> u64 {
+    let taken = code.iter().filter_map(|instruction| {
+        let (_, amount) = instruction.text.split_once("sub")?;
+        let amount = amount.trim().strip_suffix(",%rsp")?.strip_prefix("$0x")?;
+        u64::from_str_radix(amount, 16).ok()
+    });
+    taken.sum()
 }
 
 /// Prints what a kernel leaks; how much of it is not allowed.
@@ -112,7 +135,7 @@ fn judge(kernel: &Kernel, code: &[Instruction]) -> usize {
     bad
 }
 
-/// The kernels' instructions.
+/// The instructions of the kernels, and of what wipes their stack.
 fn functions_in(program: &Path) -> Result<BTreeMap<String, Vec<Instruction>>> {
     let output = Command::new("objdump")
         .args([
@@ -139,8 +162,8 @@ fn functions_of(listing: &str) -> Result<BTreeMap<String, Vec<Instruction>>> {
         if let Some((_, name)) = line.split_once(" <")
             && let Some(name) = name.strip_suffix(">:")
         {
-            let is_kernel = KERNELS.iter().any(|kernel| kernel.name == name);
-            current = is_kernel.then(|| functions.entry(name.to_owned()).or_default());
+            let is_asked_for = name == WIPE || KERNELS.iter().any(|kernel| kernel.name == name);
+            current = is_asked_for.then(|| functions.entry(name.to_owned()).or_default());
             continue;
         }
         let Some(code) = &mut current else {
@@ -209,12 +232,29 @@ fn leaks(code: &[Instruction]) -> BTreeSet<(usize, Leak)> {
 mod tests {
     use super::*;
 
-    /// What leaks in a function of a key (`%rdi`) and packets (`%rsi`).
-    fn found(lines: &[&str]) -> Vec<(usize, Leak)> {
+    fn code(lines: &[&str]) -> Vec<Instruction> {
         let code = (0..).zip(lines).map(|(address, line)| {
             Instruction::parse(&format!("  {address:x}:\t{line}")).expect("it can be read")
         });
-        leaks(&code.collect::<Vec<_>>()).into_iter().collect()
+        code.collect()
+    }
+
+    /// What leaks in a function of a key (`%rdi`) and packets (`%rsi`).
+    fn found(lines: &[&str]) -> Vec<(usize, Leak)> {
+        leaks(&code(lines)).into_iter().collect()
+    }
+
+    #[test]
+    fn a_large_frame_is_taken_page_by_page() {
+        let lines = [
+            "push   %rbx",
+            "and    $0xffffffffffffffc0,%rsp",
+            "sub    $0xfc0,%rsp",
+            "movq   $0x0,(%rsp)",
+            "sub    $0xac0,%rsp",
+            "sub    $0x40,%rax",
+        ];
+        assert_eq!(frame(&code(&lines)), 0x1a80);
     }
 
     #[test]
