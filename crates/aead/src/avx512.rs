@@ -71,9 +71,11 @@ fn wipe_stack() {
     const LINES: usize = STACK_BYTES / size_of::<__m512i>();
     let mut stack = MaybeUninit::<[__m512i; LINES]>::uninit();
     let start = stack.as_mut_ptr().cast::<__m512i>();
+    let zeros = _mm512_setzero_si512();
     for line in 0..LINES {
-        // SAFETY: `line` is one of the array's, which is writable and aligned.
-        unsafe { start.add(line).write_volatile(_mm512_setzero_si512()) };
+        let line = start.wrapping_add(line);
+        // SAFETY: it is a line of the array, which is writable and aligned.
+        unsafe { line.write_volatile(zeros) };
     }
 }
 

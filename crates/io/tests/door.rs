@@ -50,7 +50,7 @@ fn what_comes_to(lanes: usize, family: Family) {
     assert_eq!(sockets.lanes.len(), lanes);
     assert!(!sockets.doors.is_empty(), "Linux 4.5 or newer");
     if sockets.lanes[0].fd(family).is_none() {
-        println!("skipped: the host has no IPv6");
+        eprintln!("skipped: the host has no IPv6");
         return;
     }
     let target = SocketAddr::new(loopback(family), sockets.lanes[0].port());

@@ -74,6 +74,8 @@ mod link;
 pub use link::{Link, Traffic};
 mod sessions;
 pub use sessions::Sessions;
+#[cfg(test)]
+mod sessions_tests;
 mod tunnel;
 pub use tunnel::{Rejected, Tunnel, TunnelConfig, TunnelHost};
 

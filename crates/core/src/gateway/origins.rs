@@ -207,7 +207,8 @@ mod tests {
         let mut origins = Origins::new();
         let flooder = address("203.0.113.9");
         let waiting = std::iter::repeat_n(flooder, WAITING_OF_ORIGIN_MAX);
-        assert_eq!(origins.note(waiting, at(1)), 0);
+        let entropy = &mut Seeded::danger_new(4);
+        assert_eq!(origins.note(waiting, at(1), entropy), 0);
         assert!(origins.under_load(flooder, at(1)));
         const { assert!(WAITING_OF_ORIGIN_MAX <= HANDSHAKE_QUEUE_MAX / 2) };
     }
