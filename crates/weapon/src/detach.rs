@@ -76,14 +76,15 @@ pub fn announce(log: Log) -> anyhow::Result<()> {
     let mut stdout = io::stdout();
     stdout.write_all(READY)?;
     stdout.flush()?;
+    env::set_current_dir("/")?;
+    // Standard output goes last: the parent returns when it is closed, and all is done then.
     match log {
         Log::Ends => {
             let nowhere = std::fs::OpenOptions::new().write(true).open("/dev/null")?;
-            rustix::stdio::dup2_stdout(&nowhere)?;
             rustix::stdio::dup2_stderr(&nowhere)?;
+            rustix::stdio::dup2_stdout(&nowhere)?;
         }
         Log::Stays => rustix::stdio::dup2_stdout(rustix::stdio::stderr())?,
     }
-    env::set_current_dir("/")?;
     Ok(())
 }
