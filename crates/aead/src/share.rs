@@ -6,9 +6,7 @@ use crate::{hash::OCTET, packet::Packets};
 /// beyond whole octets. Measured: see `docs/aead.md`.
 pub(crate) type Thresholds = [usize; OCTET];
 
-/// So many packets leave most lanes idle.
-pub(crate) const FEW: usize = 2;
-
+/// Two packets leave most lanes idle.
 const NEVER: usize = usize::MAX;
 
 pub(crate) const SEAL: Thresholds = [0, NEVER, NEVER, 0, 0, 0, 0, 0];
