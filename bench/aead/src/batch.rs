@@ -28,11 +28,6 @@ impl Batch {
         }
     }
 
-    /// How many packets there are.
-    pub fn count(&self) -> usize {
-        self.plain.len() / self.size
-    }
-
     /// Bytes of plaintext in all packets.
     pub fn bytes(&self) -> usize {
         self.plain.len()

@@ -57,29 +57,6 @@ impl Weapon {
             openings: Vec::new(),
         }
     }
-
-    /// A few packets are listed on the stack, not in a vector that has to be kept somewhere.
-    fn seal_few<const N: usize>(&self, batch: &mut Batch) {
-        let mut batch = batch.to_seal();
-        let mut packets: [Sealing<'_>; N] = std::array::from_fn(|_| {
-            let (counter, plain, wire) = batch.next().expect("a batch of this many");
-            Sealing::apart(counter, plain, wire)
-        });
-        self.key
-            .seal_many(&mut packets)
-            .expect("the lengths of a batch fit");
-    }
-
-    /// As [`Self::seal_few`].
-    fn open_few<const N: usize>(&self, batch: &mut Batch) -> bool {
-        let mut batch = batch.to_open();
-        let mut packets: [Opening<'_>; N] = std::array::from_fn(|_| {
-            let (counter, wire, opened) = batch.next().expect("a batch of this many");
-            Opening::apart(counter, wire, opened)
-        });
-        self.key.open_many(&mut packets);
-        packets.iter().all(Opening::is_authentic)
-    }
 }
 
 impl Contender for Weapon {
@@ -88,13 +65,6 @@ impl Contender for Weapon {
     }
 
     fn seal(&mut self, batch: &mut Batch) {
-        match batch.count() {
-            1 => return self.seal_few::<1>(batch),
-            2 => return self.seal_few::<2>(batch),
-            4 => return self.seal_few::<4>(batch),
-            8 => return self.seal_few::<8>(batch),
-            _ => {}
-        }
         let mut packets = std::mem::take(&mut self.sealings);
         packets.extend(
             batch
@@ -109,13 +79,6 @@ impl Contender for Weapon {
     }
 
     fn open(&mut self, batch: &mut Batch) -> bool {
-        match batch.count() {
-            1 => return self.open_few::<1>(batch),
-            2 => return self.open_few::<2>(batch),
-            4 => return self.open_few::<4>(batch),
-            8 => return self.open_few::<8>(batch),
-            _ => {}
-        }
         let mut packets = std::mem::take(&mut self.openings);
         packets.extend(
             batch
