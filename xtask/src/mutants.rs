@@ -58,13 +58,19 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         "cargo-mutants is missing: cargo install --locked cargo-mutants"
     );
     ensure_committed()?;
+    let is_chosen = |group: &&Group| {
+        let package = options.package.as_deref();
+        package.is_none_or(|package| package == group.package)
+    };
+    let chosen: Vec<_> = GROUPS.iter().filter(is_chosen).collect();
+    ensure!(
+        !chosen.is_empty(),
+        "no mutants are made in this package, only in {}",
+        GROUPS.map(|group| group.package).join(", ")
+    );
     let mut failed = Vec::new();
-    for group in GROUPS {
-        let is_chosen = options
-            .package
-            .as_deref()
-            .is_none_or(|it| it == group.package);
-        if is_chosen && !try_group(&group, &options.arguments)? {
+    for group in chosen {
+        if !try_group(group, &options.arguments)? {
             failed.push(group.package);
         }
     }

@@ -73,16 +73,17 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         }
     };
     let functions = functions_in(&program)?;
+    let function = |name: &str| {
+        functions
+            .get(name)
+            .with_context(|| format!("no function {name} in the program"))
+    };
+    let wiped = frame(function(WIPE)?);
     let mut bad = 0;
     for kernel in KERNELS {
-        let code = functions
-            .get(kernel.name)
-            .with_context(|| format!("no function {} in the program", kernel.name))?;
+        let code = function(kernel.name)?;
         bad += judge(&kernel, code);
-        let wipe = functions
-            .get(WIPE)
-            .with_context(|| format!("no function {WIPE} in the program"))?;
-        let (wiped, used) = (frame(wipe), frame(code));
+        let used = frame(code);
         // A register's width: their frames are aligned to it, each for itself.
         ensure!(
             used > 0 && wiped >= used + 64,
@@ -99,8 +100,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// Bytes of stack that a function takes at its beginning, beside what it saves.
 fn frame(code: &[Instruction]) -> u64 {
     let taken = code.iter().filter_map(|instruction| {
-        let (_, amount) = instruction.text.split_once("sub")?;
-        let amount = amount.trim().strip_suffix(",%rsp")?.strip_prefix("$0x")?;
+        let amount = instruction.text.strip_prefix("sub ")?.trim();
+        let amount = amount.strip_suffix(",%rsp")?.strip_prefix("$0x")?;
         u64::from_str_radix(amount, 16).ok()
     });
     taken.sum()
