@@ -143,7 +143,8 @@ impl Daemon {
     }
 }
 
-fn socket(interface: &str) -> PathBuf {
+/// The control socket of an interface.
+pub fn socket(interface: &str) -> PathBuf {
     Path::new(SOCKETS).join(format!("{interface}.sock"))
 }
 

@@ -2,17 +2,14 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::rc::Rc;
 
+pub use crate::daemon::socket;
 use crate::daemon::unique_interface;
 use crate::lab::{Host, until};
 use crate::process::Process;
 use crate::weapon::{Home, PATIENCE, binary};
-
-/// Where `wg` looks: one folder for all namespaces.
-const SOCKETS: &str = "/var/run/wireguard";
 
 /// `weapon-wg -f INTERFACE`.
 #[derive(Debug)]
@@ -34,11 +31,6 @@ pub fn command(host: &Host, home: &Rc<Home>) -> Command {
         .env_remove("WG_PROCESS_FOREGROUND")
         .current_dir(home.path());
     command
-}
-
-/// The socket of an interface.
-pub fn socket(interface: &str) -> PathBuf {
-    Path::new(SOCKETS).join(format!("{interface}.sock"))
 }
 
 /// Sends `request` to the socket of `interface`, and returns everything that is answered once no

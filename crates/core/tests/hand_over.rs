@@ -227,6 +227,13 @@ fn confirm(sessions: &mut Sessions, link: &Link) {
     }
 }
 
+/// A link and slots whose first session is ours, with the index 1.
+fn with_one_session() -> (Arc<Link>, Sessions) {
+    let (link, mut sessions) = (Arc::new(Link::default()), Sessions::default());
+    install(&mut sessions, &link, Keypair::new(Role::Initiator, 1));
+    (link, sessions)
+}
+
 fn erase(sessions: &mut Sessions, link: &Link) {
     link.publish(None);
     drop(sessions.erase());
@@ -245,8 +252,7 @@ fn assert_each_once(sealed: impl IntoIterator<Item = Sealed>) {
 #[test]
 fn p59_keys_are_switched_and_erased_under_a_lane_that_sends() {
     loom::model(|| {
-        let (link, mut sessions) = (Arc::new(Link::default()), Sessions::default());
-        install(&mut sessions, &link, Keypair::new(Role::Initiator, 1));
+        let (link, mut sessions) = with_one_session();
         let lane = lane(&link, 2);
         install(&mut sessions, &link, Keypair::new(Role::Initiator, 2));
         erase(&mut sessions, &link);
@@ -259,8 +265,7 @@ fn p59_keys_are_switched_and_erased_under_a_lane_that_sends() {
 #[test]
 fn p59_two_threads_send_while_the_key_is_switched() {
     loom::model(|| {
-        let (link, mut sessions) = (Arc::new(Link::default()), Sessions::default());
-        install(&mut sessions, &link, Keypair::new(Role::Initiator, 1));
+        let (link, mut sessions) = with_one_session();
         let lane = lane(&link, 2);
         let before = seal(&link, 1);
         install(&mut sessions, &link, Keypair::new(Role::Initiator, 2));
@@ -275,8 +280,7 @@ fn p59_two_threads_send_while_the_key_is_switched() {
 #[test]
 fn p54_a_responders_keys_are_switched_to_when_they_are_confirmed() {
     loom::model(|| {
-        let (link, mut sessions) = (Arc::new(Link::default()), Sessions::default());
-        install(&mut sessions, &link, Keypair::new(Role::Initiator, 1));
+        let (link, mut sessions) = with_one_session();
         let next = Keypair::new(Role::Responder, 2);
         install(&mut sessions, &link, Arc::clone(&next));
         let sending = lane(&link, 2);
@@ -299,8 +303,7 @@ fn p54_a_responders_keys_are_switched_to_when_they_are_confirmed() {
 #[should_panic(expected = "an erased key was used")]
 fn a_key_that_is_erased_too_early_is_found() {
     loom::model(|| {
-        let (link, mut sessions) = (Arc::new(Link::default()), Sessions::default());
-        install(&mut sessions, &link, Keypair::new(Role::Initiator, 1));
+        let (link, sessions) = with_one_session();
         let lane = lane(&link, 1);
         link.publish(None);
         sessions.current().unwrap().secret.erase();

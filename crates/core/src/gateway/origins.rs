@@ -22,15 +22,12 @@ pub const WAITING_OF_ORIGIN_MAX: usize = HANDSHAKE_QUEUE_MAX / 4;
 pub struct OriginHash([u64; 3]);
 
 impl OriginHash {
-    /// Bytes of a key.
-    pub const KEY_LEN: usize = 24;
-
     /// With a key of random bytes.
     ///
     /// # Errors
     /// There is no randomness yet.
     pub fn new(entropy: &mut dyn Entropy) -> Result<Self, EntropyNotReady> {
-        let mut key = [0; Self::KEY_LEN];
+        let mut key = [0; size_of::<Self>()];
         entropy.fill(&mut key)?;
         let (words, _) = key.as_chunks();
         let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
