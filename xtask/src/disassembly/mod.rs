@@ -295,15 +295,125 @@ mod tests {
     }
 
     #[test]
+    fn a_pointer_to_one_of_two_places_reads_what_is_there_and_nothing_else() {
+        let chosen = [
+            "sub $0x80,%rsp",
+            "vmovdqu64 (%rdi),%zmm1",
+            "vmovdqu64 %zmm1,0x40(%rsp)",
+            "lea 0x8(%rsp),%rax",
+            "lea 0x10(%rsp),%rcx",
+            "cmp $0x1,%rdx",
+            "cmove %rcx,%rax",
+            "mov (%rax),%rcx",
+            "mov (%rcx),%rdx",
+            "ret",
+        ];
+        assert!(found(&chosen).is_empty());
+        let mut onto_the_key = chosen;
+        onto_the_key[4] = "lea 0x60(%rsp),%rcx";
+        assert_eq!(found(&onto_the_key), [(8, Leak::Address)]);
+        let mut by_a_jump = onto_the_key;
+        by_a_jump[5] = "jne 7 <f+0x7>";
+        by_a_jump[6] = "mov %rcx,%rax";
+        assert_eq!(found(&by_a_jump), [(8, Leak::Address)]);
+    }
+
+    #[test]
+    fn a_pointer_to_the_stack_or_to_text_reads_text() {
+        let lines = [
+            "sub $0x80,%rsp",
+            "lea 0x8(%rsp),%rax",
+            "mov (%rsi),%rcx",
+            "test %rdx,%rdx",
+            "cmove %rcx,%rax",
+            "mov %rax,0x40(%rsp)",
+            "mov 0x40(%rsp),%rbx",
+            "movzbl (%rbx),%ebx",
+            "test %bl,%bl",
+            "je a <f+0xa>",
+            "ret",
+        ];
+        assert_eq!(found(&lines), [(9, Leak::Jump)]);
+    }
+
+    #[test]
+    fn what_is_only_written_is_no_operand() {
+        let lines = [
+            "mov (%rdi),%rcx",
+            "imul $0x38,%rdx,%rcx",
+            "mov 0x18(%rsi,%rcx,1),%rax",
+            "ret",
+        ];
+        assert!(found(&lines).is_empty());
+        let mut both = lines;
+        both[1] = "shld $0x1,%rdx,%rcx";
+        assert_eq!(found(&both), [(2, Leak::Address)]);
+    }
+
+    #[test]
+    fn a_flag_that_is_stored_covers_what_lay_there() {
+        let mut lines = [
+            "sub $0x80,%rsp",
+            "mov (%rdi),%rcx",
+            "mov %rcx,0x8(%rsp)",
+            "test %rdx,%rdx",
+            "sete 0x8(%rsp)",
+            "movzbl 0x8(%rsp),%eax",
+            "mov (%rsi,%rax,8),%rax",
+            "ret",
+        ];
+        assert!(found(&lines).is_empty());
+        lines[5] = "movzwl 0x8(%rsp),%eax";
+        assert_eq!(found(&lines), [(6, Leak::Address)]);
+    }
+
+    #[test]
+    fn an_empty_slice_points_to_no_secret_but_a_join_with_text_does() {
+        let mut lines = [
+            "mov $0x8,%ecx",
+            "test %rdx,%rdx",
+            "je 4 <f+0x4>",
+            "mov %rsi,%rcx",
+            "mov 0x18(%rcx),%rax",
+            "test %rax,%rax",
+            "je 7 <f+0x7>",
+            "ret",
+        ];
+        assert!(found(&lines).is_empty());
+        lines[3] = "mov (%rsi),%rcx";
+        assert_eq!(found(&lines), [(6, Leak::Jump)]);
+    }
+
+    #[test]
+    fn a_pointer_that_walks_comes_to_an_end() {
+        let lines = [
+            "sub $0x80,%rsp",
+            "mov (%rdi),%rcx",
+            "mov %rcx,0x78(%rsp)",
+            "mov %rsp,%rax",
+            "add $0x8,%rax",
+            "mov (%rax),%rcx",
+            "test %rdx,%rdx",
+            "jne 4 <f+0x4>",
+            "test %rcx,%rcx",
+            "je a <f+0xa>",
+            "ret",
+        ];
+        assert_eq!(found(&lines), [(9, Leak::Jump)]);
+    }
+
+    #[test]
     fn an_address_of_text_is_found() {
         let lines = [
             "mov (%rsi),%rcx",
             "movzbl (%rcx),%eax",
             "mov (%rsi,%rax,8),%rdx",
+            "vpgatherqq (%rsi,%zmm3,1),%zmm1{%k1}",
+            "vmovdqu64 (%rcx),%zmm2",
             "vpgatherqq (%rsi,%zmm2,1),%zmm1{%k1}",
             "ret",
         ];
-        let expected = [(2, Leak::Address), (3, Leak::Gather)];
+        let expected = [(2, Leak::Address), (5, Leak::Address)];
         assert_eq!(found(&lines), expected);
     }
 

@@ -4,7 +4,10 @@
 //! everybody on the way can see: lengths, nonces, and where texts are. What those point to, and the
 //! key, are secrets, and so is all that is computed from them.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::instruction::{Memory, RDI, REGISTERS, RSI, RSP, Register};
 
@@ -34,6 +37,70 @@ impl Kinds {
     }
 }
 
+/// Where a register or a word of the stack may point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    /// Not into the stack.
+    Elsewhere,
+    /// To this byte of the stack.
+    At(i64),
+}
+
+/// All places that something may point to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Places(Option<BTreeSet<Place>>);
+
+impl Places {
+    /// More are taken for anywhere, so that a pointer that walks comes to an end.
+    const MOST: usize = 8;
+
+    const ANYWHERE: Self = Self(None);
+
+    pub(super) fn elsewhere() -> Self {
+        Self(Some(BTreeSet::from([Place::Elsewhere])))
+    }
+
+    fn at(place: i64) -> Self {
+        Self(Some(BTreeSet::from([Place::At(place)])))
+    }
+
+    /// These, or those.
+    pub(super) fn or(&self, other: &Self) -> Self {
+        match (&self.0, &other.0) {
+            (Some(mine), Some(theirs)) => {
+                let all = mine | theirs;
+                Self((all.len() <= Self::MOST).then_some(all))
+            }
+            _ => Self::ANYWHERE,
+        }
+    }
+
+    /// Where all of them lie after the same step.
+    pub(super) fn moved(&self, step: impl Fn(i64) -> i64) -> Self {
+        let moved = |place: &Place| match place {
+            Place::Elsewhere => Place::Elsewhere,
+            Place::At(place) => Place::At(step(*place)),
+        };
+        Self(self.0.as_ref().map(|all| all.iter().map(moved).collect()))
+    }
+
+    /// The one place in the stack, if there is no other.
+    fn exact(&self) -> Option<i64> {
+        match self.0.as_ref()?.iter().collect::<Vec<_>>()[..] {
+            [Place::At(place)] => Some(*place),
+            _ => None,
+        }
+    }
+
+    /// Whether it may point out of the stack.
+    fn has_elsewhere(&self) -> bool {
+        match &self.0 {
+            Some(all) => all.contains(&Place::Elsewhere),
+            None => true,
+        }
+    }
+}
+
 /// Bytes of stack that are followed. What lies beyond is a finding of its own.
 const STACK_LEN: usize = 1 << 14;
 
@@ -41,12 +108,12 @@ const STACK_LEN: usize = 1 << 14;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct State {
     registers: [Kinds; REGISTERS],
-    /// Where in the stack a register points, if it does so for sure.
-    places: [Option<i64>; 16],
+    /// Where in the stack the general registers point.
+    places: [Places; 16],
     pub(super) flags: Kinds,
     stack: Vec<Kinds>,
     /// Pointers into the stack that lie there themselves: where they lie, where they point.
-    spilled: BTreeMap<i64, i64>,
+    spilled: BTreeMap<i64, Places>,
 }
 
 impl State {
@@ -54,7 +121,7 @@ impl State {
     pub(super) fn at_entry() -> Self {
         let mut state = Self {
             registers: [Kinds::NUMBER; REGISTERS],
-            places: [None; 16],
+            places: [const { Places::ANYWHERE }; 16].map(|_| Places::elsewhere()),
             flags: Kinds::NUMBER,
             stack: vec![Kinds::NUMBER; STACK_LEN],
             spilled: BTreeMap::new(),
@@ -75,12 +142,18 @@ impl State {
             *mine = mine.or(*theirs);
         }
         for (mine, theirs) in self.places.iter_mut().zip(&other.places) {
-            if mine != theirs {
-                *mine = None;
-            }
+            *mine = mine.or(theirs);
         }
-        self.spilled
-            .retain(|at, place| other.spilled.get(at) == Some(place));
+        let words: BTreeSet<i64> = before
+            .spilled
+            .keys()
+            .chain(other.spilled.keys())
+            .copied()
+            .collect();
+        for at in words {
+            let both = before.word(at).or(&other.word(at));
+            self.spilled.insert(at, both);
+        }
         self.flags = self.flags.or(other.flags);
         *self != before
     }
@@ -92,18 +165,35 @@ impl State {
     pub(super) fn set(&mut self, register: Register, kinds: Kinds) {
         self.registers[register.0] = kinds;
         if register.is_general() {
-            self.places[register.0] = None;
+            self.places[register.0] = if kinds.has(Kinds::STACK_POINTER) {
+                Places::ANYWHERE
+            } else {
+                Places::elsewhere()
+            };
         }
     }
 
+    pub(super) fn places(&self, register: Register) -> Places {
+        let known = self.places.get(register.0);
+        known.cloned().unwrap_or_else(Places::elsewhere)
+    }
+
+    /// Where in the stack a register points, if that is one place.
     pub(super) fn place(&self, register: Register) -> Option<i64> {
-        self.places.get(register.0).copied().flatten()
+        self.places.get(register.0)?.exact()
     }
 
     /// The register points there in the stack.
     pub(super) fn set_place(&mut self, register: Register, place: i64) {
         self.registers[register.0] = Kinds::STACK_POINTER;
-        self.places[register.0] = Some(place);
+        self.places[register.0] = Places::at(place);
+    }
+
+    /// The register, which was [`set`](State::set), points to one of these places.
+    pub(super) fn set_places(&mut self, register: Register, places: Places) {
+        if register.is_general() {
+            self.places[register.0] = places;
+        }
     }
 
     /// The kinds of an address, as a number.
@@ -126,18 +216,27 @@ impl State {
         if memory.is_constant {
             return Kinds::NUMBER;
         }
+        let mut read = Kinds::NUMBER;
         if address.has(Kinds::STACK_POINTER) {
-            let range = self.range(memory, bytes);
-            let bytes = self.stack[range].iter();
-            return bytes.fold(Kinds::NUMBER, |all, byte| all.or(*byte));
+            for range in self.ranges(memory, bytes) {
+                read = self.stack[range].iter().fold(read, |all, it| all.or(*it));
+            }
+            let is_out = |it: Option<Register>| it.is_none_or(|it| self.places(it).has_elsewhere());
+            if !(is_out(memory.base) && is_out(memory.index)) {
+                return read;
+            }
         }
-        if address.has(Kinds::KEY_POINTER) {
+        let is_text = address.has(Kinds::FIELD) || address.is_secret();
+        read.or(if address.has(Kinds::KEY_POINTER) {
             Kinds::SECRET
         } else if address.has(Kinds::PACKETS_POINTER) {
             Kinds::FIELD
-        } else {
+        } else if is_text {
             Kinds::SECRET
-        }
+        } else {
+            // Made of constants alone: of a table, or of an empty slice, and then nobody reads.
+            Kinds::NUMBER
+        })
     }
 
     /// Writes `kinds`; `is_whole` says that `bytes` bytes are written for sure.
@@ -146,38 +245,61 @@ impl State {
             return;
         }
         let is_sure = is_whole && self.exact(memory).is_some();
-        let range = self.range(memory, bytes);
-        self.spilled
-            .retain(|&at, _| at + 8 <= range.start as i64 || at >= range.end as i64);
-        for byte in &mut self.stack[range] {
-            *byte = if is_sure { kinds } else { byte.or(kinds) };
+        for range in self.ranges(memory, bytes) {
+            self.spilled
+                .retain(|&at, _| at + 8 <= range.start as i64 || at >= range.end as i64);
+            for byte in &mut self.stack[range] {
+                *byte = if is_sure { kinds } else { byte.or(kinds) };
+            }
         }
     }
 
-    /// Where a pointer that lies there points in the stack.
-    pub(super) fn spilled_place(&self, memory: &Memory) -> Option<i64> {
-        self.spilled.get(&self.exact(memory)?).copied()
+    /// Where a pointer that lies there points.
+    pub(super) fn spilled_places(&self, memory: &Memory) -> Places {
+        match self.exact(memory) {
+            Some(at) => self.word(at),
+            None if self.load(memory, 8).has(Kinds::STACK_POINTER) => Places::ANYWHERE,
+            None => Places::elsewhere(),
+        }
     }
 
-    /// What was stored there last points to `place`.
-    pub(super) fn spill_place(&mut self, memory: &Memory, place: i64) {
+    /// Where the word of the stack points that begins at `at`.
+    fn word(&self, at: i64) -> Places {
+        let bytes = (at..at + 8).filter_map(|at| self.stack.get(usize::try_from(at).ok()?));
+        let mut is_pointer = bytes.map(|kinds| kinds.has(Kinds::STACK_POINTER));
+        match self.spilled.get(&at) {
+            Some(known) => known.clone(),
+            None if is_pointer.any(|it| it) => Places::ANYWHERE,
+            None => Places::elsewhere(),
+        }
+    }
+
+    /// What was stored there last points to one of `places`.
+    pub(super) fn spill_places(&mut self, memory: &Memory, places: Places) {
         if let Some(at) = self.exact(memory) {
-            self.spilled.insert(at, place);
+            self.spilled.insert(at, places);
         }
     }
 
     /// The bytes that an access may touch. An array is indexed from its start on, so nothing below
     /// it is touched; its end is not known.
-    fn range(&self, memory: &Memory, bytes: usize) -> std::ops::Range<usize> {
-        let base = memory.base.and_then(|base| self.place(base));
-        let index = memory.index.and_then(|index| self.place(index));
-        let (start, end) = match (base.or(index), self.exact(memory)) {
-            (_, Some(exact)) => (exact, exact.saturating_add(bytes as i64)),
-            (Some(place), None) => (place + memory.offset, place + memory.offset + ARRAY_MAX),
-            (None, None) => (0, STACK_LEN as i64),
-        };
-        let clamp = |at: i64| at.clamp(0, STACK_LEN as i64) as usize;
-        clamp(start)..clamp(end)
+    fn ranges(&self, memory: &Memory, bytes: usize) -> Vec<Range<usize>> {
+        let is_indexed = memory.base.is_some() && memory.index.is_some();
+        let len = if is_indexed { ARRAY_MAX } else { bytes as i64 };
+        let mut ranges = Vec::new();
+        for register in [memory.base, memory.index].into_iter().flatten() {
+            let Some(places) = self.places(register).0 else {
+                return std::iter::once(0..STACK_LEN).collect();
+            };
+            for place in places {
+                if let Place::At(place) = place {
+                    let start = place.saturating_add(memory.offset);
+                    let clamp = |at: i64| at.clamp(0, STACK_LEN as i64) as usize;
+                    ranges.push(clamp(start)..clamp(start.saturating_add(len)));
+                }
+            }
+        }
+        ranges
     }
 }
 

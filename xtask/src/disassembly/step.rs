@@ -2,7 +2,7 @@
 
 use super::{
     instruction::{Instruction, Memory, Operand, RAX, RCX, RDI, RDX, RSI, RSP, Register},
-    secrets::{Kinds, State},
+    secrets::{Kinds, Places, State},
 };
 
 /// What must not be, or not more often than allowed.
@@ -12,8 +12,6 @@ pub(super) enum Leak {
     Jump,
     /// An access to memory whose address depends on a secret, or which bytes are touched.
     Address,
-    /// Gather and scatter take a time that depends on their addresses.
-    Gather,
     /// A division takes a time that depends on its operands.
     Division,
     /// A mask that was made of secrets becomes a number: from there on it is taken for public.
@@ -57,9 +55,6 @@ const CALLER_SAVED: [Register; 9] = [
 /// Does `it` to `state`, and reports what it leaks.
 pub(super) fn step(state: &mut State, it: &Instruction, leak: &mut dyn FnMut(Leak)) {
     let name = it.mnemonic.as_str();
-    if name.contains("gather") || name.contains("scatter") {
-        leak(Leak::Gather);
-    }
     if name != "lea" && !name.starts_with("nop") {
         check_addresses(state, it, leak);
     }
@@ -122,10 +117,16 @@ fn lea(state: &mut State, it: &Instruction) {
     let [Operand::Memory(memory), Operand::Register(to, _)] = it.operands.as_slice() else {
         return;
     };
-    let (kinds, place) = (state.address(memory), state.exact(memory));
+    let kinds = state.address(memory);
+    let places = match (memory.base, memory.index) {
+        (Some(base), None) if !memory.is_constant => {
+            Some(state.places(base).moved(|place| place + memory.offset))
+        }
+        _ => None,
+    };
     state.set(*to, kinds);
-    if let Some(place) = place {
-        state.set_place(*to, place);
+    if let Some(places) = places {
+        state.set_places(*to, places);
     }
 }
 
@@ -277,11 +278,17 @@ fn general(state: &mut State, it: &Instruction, leak: &mut dyn FnMut(Leak)) {
     let name = it.mnemonic.as_str();
     let bytes = width(it);
     let starts = |known: &[&str]| known.iter().any(|known| name.starts_with(known));
-    let all = sources(state, it, it.operands.len());
+    // With three operands, the last is only written, but for shifts across two registers.
+    let written = usize::from(it.operands.len() == 3 && !starts(&["shld", "shrd"]));
+    let all = sources(state, it, it.operands.len() - written);
     match it.operands.as_slice() {
         [from, to] if name.starts_with("mov") => mov(state, from, to, bytes),
-        [to] if name.starts_with("set") => write(state, to, 1, state.flags, false),
-        [_, to] if name.starts_with("cmov") => write(state, to, bytes, all.or(state.flags), true),
+        [to] if name.starts_with("set") => {
+            // The lowest byte of a register, or all of a byte in memory.
+            let is_whole = matches!(to, Operand::Memory(_));
+            write(state, to, 1, state.flags, is_whole);
+        }
+        [from, to] if name.starts_with("cmov") => choose(state, from, to, bytes),
         [a, b] if name.starts_with("xchg") => {
             write(state, a, bytes, all, true);
             write(state, b, bytes, all, true);
@@ -313,16 +320,16 @@ fn general(state: &mut State, it: &Instruction, leak: &mut dyn FnMut(Leak)) {
             state.flags = Kinds::NUMBER;
         }
         [Operand::Immediate(number), Operand::Register(to, 8)]
-            if starts(&["add", "sub", "and"]) && state.place(*to).is_some() =>
+            if starts(&["add", "sub", "and"]) && state.get(*to).has(Kinds::STACK_POINTER) =>
         {
-            let place = state.place(*to).unwrap_or_default();
-            let place = match &name[..3] {
+            let places = state.places(*to).moved(|place| match &name[..3] {
                 "add" => place + number,
                 "sub" => place - number,
                 _ => place & number,
-            };
-            state.set_place(*to, place);
-            state.flags = Kinds::NUMBER;
+            });
+            state.set(*to, all);
+            state.set_places(*to, places);
+            state.flags = all;
         }
         [.., to] if starts(&QUIET) => write(state, to, bytes, all, true),
         [.., to] if starts(&ARITHMETIC) => {
@@ -333,19 +340,36 @@ fn general(state: &mut State, it: &Instruction, leak: &mut dyn FnMut(Leak)) {
     }
 }
 
+/// Where in the stack an operand of eight bytes may point.
+fn places(state: &State, operand: &Operand) -> Places {
+    match operand {
+        Operand::Immediate(_) => Places::elsewhere(),
+        Operand::Register(register, _) => state.places(*register),
+        Operand::Memory(memory) => state.spilled_places(memory),
+    }
+}
+
 /// A move, which keeps it known where in the stack a pointer points.
 fn mov(state: &mut State, from: &Operand, to: &Operand, bytes: usize) {
-    let place = match from {
-        Operand::Register(from, 8) => state.place(*from),
-        Operand::Memory(from) if bytes == 8 => state.spilled_place(from),
-        _ => None,
-    };
+    let places = places(state, from);
     let kinds = read(state, from, bytes);
     let is_whole = !matches!(to, Operand::Register(_, 1 | 2));
     write(state, to, bytes, kinds, is_whole);
-    match (to, place) {
-        (Operand::Register(to, _), Some(place)) => state.set_place(*to, place),
-        (Operand::Memory(to), Some(place)) => state.spill_place(to, place),
+    match to {
+        Operand::Register(to, 8) => state.set_places(*to, places),
+        Operand::Memory(to) if bytes == 8 && kinds.has(Kinds::STACK_POINTER) => {
+            state.spill_places(to, places);
+        }
         _ => {}
+    }
+}
+
+/// A conditional move: what was there before, or what comes.
+fn choose(state: &mut State, from: &Operand, to: &Operand, bytes: usize) {
+    let places = places(state, from).or(&places(state, to));
+    let kinds = read(state, from, bytes).or(read(state, to, bytes));
+    write(state, to, bytes, kinds.or(state.flags), true);
+    if let Operand::Register(to, 8) = to {
+        state.set_places(*to, places);
     }
 }
