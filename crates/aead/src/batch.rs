@@ -23,30 +23,45 @@ use crate::{
     packet::{Packets, Pointers},
     ragged::Ragged,
     vector::Vector,
-    woven::{apply, apply_and_hash},
+    woven::{apply, apply_and_hash, key_stream_and_hash},
 };
 
 /// Seals packets that are valid. `key` is the key's words.
+///
+/// The end of an octet is hashed while the next one begins.
 #[inline(always)]
 pub(crate) fn seal<V: Vector>(key: &[u32; 8], packets: &mut [Sealing<'_>]) {
+    let mut before: &mut [Sealing<'_>] = &mut [];
+    let mut hash = Hash::<V>::none();
     for octet in packets.chunks_mut(OCTET) {
         let lens = octet.lens();
-        let (mut work, rows) = Work::<V>::new(key, octet, &lens);
-        let mut hash = Hash::new(&first_half(&rows), &lens);
+        let mut work = Work::<V>::new(key, octet, &lens);
+        let rows = work.first_rows(&mut hash, before);
+        finish(hash, before);
+        hash = Hash::new(&first_half(&rows), &lens);
         work.begin(octet, &rows);
         while !work.is_done(octet) {
-            // What was encrypted so far is hashed meanwhile.
+            hash.rough_step(work.blocks_done(), &octet.texts());
             let done = work.blocks_done();
             work.stretch(octet, Some((&mut hash, None, done)));
-            hash.steps(2, work.blocks_done(), &octet.texts());
             work.next(octet);
         }
-        hash.steps(usize::MAX, usize::MAX, &octet.texts());
-        for (packet, tag) in octet.iter_mut().zip(hash.tags()) {
-            packet.tag_mut().copy_from_slice(&tag);
-        }
+        before = octet;
     }
+    finish(hash, before);
     V::clear_registers();
+}
+
+/// Takes the last steps of `hash` and writes the tags.
+#[inline(always)]
+fn finish<V: Vector>(mut hash: Hash<V>, octet: &mut [Sealing<'_>]) {
+    if octet.is_empty() {
+        return;
+    }
+    hash.all_steps(&octet.texts());
+    for (packet, tag) in octet.iter_mut().zip(hash.tags()) {
+        packet.tag_mut().copy_from_slice(&tag);
+    }
 }
 
 /// Opens packets that are valid. `key` is the key's words.
@@ -68,14 +83,15 @@ pub(crate) fn open<V: Vector>(key: &[u32; 8], packets: &mut [Opening<'_>]) {
             break;
         }
         let lens = octet.lens();
-        let (mut next, rows) = Work::<V>::new(key, octet, &lens);
+        let mut next = Work::<V>::new(key, octet, &lens);
+        let rows = next.input().key_stream();
         let mut hash = Hash::new(&first_half(&rows), &lens);
         while !work.is_done(before) {
+            hash.rough_step(usize::MAX, &octet.texts());
             work.stretch(before, Some((&mut hash, Some(octet.texts()), usize::MAX)));
-            hash.steps(2, usize::MAX, &octet.texts());
             work.next(before);
         }
-        hash.steps(usize::MAX, usize::MAX, &octet.texts());
+        hash.all_steps(&octet.texts());
         let authentic = hash.compare(|lane| octet[octet.of_lane(lane)].tag());
         for (lane, packet) in octet.iter_mut().enumerate() {
             packet.is_authentic = authentic >> lane & 1 != 0;
@@ -118,13 +134,9 @@ impl<'a, V: Vector> Work<'a, V> {
         }
     }
 
-    /// Makes the first group: the keys and, in the other half, the first blocks.
+    /// The first group makes the keys and, in the other half, the first blocks.
     #[inline(always)]
-    fn new<P: Packets + ?Sized>(
-        key: &'a [u32; 8],
-        octet: &P,
-        lens: &[usize; OCTET],
-    ) -> (Self, [V; GROUP]) {
+    fn new<P: Packets + ?Sized>(key: &'a [u32; 8], octet: &P, lens: &[usize; OCTET]) -> Self {
         let blocks = |len: usize| len.div_ceil(BLOCK_LEN) as u32;
         let (mut shortest, mut longest) = (lens[0], lens[0]);
         for &len in lens {
@@ -143,8 +155,29 @@ impl<'a, V: Vector> Work<'a, V> {
         if !work.is_even {
             work.ragged.set(OCTET, &mut work.lanes, octet);
         }
-        let rows = work.input().key_stream();
-        (work, rows)
+        work
+    }
+
+    /// The first group, while `hash`, which is of the octet `before`, takes two steps, or as many
+    /// as are smooth.
+    #[inline(always)]
+    fn first_rows<P: Packets + ?Sized>(&self, hash: &mut Hash<V>, before: &P) -> [V; GROUP] {
+        let steps = hash.smooth_steps();
+        if steps == 0 {
+            return self.input().key_stream();
+        }
+        let texts = before.texts();
+        let mut starts = [core::ptr::null(); OCTET];
+        for lane in 0..OCTET {
+            starts[lane] = texts[lane].as_ptr().wrapping_add(hash.next_at(lane));
+        }
+        if steps == 1 {
+            // SAFETY: this step is smooth: each lane has a block of its message for it.
+            unsafe { key_stream_and_hash::<V, 1>(self.input(), hash, &starts) }
+        } else {
+            // SAFETY: these steps are smooth: each lane has a block of its message for each.
+            unsafe { key_stream_and_hash::<V, 2>(self.input(), hash, &starts) }
+        }
     }
 
     #[inline(always)]
@@ -192,9 +225,12 @@ impl<'a, V: Vector> Work<'a, V> {
         self.lanes.advance(2);
     }
 
-    /// Makes the next group, and encrypts or decrypts with it.
+    /// Makes the next group, if there is one, and encrypts or decrypts with it.
     #[inline(always)]
     fn next<P: Packets + ?Sized>(&mut self, octet: &mut P) {
+        if self.is_done(octet) {
+            return;
+        }
         let rows = self.input().key_stream();
         if !self.is_even {
             self.ragged.apply(0, &rows, octet);
@@ -207,17 +243,15 @@ impl<'a, V: Vector> Work<'a, V> {
         self.lanes.advance(2);
     }
 
-    /// Makes the next groups of an even octet as long as their blocks are whole. Leaves the last
-    /// group to [`Work::next`]. In each group, two steps of a hash are taken, as long as they are
-    /// smooth: of another octet's messages, or of this one's, as far as there are blocks.
+    /// Makes the next groups of an even octet as long as their blocks are whole. In each group, two
+    /// steps of a hash are taken, as long as they are smooth: of another octet's messages, or of
+    /// this one's, as far as there are blocks.
     #[inline(always)]
     fn stretch<P: Packets + ?Sized>(&mut self, octet: &mut P, hash: Option<Meanwhile<'_, '_, V>>) {
         if !self.is_even || !self.whole.contains(&self.block) {
             return;
         }
-        // Not the last block: there is always one left for `next`.
-        let end = self.whole.end.min(self.last);
-        let mut groups = (end.saturating_sub(self.block) / 2) as usize;
+        let mut groups = ((self.whole.end - self.block) / 2) as usize;
         let at = (self.block as usize - 1) * BLOCK_LEN;
         let text = pointers(octet);
         match hash {

@@ -1,12 +1,13 @@
 //! Poly1305 over eight ciphertexts as ChaCha20-Poly1305 has it (RFC 8439 section 2.8, without
 //! additional data): the ciphertext, zeros up to a multiple of 16, and a block with the lengths.
 //!
-//! Eight messages are absorbed four blocks at a time. They are laid so that all of them end
-//! together; what a shorter one lacks stands in front of it and counts for nothing:
+//! Eight ciphertexts are absorbed four blocks at a time. They are laid so that all of them end
+//! together; what a shorter one lacks stands in front of it and counts for nothing. The lengths
+//! come last, alone, so that ciphertexts of whole steps have no step that is not whole:
 //!
 //! ```text
-//!  lane 0 | block 0 | block 1 | block 2 | block 3 || block 4 | block 5 | block 6 | lengths |
-//!  lane 1 | nothing | nothing | nothing | block 0 || block 1 | block 2 | block 3 | lengths |
+//!  lane 0 | block 0 | block 1 | block 2 | block 3 || block 4 | ... | block 7 || lengths
+//!  lane 1 | nothing | nothing | nothing | block 0 || block 1 | ... | block 4 || lengths
 //! ```
 
 use crate::{
@@ -48,22 +49,48 @@ impl<V: Vector> Hash<V> {
             shortest = shortest.min(len);
             longest = longest.max(len);
         }
+        let is_level = shortest == longest;
         let steps = blocks(longest).div_ceil(STEP);
         let lead = |len| (steps * STEP - blocks(len)) * BYTES;
-        let mut smooth_end = usize::MAX;
-        let mut leads = [0; OCTET];
-        for lane in 0..OCTET {
-            leads[lane] = lead(lens[lane]);
-            smooth_end = smooth_end.min((leads[lane] + lens[lane]) / BLOCK_LEN);
+        let mut leads = [lead(longest); OCTET];
+        let mut end = leads[0] + longest;
+        if !is_level {
+            for lane in 0..OCTET {
+                leads[lane] = lead(lens[lane]);
+                end = end.min(leads[lane] + lens[lane]);
+            }
         }
         Self {
             poly,
             lens: *lens,
             leads,
-            is_level: shortest == longest,
+            is_level,
             step: 0,
             steps,
-            smooth: lead(shortest).div_ceil(BLOCK_LEN)..smooth_end,
+            smooth: lead(shortest).div_ceil(BLOCK_LEN)..end / BLOCK_LEN,
+        }
+    }
+
+    /// Of no messages.
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        Self {
+            poly: Poly1305::none(),
+            lens: [0; OCTET],
+            leads: [0; OCTET],
+            is_level: true,
+            step: 0,
+            steps: 0,
+            smooth: 0..0,
+        }
+    }
+
+    /// Takes the next step if it is not smooth, as far as there are `blocks` of each message.
+    #[inline(always)]
+    pub(crate) fn rough_step(&mut self, blocks: usize, messages: &[&[u8]; OCTET]) {
+        if self.step < self.steps.min(blocks) && !self.smooth.contains(&self.step) {
+            let (words, tops) = self.ragged_words(messages);
+            self.poly.absorb(&words, &tops);
         }
     }
 
@@ -83,17 +110,15 @@ impl<V: Vector> Hash<V> {
         self.step
     }
 
-    /// Takes at most `most` steps, as far as there are `blocks` of each message.
+    /// Takes all steps that are left.
     #[inline(always)]
-    pub(crate) fn steps(&mut self, most: usize, blocks: usize, messages: &[&[u8]; OCTET]) {
-        let end = self.steps.min(blocks).min(self.step.saturating_add(most));
-        while self.step < end {
+    pub(crate) fn all_steps(&mut self, messages: &[&[u8]; OCTET]) {
+        while self.step < self.steps {
             if self.smooth.contains(&self.step) {
                 let words = self.next_words(messages);
                 self.poly.absorb(&words, &[V::splat64(TOP); STEP]);
             } else {
-                let (words, tops) = self.ragged_words(messages);
-                self.poly.absorb(&words, &tops);
+                self.rough_step(self.steps, messages);
             }
         }
     }
@@ -132,7 +157,7 @@ impl<V: Vector> Hash<V> {
     /// what is no block.
     #[inline(always)]
     fn ragged_words(&mut self, messages: &[&[u8]; OCTET]) -> ([V; 8], [V; STEP]) {
-        let mut words = transpose64([
+        let words = transpose64([
             self.window(0, messages),
             self.window(1, messages),
             self.window(2, messages),
@@ -142,15 +167,6 @@ impl<V: Vector> Hash<V> {
             self.window(6, messages),
             self.window(7, messages),
         ]);
-        if self.step + 1 == self.steps {
-            // The length of additional data, which there are none of, and of the ciphertext.
-            words[6] = V::splat64(0);
-            words[7] = if self.is_level {
-                V::splat64(self.lens[0] as u64)
-            } else {
-                V::from64(&self.lens.map(|len| len as u64))
-            };
-        }
         let at = self.step * BLOCK_LEN;
         let tops = [
             self.tops(at),
@@ -188,10 +204,21 @@ impl<V: Vector> Hash<V> {
         V::load_window(messages[lane], at)
     }
 
+    /// Two words of each tag, once all steps were taken.
+    #[inline(always)]
+    fn finish(&mut self) -> [V; 2] {
+        self.poly.absorb_lens(if self.is_level {
+            V::splat64(self.lens[0] as u64)
+        } else {
+            V::from64(&self.lens.map(|len| len as u64))
+        });
+        self.poly.finish()
+    }
+
     /// The tags, once all steps were taken.
     #[inline(always)]
-    pub(crate) fn tags(&self) -> [[u8; BYTES]; OCTET] {
-        let [low, high] = self.poly.finish();
+    pub(crate) fn tags(mut self) -> [[u8; BYTES]; OCTET] {
+        let [low, high] = self.finish();
         let (low, high) = (low.to64(), high.to64());
         core::array::from_fn(|lane| {
             let tag = u128::from(low[lane]) | u128::from(high[lane]) << 64;
@@ -202,8 +229,8 @@ impl<V: Vector> Hash<V> {
     /// One bit for each lane, once all steps were taken: whether its tag is that of the message.
     /// Takes the same time wherever they differ.
     #[inline(always)]
-    pub(crate) fn compare<'a>(&self, tag: impl Fn(usize) -> &'a [u8; BYTES]) -> u8 {
-        let [low, high] = self.poly.finish();
+    pub(crate) fn compare<'a>(mut self, tag: impl Fn(usize) -> &'a [u8; BYTES]) -> u8 {
+        let [low, high] = self.finish();
         let tags: [u128; OCTET] = core::array::from_fn(|lane| u128::from_le_bytes(*tag(lane)));
         let tags_low = V::from64(&tags.map(|tag| tag as u64));
         let tags_high = V::from64(&tags.map(|tag| (tag >> 64) as u64));
@@ -212,8 +239,8 @@ impl<V: Vector> Hash<V> {
     }
 }
 
-/// Blocks of Poly1305: the ciphertext's and the lengths'.
+/// Blocks of Poly1305 that hold ciphertext.
 #[inline(always)]
 fn blocks(len: usize) -> usize {
-    len.div_ceil(BYTES) + 1
+    len.div_ceil(BYTES)
 }

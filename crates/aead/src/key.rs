@@ -54,6 +54,10 @@ impl Key {
                 proof,
                 with_library,
             } => {
+                if with_library && packets.len() <= share::FEW {
+                    self.seal_each(packets);
+                    return Ok(());
+                }
                 let vectors = share::vectors(packets, with_library, share::SEAL);
                 let (vectors, rest) = packets.split_at_mut(vectors);
                 vectors.iter_mut().for_each(Sealing::pad_in_place);
@@ -81,6 +85,10 @@ impl Key {
                 proof,
                 with_library,
             } => {
+                if with_library && packets.len() <= share::FEW {
+                    self.open_each_valid(packets);
+                    return;
+                }
                 for packets in valid_runs(packets) {
                     let vectors = share::vectors(packets, with_library, share::OPEN);
                     let (vectors, rest) = packets.split_at_mut(vectors);
@@ -96,11 +104,7 @@ impl Key {
                 }
             }
             #[cfg(feature = "library")]
-            Kind::Library => {
-                for packet in packets {
-                    packet.is_authentic = packet.is_valid() && self.library.open(packet);
-                }
-            }
+            Kind::Library => self.open_each_valid(packets),
         }
     }
 
@@ -139,6 +143,17 @@ impl Key {
         #[cfg(feature = "library")]
         for packet in packets {
             self.library.seal(packet);
+        }
+        #[cfg(not(feature = "library"))]
+        debug_assert!(packets.is_empty());
+    }
+
+    /// As [`Key::seal_each`]; those whose slices do not fit are not authentic.
+    #[cfg(any(feature = "library", all(target_arch = "x86_64", feature = "std")))]
+    fn open_each_valid(&self, packets: &mut [Opening<'_>]) {
+        #[cfg(feature = "library")]
+        for packet in packets {
+            packet.is_authentic = packet.is_valid() && self.library.open(packet);
         }
         #[cfg(not(feature = "library"))]
         debug_assert!(packets.is_empty());

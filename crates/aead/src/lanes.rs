@@ -28,15 +28,30 @@ impl<V: Vector> Lanes<V> {
     /// The same block of eight packets in each half: `low`, and `high`.
     #[inline(always)]
     pub(crate) fn of_octet(packets: &(impl Packets + ?Sized), low: u32, high: u32) -> Self {
-        let mut lanes = Self::none();
+        let mut firsts = [0; GROUP];
+        let mut counters = [0; OCTET];
+        let mut is_wireguard = true;
         for lane in 0..OCTET {
-            lanes.set_nonce(lane, packets.nonce(packets.of_lane(lane)));
+            let [first, low, high] = packets.nonce(packets.of_lane(lane));
+            counters[lane] = u64::from(low) | u64::from(high) << 32;
+            firsts[lane] = first;
+            firsts[OCTET + lane] = first;
+            is_wireguard &= first == 0;
         }
-        for word in &mut lanes.nonce {
-            *word = word.join_halves(*word);
+        let counters = V::from64(&counters);
+        Self {
+            counter: V::splat32(low).set32_from(OCTET, high),
+            nonce: [
+                // Loading what was just written word by word is slow.
+                if is_wireguard {
+                    V::splat32(0)
+                } else {
+                    V::from32(&firsts)
+                },
+                counters.even_words(counters),
+                counters.odd_words(counters),
+            ],
         }
-        lanes.counter = V::splat32(low).set32_from(OCTET, high);
-        lanes
     }
 
     /// Every lane goes on by so many blocks.

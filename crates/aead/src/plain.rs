@@ -209,9 +209,23 @@ impl Vector for Plain {
         self.shuffle(other, [(false, 2), (false, 3), (true, 2), (true, 3)])
     }
 
-    fn join_halves(self, other: Self) -> Self {
+    fn even_words(self, other: Self) -> Self {
         Self(core::array::from_fn(|i| {
-            if i < 8 { self.0[i] } else { other.0[i - 8] }
+            if i < 8 {
+                self.0[2 * i]
+            } else {
+                other.0[2 * i - 16]
+            }
+        }))
+    }
+
+    fn odd_words(self, other: Self) -> Self {
+        Self(core::array::from_fn(|i| {
+            if i < 8 {
+                self.0[2 * i + 1]
+            } else {
+                other.0[2 * i - 15]
+            }
         }))
     }
 

@@ -143,9 +143,11 @@ impl<V: Vector> Products<V> {
     }
 }
 
+/// A limb times 20. A multiplication of 52 bits, because compilers make one of 64 bits out of
+/// shifts and a sum, and that takes four times as long.
 #[inline(always)]
 fn times20<V: Vector>(x: V) -> V {
-    x.shl64::<4>().add64(x.shl64::<2>())
+    V::splat64(0).add_product_low(x, V::splat64(20))
 }
 
 #[inline(always)]
@@ -167,6 +169,21 @@ fn product<V: Vector>(a: Limbs<V>, power: &Power<V>) -> Limbs<V> {
 }
 
 impl<V: Vector> Poly1305<V> {
+    /// Of no messages.
+    #[inline(always)]
+    pub(crate) fn none() -> Self {
+        let limbs = [V::splat64(0); 3];
+        let power = Power {
+            r: limbs,
+            s: [limbs[0]; 2],
+        };
+        Self {
+            h: limbs,
+            powers: [power; 4],
+            pad: [limbs[0]; 2],
+        }
+    }
+
     /// `keys` are the 64-bit words of the eight one-time keys: r in two, then s in two.
     #[inline(always)]
     pub(crate) fn new(keys: [V; 4]) -> Self {
@@ -200,6 +217,14 @@ impl<V: Vector> Poly1305<V> {
         // What depends on the blocks before comes last.
         products.add(sum(self.h, block(words, tops, 0)), r4);
         self.h = products.carry();
+    }
+
+    /// Absorbs the last block of each message (RFC 8439 section 2.8): how many bytes of additional
+    /// data there are, which is none, and how many of ciphertext.
+    #[inline(always)]
+    pub(crate) fn absorb_lens(&mut self, lens: V) {
+        let block = limbs(V::splat64(0), lens, V::splat64(TOP));
+        self.h = product(sum(self.h, block), &self.powers[0]);
     }
 
     /// The eight tags, in two words each.

@@ -6,7 +6,9 @@ use crate::{hash::OCTET, packet::Packets};
 /// beyond whole octets. Measured: see `docs/aead.md`.
 pub(crate) type Thresholds = [usize; OCTET];
 
-/// Two packets leave most lanes idle.
+/// So many packets leave most lanes idle.
+pub(crate) const FEW: usize = 2;
+
 const NEVER: usize = usize::MAX;
 
 pub(crate) const SEAL: Thresholds = [0, NEVER, NEVER, 0, 0, 0, 0, 0];

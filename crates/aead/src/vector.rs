@@ -84,8 +84,10 @@ pub(crate) trait Vector: Copy {
     /// The second 64-bit word of `self`, then that of `other`.
     fn zip_high64(self, other: Self) -> Self;
 
-    /// The first half of `self`, then that of `other`.
-    fn join_halves(self, other: Self) -> Self;
+    /// The lower halves of the 64-bit words of `self`, then those of `other`.
+    fn even_words(self, other: Self) -> Self;
+    /// The upper halves of the 64-bit words of `self`, then those of `other`.
+    fn odd_words(self, other: Self) -> Self;
     /// Quarters 0 and 2 of `self`, then of `other`.
     fn even_quarters(self, other: Self) -> Self;
     /// Quarters 1 and 3 of `self`, then of `other`.

@@ -7,8 +7,11 @@
 
 use crate::{
     BLOCK_LEN,
-    chacha20::{Input, columns_first, columns_second, diagonals_first, diagonals_second},
+    chacha20::{
+        Input, columns_first, columns_second, diagonals_first, diagonals_second, double_round,
+    },
     hash::{Hash, OCTET},
+    lanes::GROUP,
     packet::Pointers,
     poly1305::{Limbs, Power, Products, TOP, block, sum},
     vector::{Vector, transpose128},
@@ -46,22 +49,15 @@ pub(crate) unsafe fn apply_and_hash<V: Vector>(
     hash: &mut Hash<V>,
     messages: &[*const u8; OCTET],
 ) {
-    let tops = [V::splat64(TOP); 4];
     let mut h = hash.poly.h;
     for group in 0..groups {
         let mut v = input.state();
         for half in 0..2 {
             let message_at = (2 * group + half) * BLOCK_LEN;
             // SAFETY: the caller's promise covers this step.
-            let words = unsafe { load(&mut v, messages, message_at) };
-            let [r1, r2, r3, r4] = &hash.poly.powers;
-            let mut products = Products::new();
-            multiply(&mut v, &mut products, block(&words, &tops, 1), r3);
-            multiply(&mut v, &mut products, block(&words, &tops, 2), r2);
-            multiply(&mut v, &mut products, block(&words, &tops, 3), r1);
-            let first = sum(h, block(&words, &tops, 0));
-            multiply(&mut v, &mut products, first, r4);
-            h = products.carry();
+            unsafe {
+                five_rounds_and_step(&mut v, &hash.poly.powers, &mut h, messages, message_at)
+            };
         }
         let rows = input.finish(v);
         // SAFETY: the caller's promise covers this group.
@@ -70,6 +66,57 @@ pub(crate) unsafe fn apply_and_hash<V: Vector>(
     }
     hash.poly.h = h;
     hash.skip(2 * groups);
+}
+
+/// The key stream of a group, while `hash` takes one step or two, which are smooth.
+///
+/// # Safety
+/// From each of `messages` on, a block can be read for each step.
+#[inline(always)]
+pub(crate) unsafe fn key_stream_and_hash<V: Vector, const STEPS: usize>(
+    input: Input<'_, V>,
+    hash: &mut Hash<V>,
+    messages: &[*const u8; OCTET],
+) -> [V; GROUP] {
+    const { assert!(STEPS <= 2) };
+    let mut v = input.state();
+    let mut h = hash.poly.h;
+    for step in 0..STEPS {
+        let at = step * BLOCK_LEN;
+        // SAFETY: the caller's promise covers this step.
+        unsafe { five_rounds_and_step(&mut v, &hash.poly.powers, &mut h, messages, at) };
+    }
+    for _ in 5 * STEPS..10 {
+        double_round(&mut v);
+    }
+    hash.poly.h = h;
+    hash.skip(STEPS);
+    input.finish(v)
+}
+
+/// Five of the ten double rounds, while four blocks of each message are absorbed.
+///
+/// # Safety
+/// A block of the key stream's length can be read `at` bytes behind each of `messages`.
+#[inline(always)]
+unsafe fn five_rounds_and_step<V: Vector>(
+    v: &mut [V; 16],
+    powers: &[Power<V>; 4],
+    h: &mut Limbs<V>,
+    messages: &[*const u8; OCTET],
+    at: usize,
+) {
+    let tops = [V::splat64(TOP); 4];
+    // SAFETY: the caller vouches for these blocks.
+    let words = unsafe { load(v, messages, at) };
+    let [r1, r2, r3, r4] = powers;
+    let mut products = Products::new();
+    multiply(v, &mut products, block(&words, &tops, 1), r3);
+    multiply(v, &mut products, block(&words, &tops, 2), r2);
+    multiply(v, &mut products, block(&words, &tops, 3), r1);
+    let first = sum(*h, block(&words, &tops, 0));
+    multiply(v, &mut products, first, r4);
+    *h = products.carry();
 }
 
 /// # Safety

@@ -176,7 +176,7 @@ fn of_two() {
         for &b in &values {
             check!(a b: add32 xor and or add64 sub64 less64);
             check!(a b: zip_low32 zip_high32 zip_low64 zip_high64);
-            check!(a b: join_halves even_quarters odd_quarters);
+            check!(a b: even_words odd_words even_quarters odd_quarters);
             check_funnel!(a b: 1 8 20 31 32 33 44 52 63);
         }
     }
