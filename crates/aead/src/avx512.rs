@@ -2,7 +2,12 @@
 
 use core::{arch::x86_64::*, mem::MaybeUninit};
 
-use crate::{BLOCK_LEN, Opening, Sealing, batch, vector::Vector};
+use crate::{
+    BLOCK_LEN, Opening, Sealing, batch,
+    hash::OCTET,
+    short::{self, are_short},
+    vector::Vector,
+};
 
 /// A register of 512 bits.
 ///
@@ -32,43 +37,83 @@ impl Avx512 {
         has_all.then_some(Self(()))
     }
 
-    /// [`batch::seal`] with these instructions.
+    /// Seals with these instructions.
     pub(crate) fn seal(self, key: &[u32; 8], packets: &mut [Sealing<'_>]) {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2,bmi2")]
         fn seal(key: &[u32; 8], packets: &mut [Sealing<'_>]) {
             batch::seal::<Zmm>(key, packets);
         }
-        // SAFETY: `self` is the proof that the processor has these features.
-        unsafe { seal(key, packets) };
-        // SAFETY: as above.
-        unsafe { wipe_stack() };
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2,bmi2")]
+        fn seal_short(key: &[u32; 8], octet: &mut [Sealing<'_>]) {
+            short::seal::<Zmm>(key, octet);
+        }
+        if are_short(packets) {
+            for octet in packets.chunks_mut(OCTET) {
+                // SAFETY: `self` is the proof that the processor has these features.
+                unsafe { seal_short(key, octet) };
+            }
+            // SAFETY: as above.
+            unsafe { wipe_short_stack() };
+        } else {
+            // SAFETY: as above.
+            unsafe { seal(key, packets) };
+            // SAFETY: as above.
+            unsafe { wipe_stack() };
+        }
     }
 
-    /// [`batch::open`] with these instructions.
+    /// Opens with these instructions.
     pub(crate) fn open(self, key: &[u32; 8], packets: &mut [Opening<'_>]) {
         #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2,bmi2")]
         fn open(key: &[u32; 8], packets: &mut [Opening<'_>]) {
             batch::open::<Zmm>(key, packets);
         }
-        // SAFETY: `self` is the proof that the processor has these features.
-        unsafe { open(key, packets) };
-        // SAFETY: as above.
-        unsafe { wipe_stack() };
+        #[inline(never)]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512ifma,avx512vbmi2,bmi2")]
+        fn open_short(key: &[u32; 8], octet: &mut [Opening<'_>]) {
+            short::open::<Zmm>(key, octet);
+        }
+        if are_short(packets) {
+            for octet in packets.chunks_mut(OCTET) {
+                // SAFETY: `self` is the proof that the processor has these features.
+                unsafe { open_short(key, octet) };
+            }
+            // SAFETY: as above.
+            unsafe { wipe_short_stack() };
+        } else {
+            // SAFETY: as above.
+            unsafe { open(key, packets) };
+            // SAFETY: as above.
+            unsafe { wipe_stack() };
+        }
     }
 }
 
-/// Bytes of stack that the kernels use at most, and some more. `cargo xtask disassembly` compares
-/// the frames, a test looks at what is left.
+/// Bytes of stack that the kernels use at most, and some more; those for short packets use less.
+/// `cargo xtask disassembly` compares the frames, a test looks at what is left.
 const STACK_BYTES: usize = 8 * 1024;
+const SHORT_STACK_BYTES: usize = 2560;
 
 /// Overwrites what the kernels left on the stack: key stream, one-time keys, sums. The frame of
 /// this function is where theirs were.
-///
-/// A register at a time: `memset`, which the compiler would make of it, has to find out first how.
 #[inline(never)]
 #[target_feature(enable = "avx512f")]
 fn wipe_stack() {
-    const LINES: usize = STACK_BYTES / size_of::<__m512i>();
+    overwrite::<{ STACK_BYTES / size_of::<__m512i>() }>();
+}
+
+/// As `wipe_stack`, after the kernels for short packets.
+#[inline(never)]
+#[target_feature(enable = "avx512f")]
+fn wipe_short_stack() {
+    overwrite::<{ SHORT_STACK_BYTES / size_of::<__m512i>() }>();
+}
+
+/// A register at a time: `memset`, which the compiler would make of it, has to find out first how.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn overwrite<const LINES: usize>() {
     let mut stack = MaybeUninit::<[__m512i; LINES]>::uninit();
     let start = stack.as_mut_ptr().cast::<__m512i>();
     let zeros = _mm512_setzero_si512();

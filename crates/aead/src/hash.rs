@@ -12,7 +12,7 @@
 
 use crate::{
     BLOCK_LEN,
-    poly1305::{Poly1305, TOP},
+    poly1305::{self, Poly1305, TOP},
     vector::{Vector, transpose64},
 };
 
@@ -218,25 +218,79 @@ impl<V: Vector> Hash<V> {
     /// The tags, once all steps were taken.
     #[inline(always)]
     pub(crate) fn tags(mut self) -> [[u8; BYTES]; OCTET] {
-        let [low, high] = self.finish();
-        let (low, high) = (low.to64(), high.to64());
-        core::array::from_fn(|lane| {
-            let tag = u128::from(low[lane]) | u128::from(high[lane]) << 64;
-            tag.to_le_bytes()
-        })
+        tags(self.finish())
     }
 
-    /// One bit for each lane, once all steps were taken: whether its tag is that of the message.
-    /// Takes the same time wherever they differ.
+    /// As [`compare`], once all steps were taken.
     #[inline(always)]
     pub(crate) fn compare<'a>(mut self, tag: impl Fn(usize) -> &'a [u8; BYTES]) -> u8 {
-        let [low, high] = self.finish();
-        let tags: [u128; OCTET] = core::array::from_fn(|lane| u128::from_le_bytes(*tag(lane)));
-        let tags_low = V::from64(&tags.map(|tag| tag as u64));
-        let tags_high = V::from64(&tags.map(|tag| (tag >> 64) as u64));
-        let difference = low.xor(tags_low).or(high.xor(tags_high));
-        !difference.nonzero64()
+        compare(self.finish(), tag)
     }
+}
+
+/// Two words of each tag of ciphertexts that end within one step.
+#[inline(always)]
+pub(crate) fn one_step<V: Vector>(keys: &[V; OCTET], messages: &[&[u8]; OCTET]) -> [V; 2] {
+    let [r0, r1, s0, s1, ..] = transpose64(*keys);
+    let lens = messages.map(<[u8]>::len);
+    let is_level = lens.iter().all(|&len| len == lens[0]);
+    // What is in front of a message counts for nothing, as above.
+    let lead = |len: usize| (STEP - blocks(len)) * BYTES;
+    let window = |lane: usize| match messages[lane].first_chunk() {
+        Some(block) => V::load(block),
+        None => V::load_window(messages[lane], -(lead(lens[lane]) as isize)),
+    };
+    let words = transpose64([
+        window(0),
+        window(1),
+        window(2),
+        window(3),
+        window(4),
+        window(5),
+        window(6),
+        window(7),
+    ]);
+    let top = |len: usize, block: usize| if lead(len) <= block * BYTES { TOP } else { 0 };
+    let tops = |block: usize| {
+        if is_level {
+            V::splat64(top(lens[0], block))
+        } else {
+            V::from64(&lens.map(|len| top(len, block)))
+        }
+    };
+    let tops = [tops(0), tops(1), tops(2), tops(3)];
+    let lens = if is_level {
+        V::splat64(lens[0] as u64)
+    } else {
+        V::from64(&lens.map(|len| len as u64))
+    };
+    poly1305::four_blocks([r0, r1, s0, s1], &words, &tops, lens)
+}
+
+/// The tags whose words these are.
+#[inline(always)]
+pub(crate) fn tags<V: Vector>([low, high]: [V; 2]) -> [[u8; BYTES]; OCTET] {
+    // Whole tags, of every second lane each.
+    let words = [low.zip_low64(high).to64(), low.zip_high64(high).to64()];
+    core::array::from_fn(|lane| {
+        let [low, high] = [0, 1].map(|word| words[lane % 2][lane / 2 * 2 + word]);
+        let tag = u128::from(low) | u128::from(high) << 64;
+        tag.to_le_bytes()
+    })
+}
+
+/// One bit for each lane: whether its tag is that of the message. Takes the same time wherever they
+/// differ.
+#[inline(always)]
+pub(crate) fn compare<'a, V: Vector>(
+    [low, high]: [V; 2],
+    tag: impl Fn(usize) -> &'a [u8; BYTES],
+) -> u8 {
+    let tags: [u128; OCTET] = core::array::from_fn(|lane| u128::from_le_bytes(*tag(lane)));
+    let tags_low = V::from64(&tags.map(|tag| tag as u64));
+    let tags_high = V::from64(&tags.map(|tag| (tag >> 64) as u64));
+    let difference = low.xor(tags_low).or(high.xor(tags_high));
+    !difference.nonzero64()
 }
 
 /// Blocks of Poly1305 that hold ciphertext.

@@ -52,6 +52,7 @@ mod ragged;
 mod self_test;
 #[cfg(all(target_arch = "x86_64", feature = "std"))]
 mod share;
+mod short;
 mod single;
 mod vector;
 mod woven;

@@ -1,21 +1,38 @@
 //! The operations in safe Rust, on arrays: slow, everywhere, and easy to be sure of.
 
-use crate::{BLOCK_LEN, Opening, Sealing, batch, vector::Vector};
+use crate::{
+    BLOCK_LEN, Opening, Sealing, batch,
+    hash::OCTET,
+    short::{self, are_short},
+    vector::Vector,
+};
 
 /// Sixteen words of 32 bits in an array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plain(pub(crate) [u32; 16]);
 
-/// [`batch::seal`] on arrays.
+/// Seals on arrays.
 #[inline(never)]
 pub(crate) fn seal(key: &[u32; 8], packets: &mut [Sealing<'_>]) {
-    batch::seal::<Plain>(key, packets);
+    if are_short(packets) {
+        for octet in packets.chunks_mut(OCTET) {
+            short::seal::<Plain>(key, octet);
+        }
+    } else {
+        batch::seal::<Plain>(key, packets);
+    }
 }
 
-/// [`batch::open`] on arrays.
+/// Opens on arrays.
 #[inline(never)]
 pub(crate) fn open(key: &[u32; 8], packets: &mut [Opening<'_>]) {
-    batch::open::<Plain>(key, packets);
+    if are_short(packets) {
+        for octet in packets.chunks_mut(OCTET) {
+            short::open::<Plain>(key, octet);
+        }
+    } else {
+        batch::open::<Plain>(key, packets);
+    }
 }
 
 const MASK52: u64 = (1 << 52) - 1;

@@ -187,20 +187,14 @@ impl<V: Vector> Poly1305<V> {
     /// `keys` are the 64-bit words of the eight one-time keys: r in two, then s in two.
     #[inline(always)]
     pub(crate) fn new(keys: [V; 4]) -> Self {
-        let zero = V::splat64(0);
-        let r = limbs(
-            keys[0].and(V::splat64(CLAMP[0])),
-            keys[1].and(V::splat64(CLAMP[1])),
-            zero,
-        );
-        let r1 = Power::new(r);
+        let (r1, pad) = key(keys);
         let r2 = Power::new(product(r1.r, &r1));
         let r3 = Power::new(product(r2.r, &r1));
         let r4 = Power::new(product(r2.r, &r2));
         Self {
-            h: [zero; 3],
+            h: [V::splat64(0); 3],
             powers: [r1, r2, r3, r4],
-            pad: [keys[2], keys[3]],
+            pad,
         }
     }
 
@@ -230,33 +224,87 @@ impl<V: Vector> Poly1305<V> {
     /// The eight tags, in two words each.
     #[inline(always)]
     pub(crate) fn finish(&self) -> [V; 2] {
-        let (mask44, mask42) = (V::splat64(MASK44), V::splat64(MASK42));
-        // Twice around, so that every limb is within its bits: h < 2^130.
-        let [mut h0, mut h1, mut h2] = self.h;
-        for _ in 0..2 {
-            h2 = h2.add64(h1.shr64::<44>());
-            h1 = h1.and(mask44);
-            let carry = h2.shr64::<42>();
-            h2 = h2.and(mask42);
-            h0 = h0.add64(carry.add64(carry.shl64::<2>()));
-            h1 = h1.add64(h0.shr64::<44>());
-            h0 = h0.and(mask44);
-        }
-        // g = h + 5 - 2^130 is taken if that is not negative: h was not below 2^130 - 5.
-        let g0 = h0.add64(V::splat64(5));
-        let g1 = h1.add64(g0.shr64::<44>());
-        let g2 = h2.add64(g1.shr64::<44>());
-        let (g0, g1) = (g0.and(mask44), g1.and(mask44));
-        let takes_g = V::splat64(0).sub64(g2.shr64::<42>());
-        let g2 = g2.and(mask42);
-        let h0 = select(takes_g, g0, h0);
-        let h1 = select(takes_g, g1, h1);
-        let h2 = select(takes_g, g2, h2);
-
-        let low = h0.or(h1.shl64::<44>());
-        let high = h1.shr64::<20>().or(h2.shl64::<24>());
-        let tag_low = low.add64(self.pad[0]);
-        let carry = tag_low.less64(low);
-        [tag_low, high.add64(self.pad[1]).add64(carry)]
+        finish(self.h, self.pad)
     }
+}
+
+/// The eight tags, in two words each, of messages of four blocks and one of lengths. As
+///
+/// ```text
+///  ((m0 r + m1) r^2 + m2 r + m3) r^2 + lens r
+/// ```
+///
+/// they are three multiplications deep, where [`Poly1305`] would be five.
+#[inline(always)]
+pub(crate) fn four_blocks<V: Vector>(
+    keys: [V; 4],
+    words: &[V; 8],
+    tops: &[V; 4],
+    lens: V,
+) -> [V; 2] {
+    let (r1, pad) = key(keys);
+    finish(absorb_four_and_lens(r1, words, tops, lens), pad)
+}
+
+/// All that [`four_blocks`] does but for the end.
+#[inline(always)]
+pub(crate) fn absorb_four_and_lens<V: Vector>(
+    r1: Power<V>,
+    words: &[V; 8],
+    tops: &[V; 4],
+    lens: V,
+) -> Limbs<V> {
+    let r2 = Power::new(product(r1.r, &r1));
+    let h = sum(product(block(words, tops, 0), &r1), block(words, tops, 1));
+    let mut products = Products::new();
+    products.add(block(words, tops, 2), &r1);
+    products.add(h, &r2);
+    let h = sum(products.carry(), block(words, tops, 3));
+    let mut products = Products::new();
+    products.add(limbs(V::splat64(0), lens, V::splat64(TOP)), &r1);
+    products.add(h, &r2);
+    products.carry()
+}
+
+/// r and s out of the 64-bit words of the eight one-time keys.
+#[inline(always)]
+pub(crate) fn key<V: Vector>(words: [V; 4]) -> (Power<V>, [V; 2]) {
+    let r = limbs(
+        words[0].and(V::splat64(CLAMP[0])),
+        words[1].and(V::splat64(CLAMP[1])),
+        V::splat64(0),
+    );
+    (Power::new(r), [words[2], words[3]])
+}
+
+#[inline(always)]
+fn finish<V: Vector>(h: Limbs<V>, pad: [V; 2]) -> [V; 2] {
+    let (mask44, mask42) = (V::splat64(MASK44), V::splat64(MASK42));
+    // Twice around, so that every limb is within its bits: h < 2^130.
+    let [mut h0, mut h1, mut h2] = h;
+    for _ in 0..2 {
+        h2 = h2.add64(h1.shr64::<44>());
+        h1 = h1.and(mask44);
+        let carry = h2.shr64::<42>();
+        h2 = h2.and(mask42);
+        h0 = h0.add64(carry.add64(carry.shl64::<2>()));
+        h1 = h1.add64(h0.shr64::<44>());
+        h0 = h0.and(mask44);
+    }
+    // g = h + 5 - 2^130 is taken if that is not negative: h was not below 2^130 - 5.
+    let g0 = h0.add64(V::splat64(5));
+    let g1 = h1.add64(g0.shr64::<44>());
+    let g2 = h2.add64(g1.shr64::<44>());
+    let (g0, g1) = (g0.and(mask44), g1.and(mask44));
+    let takes_g = V::splat64(0).sub64(g2.shr64::<42>());
+    let g2 = g2.and(mask42);
+    let h0 = select(takes_g, g0, h0);
+    let h1 = select(takes_g, g1, h1);
+    let h2 = select(takes_g, g2, h2);
+
+    let low = h0.or(h1.shl64::<44>());
+    let high = h1.shr64::<20>().or(h2.shl64::<24>());
+    let tag_low = low.add64(pad[0]);
+    let carry = tag_low.less64(low);
+    [tag_low, high.add64(pad[1]).add64(carry)]
 }

@@ -1,18 +1,20 @@
 //! What a backend must do before it is trusted with anybody's packets.
 
-use crate::{Backend, Key, Opening, Sealing, TAG_LEN};
+use crate::{BLOCK_LEN, Backend, Key, Opening, Sealing, TAG_LEN};
 
 /// More than two octets, so that every path runs: one octet after another, and a rest.
 const PACKETS: usize = 21;
 
 const LEN_MAX: usize = 320;
 
-/// Seals and opens a batch of unequal packets and one of equal ones with `backend`, and compares
-/// with the slow code; then forges one and looks whether that, and only that, is refused.
+/// Seals and opens a batch of unequal packets, one of equal ones and one of short ones with
+/// `backend`, and compares with the slow code; then forges one and looks whether that, and only
+/// that, is refused.
 pub(crate) fn passes(backend: Backend) -> bool {
     let equal = |_: usize| LEN_MAX;
     let unequal = |packet: usize| packet * 37 % (LEN_MAX + 1);
-    agrees(backend, equal) && agrees(backend, unequal)
+    let short = |packet: usize| packet * 13 % (BLOCK_LEN + 1);
+    agrees(backend, equal) && agrees(backend, unequal) && agrees(backend, short)
 }
 
 fn agrees(backend: Backend, len: impl Fn(usize) -> usize) -> bool {

@@ -8,7 +8,7 @@ use core::cell::Cell;
 
 use crate::{
     BLOCK_LEN,
-    poly1305::{Poly1305, TOP},
+    poly1305::{Poly1305, TOP, absorb_four_and_lens, key},
     vector::Vector,
 };
 
@@ -232,6 +232,11 @@ fn limbs_never_overflow() {
             );
         }
         poly.absorb_lens(Interval::ANY);
+    }
+    let (r, _) = key([Interval::ANY; 4]);
+    let h = absorb_four_and_lens(r, &[Interval::ANY; 8], &tops, Interval::ANY);
+    for (limb, largest) in h.iter().zip(LARGEST) {
+        assert!(limb.high <= largest, "four blocks: {:#x}", limb.high);
     }
     assert!(rounds >= 1, "nothing was absorbed");
     assert!(SUM.get() < LARGEST_SUM, "a sum of {:#x}", SUM.get());

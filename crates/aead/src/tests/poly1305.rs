@@ -8,7 +8,7 @@ use super::{
     interval::LARGEST,
 };
 use crate::{
-    poly1305::{Poly1305, TOP},
+    poly1305::{Poly1305, TOP, four_blocks},
     vector::Vector,
 };
 
@@ -274,7 +274,69 @@ fn full_limbs_absorb<V: Vector>() {
     }
 }
 
+/// As [`tags`], of messages of at most four blocks, with one behind them that holds a length.
+fn short_tags<V: Vector>(messages: &[&Message; 8], len: u64) -> [u128; 8] {
+    let (r, s) = (
+        messages.map(|message| message.r),
+        messages.map(|message| message.s),
+    );
+    let block = |at: usize| {
+        messages.map(|message| {
+            let lead = 4 - message.blocks.len();
+            at.checked_sub(lead)
+                .map_or((0, false), |at| message.blocks[at])
+        })
+    };
+    let words = std::array::from_fn(|i| {
+        let numbers = block(i / 2).map(|(number, _)| number);
+        if i % 2 == 0 {
+            low_words(numbers)
+        } else {
+            high_words(numbers)
+        }
+    });
+    let tops = std::array::from_fn(|i| V::from64(&block(i).map(|(_, has)| u64::from(has) * TOP)));
+    let keys = [low_words(r), high_words(r), low_words(s), high_words(s)];
+    let [low, high] = four_blocks(keys, &words, &tops, V::splat64(len)).map(V::to64);
+    std::array::from_fn(|lane| u128::from(low[lane]) | u128::from(high[lane]) << 64)
+}
+
+fn short_messages_with_their_length<V: Vector>() {
+    let mut random = Random(3);
+    let mut messages = Vec::new();
+    for (i, r) in (0..).zip(RS.into_iter().cycle().take(40)) {
+        for s in SS {
+            for block in [
+                0,
+                1,
+                u128::MAX,
+                u128::MAX - 4,
+                u128::from(random.next()) << 64,
+            ] {
+                let blocks = vec![(block, true); i % 5];
+                messages.push(Message { r, s, blocks });
+            }
+        }
+    }
+    for len in [0, 1, 64, u64::MAX] {
+        let expected: Vec<_> = messages
+            .iter()
+            .map(|message| {
+                let mut blocks = message.blocks.clone();
+                blocks.push((u128::from(len) << 64, true));
+                Message { blocks, ..*message }.tag()
+            })
+            .collect();
+        for first in 0..messages.len() {
+            let lanes: [_; 8] = std::array::from_fn(|lane| (first + lane * 7) % messages.len());
+            let made = short_tags::<V>(&lanes.map(|i| &messages[i]), len);
+            assert_eq!(made, lanes.map(|i| expected[i]), "from {first} on");
+        }
+    }
+}
+
 in_both_forms! {
+    short_messages_with_their_length
     edges_of_keys_and_messages
     sums_around_the_prime
     random_messages
