@@ -36,7 +36,8 @@ const DECAPSULATED: [[u8; 4]; 4] = [
 fn p92_the_mark_comes_into_the_inner_packet_and_nothing_else_does() {
     for (inner, row) in (0..).zip(DECAPSULATED) {
         for (outer, expected) in (0..).zip(row) {
-            for (dscp, is_v6) in (0..64).flat_map(|dscp| [(dscp, false), (dscp, true)]) {
+            let dscps = (0..64).step_by(if cfg!(miri) { 21 } else { 1 });
+            for (dscp, is_v6) in dscps.flat_map(|dscp| [(dscp, false), (dscp, true)]) {
                 let spec = |ecn| Spec {
                     is_v6,
                     tos: dscp << 2 | ecn,
@@ -57,7 +58,8 @@ fn p92_the_mark_comes_into_the_inner_packet_and_nothing_else_does() {
 /// Every sum that a header may have; among them those around 0, which has two forms.
 #[test]
 fn p92_the_header_checksum_is_mended_and_a_wrong_one_stays_wrong() {
-    for (id, ecn) in (0..=u16::MAX).flat_map(|id| [(id, ECT_0), (id, ECT_1)]) {
+    let ids = (0..=u16::MAX).step_by(if cfg!(miri) { 5041 } else { 1 });
+    for (id, ecn) in ids.flat_map(|id| [(id, ECT_0), (id, ECT_1)]) {
         let spec = Spec {
             id,
             tos: ecn,

@@ -56,7 +56,9 @@ fn p87_headers_must_be_whole() {
 #[test]
 fn p87_total_length_lies_between_header_and_plaintext() {
     let packet = Spec::udp(vec![1; 4]).build();
-    for total_len in 0..=u16::MAX {
+    // An interpreter takes minutes for all of them.
+    let is_tried = |len: &u16| !cfg!(miri) || *len < 70 || len.is_multiple_of(9973);
+    for total_len in (0..=u16::MAX).filter(is_tried) {
         let mut packet = packet.clone();
         packet[2..4].copy_from_slice(&total_len.to_be_bytes());
         let wanted = (20..=32).contains(&total_len);

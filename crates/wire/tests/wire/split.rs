@@ -161,10 +161,12 @@ fn sixty_four_kilobytes_of_every_kind() {
             is_tcp,
             ..Spec::tcp(Vec::new())
         };
-        spec.payload = noise(9, 65535 - spec.header_len());
+        // An interpreter takes minutes for all of it.
+        let len = if cfg!(miri) { 4000 } else { 65535 };
+        spec.payload = noise(9, len - spec.header_len());
         let (vnet, packet) = spec.superpacket(1368);
         let segments = split(&vnet, &packet);
-        assert_eq!(segments.len(), 48);
+        assert_eq!(segments.len(), if cfg!(miri) { 3 } else { 48 });
         segments.iter().for_each(|segment| assert_valid(segment));
     }
 }
