@@ -1,8 +1,8 @@
-//! Octets of packets that are no longer than a block, such as acknowledgments and handshakes of TCP:
-//! one group makes their keys and all of their key stream, and one step hashes them.
+//! Octets of packets that are no longer than a block, such as acknowledgments and handshakes of
+//! TCP: one group makes their keys and all of their key stream, and one step hashes them.
 //!
-//! It is what [`batch`](crate::batch) does, without what long packets need. The stack that has to be
-//! wiped afterwards is a quarter.
+//! It is what [`batch`](crate::batch) does, without what long packets need. The stack that has to
+//! be wiped afterwards is a third.
 
 use crate::{
     BLOCK_LEN, Opening, Sealing,

@@ -7,7 +7,7 @@ use std::{
         fs::PermissionsExt,
         net::{UnixListener as StdListener, UnixStream as StdStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -38,13 +38,22 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 const ANSWER_TIME: Duration = Duration::from_secs(10);
 
 /// What is asked.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "request")]
 pub enum Request {
     /// The state of everything.
     Status,
     /// Stop. Answered at once; the connection closes when nothing is left.
     Down,
+    /// Be what a file says.
+    Reload {
+        /// The file, from the root on.
+        path: PathBuf,
+        /// Go back after so many seconds, unless [`Request::Confirm`] follows.
+        confirm_seconds: Option<u64>,
+    },
+    /// Keep what would go back.
+    Confirm,
 }
 
 /// What is answered.
@@ -55,6 +64,15 @@ pub enum Answer {
     Status(Box<Report>),
     /// To [`Request::Down`].
     Stopping,
+    /// To [`Request::Reload`].
+    Reloaded {
+        /// What is different now, a line each.
+        changes: Vec<String>,
+        /// When all that is not confirmed goes back.
+        confirm_seconds: Option<u64>,
+    },
+    /// To [`Request::Confirm`].
+    Confirmed,
     /// The request was not understood, or could not be served.
     Error(String),
 }

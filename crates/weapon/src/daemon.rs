@@ -3,29 +3,32 @@
 use std::{collections::BTreeMap, future::ready, io, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{net::UnixListener, runtime::Runtime, sync::mpsc};
+use tokio::{net::UnixListener, runtime::Runtime, sync::mpsc, time::Instant};
 use weapon_core::{Gateway, GatewayConfig, PeerConfig, PeerStatus};
 use weapon_engine::{Engine, EngineConfig, Event};
 use weapon_io::{
     netlink::{LinkEvent, Netlink, RouteMonitor},
-    udp::{Udp, UdpConfig, UdpError},
+    udp::{Sockets, Udp, UdpConfig, UdpError},
 };
 use weapon_noise::{Backend, Detected, PublicKey, SlowerBecause};
 
 use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
-    config::{CipherBackend, Config, HostPort},
+    config::{CipherBackend, Config},
     interface::{self, Fittings},
     places::Places,
     port::Port,
     report::{Cipher, Facts, Report},
-    resolver::{self, Resolved},
-    signals::Signals,
+    resolver::{self, Resolved, Unresolved},
+    signals::{Signal, Signals},
     timestamp_file::TimestampFile,
     uapi::{self, UapiFile, UapiSocket},
     watch::InterfaceWatch,
 };
+
+mod reloading;
+use reloading::{WayBack, until};
 
 /// Lanes that `lanes = "auto"` starts at most. One carries some Gbit/s; more than eight were never
 /// measured.
@@ -37,14 +40,28 @@ const CALLS_MAX: usize = 16;
 /// Descriptors that the runtime opens for itself, with some to spare. It panics where it gets none.
 const DESCRIPTORS_OF_RUNTIME: usize = 8;
 
+/// Names that resolve at the same moment, and wait for their turn.
+const RESOLVED_MAX: usize = 16;
+
 /// Runs the gateway until it is told to stop or its interface is deleted. `ready` is called when
-/// all is up.
+/// all is up. If `confirm` is given, it stops after that time unless somebody confirms.
 ///
 /// # Errors
 /// The gateway could not start, or could not go on; whatever it made is undone.
-pub fn run(config: Config, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn run(
+    config: Config,
+    confirm: Option<Duration>,
+    ready: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let runtime = runtime()?;
-    let result = runtime.block_on(async { Daemon::start(config).await?.run(ready).await });
+    let result = runtime.block_on(async {
+        let mut daemon = Daemon::start(config).await?;
+        daemon.way_back = confirm.map(|time| WayBack {
+            at: Instant::now() + time,
+            to: None,
+        });
+        daemon.run(ready).await
+    });
     // A name look-up that hangs does not hold us up.
     runtime.shutdown_background();
     result
@@ -70,6 +87,10 @@ pub fn lanes_for_this_machine() -> usize {
 /// Everything that is undone by being dropped, in the order of the fields.
 struct Daemon {
     engine: Engine,
+    /// What the gateway was started with, or changed to.
+    config: Config,
+    /// What comes back if nobody confirms what is now.
+    way_back: Option<WayBack>,
     facts: Facts,
     port: Port,
     watch: InterfaceWatch,
@@ -85,6 +106,8 @@ struct Daemon {
     calls: mpsc::Receiver<Call>,
     uapi_calls: mpsc::Receiver<uapi::Call>,
     _uapi_file: Option<UapiFile>,
+    /// For look-ups that are still to be begun.
+    resolve: Arc<mpsc::Sender<Resolved>>,
     resolved: mpsc::Receiver<Resolved>,
     /// Last: the gateway's name is free when all else is gone.
     _claim: Claim,
@@ -98,27 +121,12 @@ enum End {
 }
 
 impl Daemon {
-    async fn start(config: Config) -> anyhow::Result<Self> {
+    async fn start(mut config: Config) -> anyhow::Result<Self> {
         let signals = Signals::new()?;
         let places = Places::of(&config.name);
         let claim = Claim::take(&places, &config.interface, &config.source.path)?;
-        let udp_config = UdpConfig {
-            port: config.listen_port,
-            fwmark: config.fwmark,
-            gso: config.offload.gso,
-            gro: config.offload.gro,
-            ..UdpConfig::default()
-        };
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
-        let port = Port::new(udp_config, lanes);
-        let sockets = port.open().map_err(|error| {
-            let at = match &error {
-                UdpError::MarkPermission => &config.written.fwmark,
-                _ => &config.written.listen,
-            };
-            let at = config.at(at);
-            anyhow::Error::new(error).context(at)
-        })?;
+        let (port, sockets) = open_port(&config, lanes)?;
         let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
         let tun = interface::make(&config, lanes, &netlink).await?;
@@ -128,11 +136,11 @@ impl Daemon {
         let (uapi_file, uapi_calls) = serve_wg(&config.interface);
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
-        let unresolved = unresolved(&config);
+        let unresolved = resolver::unresolved(&config.peers);
         let fittings = Fittings::of(&config);
         let (backend, cipher) = cipher(config.cipher_backend);
         let facts = facts(&config, &unresolved, udp, cipher);
-        let gateway = gateway(config, watch.state().mtu, timestamp_mark, backend);
+        let gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend);
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
             gateway,
@@ -149,8 +157,15 @@ impl Daemon {
                 on_event: Box::new(move |what| drop(event.send(what))),
             },
         )?;
+        // It may be read again, and by then the process is in another folder.
+        config.source.path = std::path::absolute(&config.source.path)?;
+        let (resolve, resolved) = mpsc::channel(RESOLVED_MAX);
+        let resolve = Arc::new(resolve);
+        resolver::begin_to_resolve(unresolved, &resolve);
         Ok(Self {
             engine,
+            config,
+            way_back: None,
             facts,
             port,
             watch,
@@ -164,7 +179,8 @@ impl Daemon {
             calls: serve(listener),
             uapi_calls,
             _uapi_file: uapi_file,
-            resolved: resolve(unresolved),
+            resolve,
+            resolved,
             _claim: claim,
         })
     }
@@ -199,7 +215,15 @@ impl Daemon {
     async fn serve(&mut self) -> (End, Option<Call>) {
         loop {
             tokio::select! {
-                by = self.signals.next() => return (End::Asked(by), None),
+                signal = self.signals.next() => match signal {
+                    Signal::Stop(by) => return (End::Asked(by), None),
+                    Signal::Reload => self.reload_by_signal().await,
+                },
+                () = until(self.way_back.as_ref()) => {
+                    if let Some(end) = self.go_back().await {
+                        return (end, None);
+                    }
+                }
                 event = self.engine_events.recv() => return (engine_end(event), None),
                 event = self.watch.next() => {
                     if let Some(end) = self.link_event(event).await {
@@ -215,22 +239,12 @@ impl Daemon {
                     }
                 }
                 () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
-                Some(resolved) = self.resolved.recv() => {
-                    self.facts.unresolved.remove(&resolved.peer);
-                    self.engine.set_endpoint(&resolved.peer, resolved.remote);
+                Some(resolved) = self.resolved.recv() => self.resolved(&resolved),
+                Some(call) = self.calls.recv() => {
+                    if let Some(ended) = self.answer(call).await {
+                        return ended;
+                    }
                 }
-                Some(call) = self.calls.recv() => match call.request {
-                    Request::Down => {
-                        let _ = call.answer.send(Answer::Stopping);
-                        // The answer is on its way before the connection can end.
-                        tokio::time::sleep(Duration::from_millis(1)).await;
-                        return (End::Asked("weapon down"), None);
-                    }
-                    Request::Status => {
-                        // A client that has gone needs no answer.
-                        let _ = call.answer.send(self.status());
-                    }
-                },
                 Some(call) = self.uapi_calls.recv() => {
                     let answer = uapi::answer(call.request, &self.engine, &self.port);
                     let _ = call.answer.send(answer);
@@ -272,6 +286,41 @@ impl Daemon {
         }
     }
 
+    /// Answers a call of the local API; the end, if it asked for that.
+    async fn answer(&mut self, call: Call) -> Option<(End, Option<Call>)> {
+        let answer = match &call.request {
+            Request::Down => {
+                let _ = call.answer.send(Answer::Stopping);
+                // The answer is on its way before the connection can end.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                return Some((End::Asked("weapon down"), None));
+            }
+            Request::Status => self.status(),
+            Request::Reload {
+                path,
+                confirm_seconds,
+            } => {
+                let confirm = confirm_seconds.map(Duration::from_secs);
+                let answer = self.reload(path, confirm).await;
+                answer.unwrap_or_else(|error| Answer::Error(format!("{error:#}")))
+            }
+            Request::Confirm => self.confirm(),
+        };
+        // A client that has gone needs no answer.
+        let _ = call.answer.send(answer);
+        None
+    }
+
+    /// A name was found. The file may have changed since it was asked for.
+    fn resolved(&mut self, found: &Resolved) {
+        let asked = Some(&found.endpoint);
+        let peer = self.config.peers.iter().find(|it| it.name == found.peer);
+        if peer.is_some_and(|peer| peer.endpoint.as_ref() == asked) {
+            self.facts.unresolved.remove(&found.peer);
+            self.engine.set_endpoint(&found.peer, found.remote);
+        }
+    }
+
     fn status(&self) -> Answer {
         match self.engine.status() {
             Ok(status) => {
@@ -303,6 +352,27 @@ impl Daemon {
         }
         None
     }
+}
+
+/// The sockets that packets of the underlay come by.
+fn open_port(config: &Config, lanes: usize) -> anyhow::Result<(Port, Sockets<Udp>)> {
+    let udp_config = UdpConfig {
+        port: config.listen_port,
+        fwmark: config.fwmark,
+        gso: config.offload.gso,
+        gro: config.offload.gro,
+        ..UdpConfig::default()
+    };
+    let port = Port::new(udp_config, lanes);
+    let sockets = port.open().map_err(|error| {
+        let at = match &error {
+            UdpError::MarkPermission => &config.written.fwmark,
+            _ => &config.written.listen,
+        };
+        let at = config.at(at);
+        anyhow::Error::new(error).context(at)
+    })?;
+    Ok((port, sockets))
 }
 
 fn engine_end(event: Option<Event>) -> End {
@@ -337,28 +407,6 @@ fn serve_wg(interface: &str) -> (Option<UapiFile>, mpsc::Receiver<uapi::Call>) {
     }
 }
 
-/// Peers whose endpoint is a name, by their own.
-type Unresolved = BTreeMap<String, HostPort>;
-
-fn unresolved(config: &Config) -> Unresolved {
-    let named = config.peers.iter().filter_map(|peer| {
-        let endpoint = peer.endpoint.as_ref()?;
-        resolver::literal(endpoint)
-            .is_none()
-            .then(|| (peer.name.clone(), endpoint.clone()))
-    });
-    named.collect()
-}
-
-fn resolve(unresolved: Unresolved) -> mpsc::Receiver<Resolved> {
-    let (sender, resolved) = mpsc::channel(unresolved.len().max(1));
-    let sender = Arc::new(sender);
-    for (peer, endpoint) in unresolved {
-        tokio::spawn(resolver::resolve(peer, endpoint, Arc::clone(&sender)));
-    }
-    resolved
-}
-
 /// What seals and opens, for the whole life of the process.
 pub fn cipher(wanted: CipherBackend) -> (Backend, Cipher) {
     let report = |backend: Backend, reason| Cipher {
@@ -388,22 +436,19 @@ fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher: Cipher) ->
         fwmark: config.fwmark,
         cipher,
         udp_gro: udp.gro(),
-        unresolved: unresolved
-            .iter()
-            .map(|(peer, endpoint)| (peer.clone(), endpoint.to_string()))
-            .collect(),
+        unresolved: resolver::written(unresolved).collect(),
     }
 }
 
 /// The gateway of the configuration, with its peers, still down.
 fn gateway(
-    config: Config,
+    config: &Config,
     mtu: u32,
     timestamp_mark: Option<weapon_noise::Tai64n>,
     backend: Backend,
 ) -> Gateway {
     let mut gateway = Gateway::new(GatewayConfig {
-        private_key: config.private_key,
+        private_key: config.private_key.clone(),
         mtu: mtu as usize,
         addresses: config
             .addresses
@@ -414,14 +459,14 @@ fn gateway(
         // There is one gateway in a process.
         cipher: Box::leak(Box::new(backend)),
     });
-    gateway.add_peers(config.peers.into_iter().map(|peer| {
+    gateway.add_peers(config.peers.iter().map(|peer| {
         PeerConfig {
-            name: peer.name,
+            name: peer.name.clone(),
             public_key: peer.public_key,
-            preshared_key: peer.preshared_key,
+            preshared_key: peer.preshared_key.clone(),
             endpoint: peer.endpoint.as_ref().and_then(resolver::literal),
             endpoint_pinned: peer.endpoint_pin,
-            networks: peer.networks,
+            networks: peer.networks.clone(),
             persistent_keepalive: peer
                 .persistent_keepalive
                 .map(|seconds| Duration::from_secs(seconds.into())),

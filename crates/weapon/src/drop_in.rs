@@ -26,7 +26,7 @@ use crate::{
     interface::{self, MTU_DEFAULT},
     places::Places,
     port::Port,
-    signals::Signals,
+    signals::{Signal, Signals},
     timestamp_file::{self, TimestampFile, Unkept},
     uapi::{self, UapiFile, UapiSocket},
     watch::InterfaceWatch,
@@ -205,10 +205,14 @@ impl DropIn {
     async fn serve(&mut self) -> anyhow::Result<()> {
         loop {
             tokio::select! {
-                by = self.signals.next() => {
-                    tracing::info!(by, "stopping");
-                    break;
-                }
+                signal = self.signals.next() => match signal {
+                    Signal::Stop(by) => {
+                        tracing::info!(by, "stopping");
+                        break;
+                    }
+                    // There is no file.
+                    Signal::Reload => tracing::debug!("SIGHUP is ignored"),
+                },
                 event = self.engine_events.recv() => match event {
                     Some(Event::DeviceGone) => break,
                     Some(Event::Failed(reason)) => {

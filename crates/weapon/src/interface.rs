@@ -3,6 +3,8 @@
 //! Everything hangs on the device, and the device on the process: when it ends, in whatever way,
 //! the kernel removes all of it.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use weapon_io::{
@@ -11,7 +13,7 @@ use weapon_io::{
 };
 use weapon_wire::SEGMENTS_MAX;
 
-use crate::config::{Config, PeerConfig, Place};
+use crate::config::{Config, Place};
 
 /// Bytes that a data message adds to an inner packet, over IPv6 (P90).
 const OVERHEAD: u32 = 80;
@@ -28,10 +30,7 @@ const MTU_MIN: u32 = 1280;
 /// # Errors
 /// What the kernel refused.
 pub async fn make(config: &Config, lanes: usize, netlink: &Netlink) -> anyhow::Result<Tun> {
-    let mtu = match config.mtu {
-        Some(mtu) => mtu,
-        None => mtu_by_paths(config, netlink).await,
-    };
+    let mtu = mtu(config, netlink).await;
     let offloads = Offloads {
         tcp: config.offload.tcp,
         udp: config.offload.udp,
@@ -52,12 +51,110 @@ pub async fn make(config: &Config, lanes: usize, netlink: &Netlink) -> anyhow::R
             .with_context(|| at(config, config.written.addresses.get(&address)))?;
     }
     netlink.set_up(index).await?;
-    if config.routes {
-        for peer in &config.peers {
-            add_routes(peer, config, index, netlink).await?;
-        }
+    for network in Fittings::of(config).routes {
+        add_route(network, config, index, netlink).await?;
     }
     Ok(tun)
+}
+
+/// The MTU of the configuration, or the best for its peers.
+async fn mtu(config: &Config, netlink: &Netlink) -> u32 {
+    match config.mtu {
+        Some(mtu) => mtu,
+        None => mtu_by_paths(config, netlink).await,
+    }
+}
+
+/// The interface on its way from one configuration to another: it has what either of them says.
+pub struct Replacement<'n> {
+    index: u32,
+    netlink: &'n Netlink,
+    /// What was added.
+    done: Fittings,
+    /// What is to be removed.
+    go: Fittings,
+    /// What it was, if it was changed.
+    mtu: Option<u32>,
+}
+
+impl<'n> Replacement<'n> {
+    /// Gives the interface `index`, which is as `old` says, all that `new` says.
+    ///
+    /// # Errors
+    /// What the kernel refused; the interface is as it was then.
+    pub async fn begin(
+        index: u32,
+        old: &Config,
+        new: &Config,
+        netlink: &'n Netlink,
+    ) -> anyhow::Result<Self> {
+        let (before, after) = (Fittings::of(old), Fittings::of(new));
+        let mut replacement = Self {
+            index,
+            netlink,
+            done: Fittings::default(),
+            go: before.without(&after),
+            mtu: None,
+        };
+        let come = after.without(&before);
+        let mut added = add(&come, &mut replacement.done, index, new, netlink).await;
+        if added.is_ok() && old.mtu != new.mtu {
+            added = replacement.set_mtu(new).await;
+        }
+        match added {
+            Ok(()) => Ok(replacement),
+            Err(error) => {
+                replacement.undo().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn set_mtu(&mut self, new: &Config) -> anyhow::Result<()> {
+        let before = self.netlink.link_by_index(self.index).await?.mtu;
+        let wanted = mtu(new, self.netlink).await;
+        let set = self.netlink.set_mtu(self.index, wanted).await;
+        set.with_context(|| new.at(&new.written.interface))?;
+        self.mtu = Some(before);
+        Ok(())
+    }
+
+    /// It stays as it was.
+    pub async fn undo(self) {
+        self.done.remove(self.index, self.netlink).await;
+        if let Some(mtu) = self.mtu
+            && let Err(error) = self.netlink.set_mtu(self.index, mtu).await
+        {
+            tracing::warn!(%error, "the MTU did not go back");
+        }
+    }
+
+    /// What was only in the old configuration goes.
+    pub async fn finish(self) {
+        self.go.remove(self.index, self.netlink).await;
+    }
+}
+
+/// Adds `come`, and notes in `done` what was added.
+async fn add(
+    come: &Fittings,
+    done: &mut Fittings,
+    index: u32,
+    config: &Config,
+    netlink: &Netlink,
+) -> anyhow::Result<()> {
+    for &address in &come.addresses {
+        netlink
+            .add_address(index, address)
+            .await
+            .with_context(|| at(config, config.written.addresses.get(&address)))?;
+        done.addresses.push(address);
+    }
+    for &network in &come.routes {
+        add_route(network, config, index, netlink).await?;
+        done.routes.push(network);
+    }
+    Ok(())
 }
 
 /// What every interface of ours needs before it is used.
@@ -75,10 +172,12 @@ pub async fn prepare(index: u32, netlink: &Netlink) -> Result<(), NetlinkError> 
 }
 
 /// What the kernel takes from an interface that is set down.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Fittings {
-    addresses: Vec<IpNet>,
-    routes: Vec<IpNet>,
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+    /// What it leads to, beside what its addresses bring.
+    pub routes: Vec<IpNet>,
 }
 
 impl Fittings {
@@ -94,6 +193,29 @@ impl Fittings {
         }
     }
 
+    /// Those that are not among `others`.
+    pub fn without(&self, others: &Self) -> Self {
+        let left = |mine: &[IpNet], theirs: &[IpNet]| {
+            let theirs: BTreeSet<&IpNet> = theirs.iter().collect();
+            let mine = mine.iter().filter(|it| !theirs.contains(it));
+            mine.copied().collect()
+        };
+        Self {
+            addresses: left(&self.addresses, &others.addresses),
+            routes: left(&self.routes, &others.routes),
+        }
+    }
+
+    /// Takes them from the interface. What is not there any more is no loss.
+    async fn remove(&self, index: u32, netlink: &Netlink) {
+        for &network in &self.routes {
+            note(netlink.delete_route(&Route::new(network, index)).await);
+        }
+        for &address in &self.addresses {
+            note(netlink.delete_address(index, address).await);
+        }
+    }
+
     /// Gives them back to the interface `index`, which is up again. What cannot be given is said.
     pub async fn restore(&self, index: u32, netlink: &Netlink) {
         for &address in &self.addresses {
@@ -102,6 +224,12 @@ impl Fittings {
         for &network in &self.routes {
             warn_unless_there(netlink.add_route(&Route::new(network, index)).await);
         }
+    }
+}
+
+fn note(removed: Result<(), NetlinkError>) {
+    if let Err(error) = removed {
+        tracing::debug!(%error, "was gone already");
     }
 }
 
@@ -135,34 +263,30 @@ async fn mtu_by_paths(config: &Config, netlink: &Netlink) -> u32 {
     smallest.saturating_sub(OVERHEAD).max(MTU_MIN)
 }
 
-async fn add_routes(
-    peer: &PeerConfig,
+async fn add_route(
+    network: IpNet,
     config: &Config,
     index: u32,
     netlink: &Netlink,
 ) -> anyhow::Result<()> {
-    for &network in &peer.networks {
-        if is_connected(network, config) {
-            continue;
+    let place = || at(config, config.written.networks.get(&network));
+    match netlink.add_route(&Route::new(network, index)).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.is_exists() => {
+            let there = existing(network, netlink).await;
+            let owner = config
+                .peers
+                .iter()
+                .find(|it| it.networks.contains(&network));
+            bail!(
+                "{}: there is a route to {network}{there} already; remove it, or give peer `{}` \
+                 other networks",
+                place(),
+                owner.map_or("", |peer| &peer.name)
+            );
         }
-        match netlink.add_route(&Route::new(network, index)).await {
-            Ok(()) => {}
-            Err(error) if error.is_exists() => {
-                let there = existing(network, netlink).await;
-                bail!(
-                    "{}: there is a route to {network}{there} already; remove it, or give peer \
-                     `{}` other networks",
-                    at(config, config.written.networks.get(&network)),
-                    peer.name
-                );
-            }
-            Err(error) => {
-                let place = config.written.networks.get(&network);
-                return Err(error).with_context(|| at(config, place));
-            }
-        }
+        Err(error) => Err(error).with_context(place),
     }
-    Ok(())
 }
 
 fn at(config: &Config, place: Option<&Place>) -> String {

@@ -2,13 +2,22 @@
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind, signal};
 
-/// SIGTERM and SIGINT stop; SIGHUP, which would end the process, is taken and said.
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// To stop. Its name: SIGTERM or SIGINT.
+    Stop(&'static str),
+    /// To read the configuration again: SIGHUP.
+    Reload,
+}
+
+/// SIGTERM, SIGINT and SIGHUP.
 pub struct Signals {
-    term: Signal,
-    interrupt: Signal,
-    hangup: Signal,
+    term: unix::Signal,
+    interrupt: unix::Signal,
+    hangup: unix::Signal,
 }
 
 impl Signals {
@@ -24,16 +33,12 @@ impl Signals {
         })
     }
 
-    /// Waits for one that stops; its name.
-    pub async fn next(&mut self) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {
-                    tracing::warn!("SIGHUP is ignored: the file cannot be loaded again yet");
-                }
-            }
+    /// Waits for one.
+    pub async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.term.recv() => Signal::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Signal::Stop("SIGINT"),
+            _ = self.hangup.recv() => Signal::Reload,
         }
     }
 }

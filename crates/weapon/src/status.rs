@@ -60,7 +60,7 @@ fn ask(name: &str) -> anyhow::Result<Option<Report>> {
     };
     match client.ask(Request::Status)? {
         Answer::Status(report) => Ok(Some(*report)),
-        Answer::Stopping | Answer::Error(_) => bail!("the gateway {name:?} answers something else"),
+        _ => bail!("the gateway {name:?} answers something else"),
     }
 }
 

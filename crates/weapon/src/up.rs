@@ -15,14 +15,18 @@ pub fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
     if detach::is_detached() {
         let config = load(&args)?;
         detach::leave_terminal()?;
-        daemon::run(config, || detach::announce(Log::Ends))?;
+        daemon::run(config, args.confirm, || detach::announce(Log::Ends))?;
     } else if args.foreground {
-        daemon::run(load(&args)?, || Ok(()))?;
+        daemon::run(load(&args)?, args.confirm, || Ok(()))?;
     } else {
         // Complaints about the file come from here, once, and before anything is started.
         load(&args)?;
         let arguments = ["up".to_owned(), args.target.clone()];
-        return detach::start(arguments.into_iter().chain(args.log.arguments()));
+        let confirm = args
+            .confirm
+            .map(|time| format!("--confirm={}s", time.as_secs()));
+        let arguments = arguments.into_iter().chain(confirm);
+        return detach::start(arguments.chain(args.log.arguments()));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,6 +1,9 @@
 //! A change of a gateway that runs: its key and its peers, all at once.
 
-use core::{net::SocketAddr, time::Duration};
+use core::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -10,14 +13,16 @@ use ipnet::IpNet;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::{Env, Gateway, PeerConfig};
-use crate::PeerId;
+use crate::{Peer, PeerId};
 
-/// What is to be another: one `set` of WireGuard's configuration protocol. What is `None` or false
-/// stays as it is.
+/// What is to be another: one `set` of WireGuard's configuration protocol, or a file that was
+/// changed. What is `None` or false stays as it is.
 #[derive(Debug, Default)]
 pub struct GatewayChange {
     /// Our static key; `Some(None)` takes it away.
     pub private_key: Option<Option<PrivateKey>>,
+    /// Our addresses on the overlay.
+    pub addresses: Option<Vec<IpAddr>>,
     /// All peers that are there now go, before `peers` come.
     pub replace_peers: bool,
     /// Peers to add, change and remove, in this order. One may occur more than once.
@@ -33,10 +38,15 @@ pub struct PeerChange {
     pub remove: bool,
     /// It is changed if it is there, and not added if it is not.
     pub update_only: bool,
+    /// Its name for people. Who gets another is to be given its networks again, as
+    /// `replace_networks` says.
+    pub name: Option<String>,
     /// The pre-shared key; `Some(None)` takes it away.
     pub preshared_key: Option<Option<PresharedKey>>,
     /// Where it is.
     pub endpoint: Option<SocketAddr>,
+    /// Whether it stays there.
+    pub endpoint_pinned: Option<bool>,
     /// The interval of the persistent keepalive; `Some(None)` ends it.
     pub persistent_keepalive: Option<Option<Duration>>,
     /// All its networks go, before `networks` come.
@@ -61,8 +71,10 @@ impl PeerChange {
             public_key,
             remove: false,
             update_only: false,
+            name: None,
             preshared_key: None,
             endpoint: None,
+            endpoint_pinned: None,
             persistent_keepalive: None,
             replace_networks: false,
             networks: Vec::new(),
@@ -78,6 +90,9 @@ impl Gateway {
             Some(Some(key)) => self.set_private_key(key, env),
             Some(None) => self.take_private_key(env),
             None => {}
+        }
+        if let Some(addresses) = change.addresses {
+            self.unreachable.set_addresses(&addresses);
         }
         if change.replace_peers {
             self.drop_peers(self.ids(), env);
@@ -158,7 +173,14 @@ impl Gateway {
         if let Some(key) = change.preshared_key {
             self.set_preshared_key(id, key);
         }
-        if let Some(member) = self.members.get(&id) {
+        if let Some(member) = self.members.get_mut(&id) {
+            if let Some(name) = change.name.filter(|name| **name != *member.peer.name) {
+                let link = Arc::clone(&member.peer.link);
+                member.peer = Arc::new(Peer::new(id, &name, link));
+            }
+            if let Some(is_pinned) = change.endpoint_pinned {
+                member.tunnel.link().set_endpoint_pinned(is_pinned);
+            }
             let routes = Arc::make_mut(&mut self.routes);
             for network in change.networks {
                 match network {

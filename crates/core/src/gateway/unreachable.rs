@@ -22,11 +22,18 @@ pub(super) struct Unreachable {
 impl Unreachable {
     /// `addresses` are ours on the overlay.
     pub(super) fn new(addresses: &[IpAddr]) -> Self {
-        Self {
-            address_v6: addresses.iter().copied().find(IpAddr::is_ipv6),
+        let mut made = Self {
+            address_v6: None,
             second: Tick::default(),
             sent: 0,
-        }
+        };
+        made.set_addresses(addresses);
+        made
+    }
+
+    /// Others are ours.
+    pub(super) fn set_addresses(&mut self, addresses: &[IpAddr]) {
+        self.address_v6 = addresses.iter().copied().find(IpAddr::is_ipv6);
     }
 
     /// Writes the error that answers `packet` into the overlay, unless RFC 1122 or RFC 4443 forbid

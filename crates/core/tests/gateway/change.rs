@@ -188,3 +188,26 @@ fn u24_without_a_key_nothing_is_sent_or_answered_until_there_is_one() {
     assert_eq!(dump.private_key, Some(private_key(A)));
     assert_eq!(dump.peers[0].preshared_key, peer(A, B).preshared_key);
 }
+
+#[test]
+fn a_peer_gets_another_name_and_keeps_its_session() {
+    let mut world = World::connected(2);
+    let before = world.sites[A].gateway.status(world.now).peers[0].session;
+    let mut change = PeerChange::of(public_key(B));
+    change.name = Some("another".to_owned());
+    change.replace_networks = true;
+    change.networks = vec![NetworkChange::Give(net("10.0.1.0/24"))];
+    apply(&mut world, A, of(vec![change]));
+    let after = world.sites[A].gateway.status(world.now).peers.remove(0);
+    assert_eq!(after.name, "another");
+    assert_eq!(after.session, before);
+    assert_eq!(after.networks, [net("10.0.1.0/24")]);
+    let gateway = &world.sites[A].gateway;
+    let way = gateway
+        .fib()
+        .load()
+        .route("10.0.1.9".parse().unwrap())
+        .cloned();
+    let way = way.expect("the network leads there");
+    assert_eq!(&*way.name, "another", "as lanes read it");
+}

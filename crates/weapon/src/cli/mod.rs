@@ -4,6 +4,7 @@ mod check;
 mod down;
 mod keys;
 mod log;
+mod reload;
 mod status;
 mod terminal;
 mod up;
@@ -17,6 +18,7 @@ use crate::demo;
 
 pub use down::DownArgs;
 pub use log::{LogArgs, start_log};
+pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
 pub use terminal::{print, print_problem, stdout_colour};
 pub use up::UpArgs;
@@ -57,6 +59,10 @@ enum Command {
     Up(UpArgs),
     /// Stop a gateway
     Down(DownArgs),
+    /// Make a running gateway what its file says now; peers that stay keep their sessions
+    Reload(ReloadArgs),
+    /// Keep what `reload --confirm` or `up --confirm` has done
+    Confirm(ConfirmArgs),
     /// Show the gateways that run
     Status(StatusArgs),
     /// Link two private networks in namespaces of their own, and show that it works
@@ -72,6 +78,8 @@ pub fn run() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Up(args) => crate::up::run(args),
         Command::Down(args) => crate::down::run(args),
+        Command::Reload(args) => crate::reload::run(&args),
+        Command::Confirm(args) => crate::reload::confirm(&args),
         Command::Status(args) => crate::status::run(args),
         Command::Demo(args) => demo::run(args),
     };

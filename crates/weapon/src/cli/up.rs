@@ -1,6 +1,8 @@
 //! Arguments of `weapon up`.
 
-use super::LogArgs;
+use std::time::Duration;
+
+use super::{LogArgs, reload::time};
 
 /// Arguments of `weapon up`.
 #[derive(clap::Args, Debug)]
@@ -11,6 +13,9 @@ pub struct UpArgs {
     /// Stay in the foreground and log to standard error
     #[arg(long, short)]
     pub foreground: bool,
+    /// Stop after this time unless `weapon confirm` follows, such as 60s or 5m
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub confirm: Option<Duration>,
     /// How much is logged.
     #[command(flatten)]
     pub log: LogArgs,

@@ -13,6 +13,7 @@ use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 use super::problem::Place;
 
 /// One gateway and its peers.
+#[derive(Clone)]
 pub struct Config {
     /// The gateway's name: `name`, else the stem of the file's name. Safe as a file name.
     pub name: String,
@@ -54,6 +55,7 @@ impl Config {
 }
 
 /// One peer.
+#[derive(Clone)]
 pub struct PeerConfig {
     /// The peer's name; in a wg-quick file, which has none, the first characters of its key.
     pub name: String,

@@ -1,0 +1,152 @@
+//! A gateway becomes what its file says now, and goes back if nobody confirms.
+
+use std::{future::pending, path::Path, time::Duration};
+
+use anyhow::Context as _;
+use tokio::time::{Instant, sleep_until};
+
+use super::{Daemon, End};
+use crate::{
+    api::Answer,
+    config::{self, Config},
+    difference::{Difference, Sockets},
+    interface::{Fittings, Replacement},
+    resolver,
+};
+
+/// Where to go back to, and when.
+pub(super) struct WayBack {
+    pub(super) at: Instant,
+    /// What was confirmed last; nothing if that is no gateway at all.
+    pub(super) to: Option<Box<Config>>,
+}
+
+/// Until it is time to go back; for ever if there is no way.
+pub(super) async fn until(way_back: Option<&WayBack>) {
+    match way_back {
+        Some(back) => sleep_until(back.at).await,
+        None => pending().await,
+    }
+}
+
+impl Daemon {
+    /// As [`Daemon::reload`], of the file that is used already.
+    pub(super) async fn reload_by_signal(&mut self) {
+        let path = self.config.source.path.clone();
+        if let Err(error) = self.reload(&path, None).await {
+            let error = format!("{error:#}");
+            tracing::error!(error, "the file is not used; nothing has changed");
+        }
+    }
+
+    /// Keeps what would go back.
+    pub(super) fn confirm(&mut self) -> Answer {
+        match self.way_back.take() {
+            Some(_) => {
+                tracing::info!("confirmed");
+                Answer::Confirmed
+            }
+            None => Answer::Error("there is nothing to confirm".into()),
+        }
+    }
+
+    /// Becomes what the file says. If something is wrong with it, nothing changes.
+    pub(super) async fn reload(
+        &mut self,
+        path: &Path,
+        confirm: Option<Duration>,
+    ) -> anyhow::Result<Answer> {
+        let (new, warnings) = config::load(path)?.for_up()?;
+        for warning in warnings {
+            tracing::warn!(%warning, "in the file");
+        }
+        let old = self.config.clone();
+        let changes = self.become_as(new).await?;
+        tracing::info!(file = %path.display(), changes = changes.len(), "loaded again");
+        for change in &changes {
+            tracing::info!(change, "is different");
+        }
+        if let Some(time) = confirm {
+            // What was never confirmed is not what to go back to.
+            let to = match self.way_back.take() {
+                Some(before) => before.to,
+                None => Some(Box::new(old)),
+            };
+            let at = Instant::now() + time;
+            self.way_back = Some(WayBack { at, to });
+        }
+        let left = self.way_back.as_ref();
+        let left = left.map(|back| back.at.saturating_duration_since(Instant::now()));
+        Ok(Answer::Reloaded {
+            changes,
+            // To the nearest one, so that 60 s are 60.
+            confirm_seconds: left.map(|left| left.as_secs_f64().round() as u64),
+        })
+    }
+
+    /// Becomes what `new` says, or stays what it is. Returns what was different.
+    async fn become_as(&mut self, new: Config) -> anyhow::Result<Vec<String>> {
+        let running = self.engine.dump()?;
+        let sockets = Sockets {
+            port: self.port.number(),
+            fwmark: self.port.fwmark(),
+        };
+        let Difference {
+            lines,
+            change,
+            moved,
+        } = Difference::between(&self.config, &new, &running, sockets)?;
+        // It may have been moved to another namespace. Its addresses and routes are somebody else's
+        // then.
+        let replacement = match self.watch.index() {
+            Some(index) => {
+                Some(Replacement::begin(index, &self.config, &new, &self.netlink).await?)
+            }
+            None => None,
+        };
+        // After what can be undone at once: lanes let go of the old port in their own time.
+        let port = Some(new.listen_port).filter(|&port| port != 0);
+        let changed = self.port.change(port, Some(new.fwmark), &self.engine);
+        if let Err(error) = changed {
+            if let Some(replacement) = replacement {
+                replacement.undo().await;
+            }
+            return Err(error).with_context(|| new.at(&new.written.listen));
+        }
+        if let Some(replacement) = replacement {
+            replacement.finish().await;
+        }
+        self.engine.change(change);
+        self.fittings = Fittings::of(&new);
+        let stay = |name: &String| new.peers.iter().any(|peer| peer.name == *name);
+        self.facts
+            .unresolved
+            .retain(|name, _| stay(name) && !moved.contains(name));
+        let moved =
+            resolver::unresolved(new.peers.iter().filter(|peer| moved.contains(&peer.name)));
+        self.facts.unresolved.extend(resolver::written(&moved));
+        resolver::begin_to_resolve(moved, &self.resolve);
+        self.facts.config = new.source.path.display().to_string();
+        self.config = new;
+        Ok(lines)
+    }
+
+    /// Nobody has confirmed.
+    pub(super) async fn go_back(&mut self) -> Option<End> {
+        let Some(to) = self.way_back.take()?.to else {
+            return Some(End::Asked("nobody, as nobody has confirmed"));
+        };
+        match self.become_as(*to).await {
+            Ok(changes) => {
+                let file = &self.facts.config;
+                tracing::warn!(?changes, "nobody has confirmed: all goes back");
+                tracing::warn!(file, "still says what was not confirmed");
+            }
+            Err(error) => {
+                let error = format!("{error:#}");
+                tracing::error!(error, "nobody has confirmed, but there is no way back");
+            }
+        }
+        None
+    }
+}
