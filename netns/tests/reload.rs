@@ -271,3 +271,34 @@ fn a_hangup_loads_the_file_again() {
     });
     pair.one.ping("10.99.0.2");
 }
+
+#[test]
+fn a_name_that_is_gone_from_the_file_is_not_looked_up_any_more() {
+    if !ready(&[]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    let good = pair.plan.toml();
+    pair.plan.peers[0].endpoint = Some("nowhere.invalid:51820".to_owned());
+    let _other = pair.start_other();
+    let one = pair.start();
+    let complaints = || one.log().matches("endpoint does not resolve").count();
+    until("it is looked up", PATIENCE, || {
+        (complaints() > 0).then_some(())
+    });
+
+    // Under another name it is looked up as well, and under the old one no more.
+    pair.plan.peers[0].name = "another".to_owned();
+    write(&pair);
+    assert_eq!(reload_well(&pair), ["peer `another`: was `other`"]);
+    assert_eq!(one.peer("another")["unresolved"], "nowhere.invalid:51820");
+
+    pair.home.write("one.toml", &good);
+    let expected = ["peer `other`: was `another`, endpoint 192.0.2.2:51820"];
+    assert_eq!(reload_well(&pair), expected);
+    pair.one.ping("10.99.0.2");
+    // The next tries would come after 1, 2 and 4 s.
+    let before = complaints();
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(complaints(), before);
+}

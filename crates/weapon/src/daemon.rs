@@ -1,6 +1,6 @@
 //! The running gateway: what `weapon up` starts, from a good configuration to the last undone step.
 
-use std::{collections::BTreeMap, future::ready, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::ready, io, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{net::UnixListener, runtime::Runtime, sync::mpsc, time::Instant};
@@ -20,7 +20,7 @@ use crate::{
     places::Places,
     port::Port,
     report::{Cipher, Facts, Report},
-    resolver::{self, Resolved, Unresolved},
+    resolver::{self, LookUps, Resolved, Unresolved},
     signals::{Signal, Signals},
     timestamp_file::TimestampFile,
     uapi::{self, UapiFile, UapiSocket},
@@ -39,9 +39,6 @@ const CALLS_MAX: usize = 16;
 
 /// Descriptors that the runtime opens for itself, with some to spare. It panics where it gets none.
 const DESCRIPTORS_OF_RUNTIME: usize = 8;
-
-/// Names that resolve at the same moment, and wait for their turn.
-const RESOLVED_MAX: usize = 16;
 
 /// Runs the gateway until it is told to stop or its interface is deleted. `ready` is called when
 /// all is up. If `confirm` is given, it stops after that time unless somebody confirms.
@@ -106,8 +103,7 @@ struct Daemon {
     calls: mpsc::Receiver<Call>,
     uapi_calls: mpsc::Receiver<uapi::Call>,
     _uapi_file: Option<UapiFile>,
-    /// For look-ups that are still to be begun.
-    resolve: Arc<mpsc::Sender<Resolved>>,
+    look_ups: LookUps,
     resolved: mpsc::Receiver<Resolved>,
     /// Last: the gateway's name is free when all else is gone.
     _claim: Claim,
@@ -159,9 +155,8 @@ impl Daemon {
         )?;
         // It may be read again, and by then the process is in another folder.
         config.source.path = std::path::absolute(&config.source.path)?;
-        let (resolve, resolved) = mpsc::channel(RESOLVED_MAX);
-        let resolve = Arc::new(resolve);
-        resolver::begin_to_resolve(unresolved, &resolve);
+        let (mut look_ups, resolved) = LookUps::new();
+        look_ups.begin(unresolved);
         Ok(Self {
             engine,
             config,
@@ -179,7 +174,7 @@ impl Daemon {
             calls: serve(listener),
             uapi_calls,
             _uapi_file: uapi_file,
-            resolve,
+            look_ups,
             resolved,
             _claim: claim,
         })

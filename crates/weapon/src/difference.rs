@@ -176,6 +176,10 @@ impl Difference {
             change.endpoint = resolver::literal(endpoint);
             self.moved.insert(new.name.clone());
         }
+        // Look-ups go by the peer's name.
+        if change.name.is_some() && there.status.endpoint.is_none() {
+            self.moved.insert(new.name.clone());
+        }
         let was_pinned = written.is_some_and(|written| written.endpoint_pin);
         if was_pinned != new.endpoint_pin {
             what.push(if new.endpoint_pin {

@@ -1,10 +1,13 @@
 //! Names of endpoints to addresses. The start does not wait for it.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use tokio::{net::lookup_host, sync::mpsc, time::sleep};
+use tokio::{net::lookup_host, sync::mpsc, task::AbortHandle, time::sleep};
 
 use crate::config::{HostPort, PeerConfig};
+
+/// Names that resolve at the same moment, and wait for their turn.
+const RESOLVED_MAX: usize = 16;
 
 /// Seconds before the first retry; doubled for each further one.
 const RETRY_SECONDS_MIN: u64 = 1;
@@ -49,15 +52,45 @@ pub fn written(unresolved: &Unresolved) -> impl Iterator<Item = (String, String)
         .map(|(peer, endpoint)| (peer.clone(), endpoint.to_string()))
 }
 
-/// Looks all of them up; each says what it has found.
-pub fn begin_to_resolve(unresolved: Unresolved, found: &Arc<mpsc::Sender<Resolved>>) {
-    for (peer, endpoint) in unresolved {
-        tokio::spawn(resolve(peer, endpoint, Arc::clone(found)));
+/// Look-ups that are under way, by the peer's name.
+#[derive(Debug)]
+pub struct LookUps {
+    found: mpsc::Sender<Resolved>,
+    running: BTreeMap<String, AbortHandle>,
+}
+
+impl LookUps {
+    /// None yet. What they find comes out of the other end.
+    pub fn new() -> (Self, mpsc::Receiver<Resolved>) {
+        let (found, resolved) = mpsc::channel(RESOLVED_MAX);
+        let running = BTreeMap::new();
+        (Self { found, running }, resolved)
+    }
+
+    /// Looks all of them up.
+    pub fn begin(&mut self, unresolved: Unresolved) {
+        for (peer, endpoint) in unresolved {
+            let task = tokio::spawn(resolve(peer.clone(), endpoint, self.found.clone()));
+            if let Some(before) = self.running.insert(peer, task.abort_handle()) {
+                before.abort();
+            }
+        }
+    }
+
+    /// Ends those of peers that are not to be kept.
+    pub fn retain(&mut self, mut is_kept: impl FnMut(&str) -> bool) {
+        self.running.retain(|peer, task| {
+            let is_kept = is_kept(peer);
+            if !is_kept {
+                task.abort();
+            }
+            is_kept
+        });
     }
 }
 
 /// Resolves until it works, and says each time when it does not.
-async fn resolve(peer: String, endpoint: HostPort, found: Arc<mpsc::Sender<Resolved>>) {
+async fn resolve(peer: String, endpoint: HostPort, found: mpsc::Sender<Resolved>) {
     let mut retry_seconds = RETRY_SECONDS_MIN;
     loop {
         let first = match lookup_host((endpoint.host.as_str(), endpoint.port)).await {

@@ -1,6 +1,6 @@
 //! A gateway becomes what its file says now, and goes back if nobody confirms.
 
-use std::{future::pending, path::Path, time::Duration};
+use std::{collections::BTreeSet, future::pending, path::Path, time::Duration};
 
 use anyhow::Context as _;
 use tokio::time::{Instant, sleep_until};
@@ -118,14 +118,14 @@ impl Daemon {
         }
         self.engine.change(change);
         self.fittings = Fittings::of(&new);
-        let stay = |name: &String| new.peers.iter().any(|peer| peer.name == *name);
-        self.facts
-            .unresolved
-            .retain(|name, _| stay(name) && !moved.contains(name));
+        let names: BTreeSet<&str> = new.peers.iter().map(|peer| peer.name.as_str()).collect();
+        let is_kept = |name: &str| names.contains(name) && !moved.contains(name);
+        self.look_ups.retain(is_kept);
+        self.facts.unresolved.retain(|name, _| is_kept(name));
         let moved =
             resolver::unresolved(new.peers.iter().filter(|peer| moved.contains(&peer.name)));
         self.facts.unresolved.extend(resolver::written(&moved));
-        resolver::begin_to_resolve(moved, &self.resolve);
+        self.look_ups.begin(moved);
         self.facts.config = new.source.path.display().to_string();
         self.config = new;
         Ok(lines)
