@@ -202,6 +202,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it reads sources, and runs none")]
     fn p33_only_this_file_turns_a_wall_clock_into_time() {
         let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut files = 0;
