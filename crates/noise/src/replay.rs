@@ -240,7 +240,8 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_set(steps in prop::collection::vec(
-            prop_oneof![0u64..20_000, 0u64..200, any::<u64>(), 1_000_000u64..1_010_000], 1..STEPS_MAX))
+            prop_oneof![0u64..20_000, 0u64..200, any::<u64>(), 1_000_000u64..1_010_000],
+            1..STEPS_MAX))
         {
             let (mut window, mut seen) = (ReplayWindow::default(), BTreeSet::new());
             for counter in steps {
