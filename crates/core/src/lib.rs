@@ -28,6 +28,8 @@ mod fib;
 pub use fib::{Fib, Peer, PeerId, SharedFib};
 mod routes;
 pub use routes::Routes;
+mod mapping;
+pub use mapping::PrefixMapping;
 mod mtus;
 pub use mtus::{Mtus, padding};
 mod index_table;

@@ -3,29 +3,30 @@
 use std::{collections::BTreeMap, future::ready, io, time::Duration};
 
 use anyhow::Context as _;
-use tokio::{net::UnixListener, runtime::Runtime, sync::mpsc, time::Instant};
-use weapon_core::{Gateway, GatewayConfig, PeerConfig, PeerStatus};
+use tokio::{runtime::Runtime, sync::mpsc, time::Instant};
+use weapon_core::PeerStatus;
 use weapon_engine::{Engine, EngineConfig, Event};
-use weapon_io::{
-    netlink::{LinkEvent, Netlink, RouteMonitor},
-    udp::{Sockets, Udp, UdpConfig, UdpError},
-};
-use weapon_noise::{Backend, Detected, PublicKey, SlowerBecause};
+use weapon_io::netlink::{LinkEvent, Netlink, RouteMonitor};
+use weapon_noise::PublicKey;
 
 use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
-    config::{CipherBackend, Config},
+    config::Config,
     interface::{self, Fittings},
     places::Places,
     port::Port,
     report::{Cipher, Facts, Report},
-    resolver::{self, LookUps, Resolved, Unresolved},
+    resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
     timestamp_file::TimestampFile,
-    uapi::{self, UapiFile, UapiSocket},
+    uapi::{self, UapiFile},
     watch::InterfaceWatch,
 };
+
+mod start;
+pub use start::cipher;
+use start::{engine_end, facts, gateway, open_port, serve, serve_wg};
 
 mod reloading;
 use reloading::{WayBack, until};
@@ -33,9 +34,6 @@ use reloading::{WayBack, until};
 /// Lanes that `lanes = "auto"` starts at most. One carries some Gbit/s; more than eight were never
 /// measured.
 const LANES_AUTO_MAX: usize = 8;
-
-/// Calls of the local API that wait.
-const CALLS_MAX: usize = 16;
 
 /// Descriptors that the runtime opens for itself, with some to spare. It panics where it gets none.
 const DESCRIPTORS_OF_RUNTIME: usize = 8;
@@ -347,125 +345,4 @@ impl Daemon {
         }
         None
     }
-}
-
-/// The sockets that packets of the underlay come by.
-fn open_port(config: &Config, lanes: usize) -> anyhow::Result<(Port, Sockets<Udp>)> {
-    let udp_config = UdpConfig {
-        port: config.listen_port,
-        fwmark: config.fwmark,
-        gso: config.offload.gso,
-        gro: config.offload.gro,
-        ..UdpConfig::default()
-    };
-    let port = Port::new(udp_config, lanes);
-    let sockets = port.open().map_err(|error| {
-        let at = match &error {
-            UdpError::MarkPermission => &config.written.fwmark,
-            _ => &config.written.listen,
-        };
-        let at = config.at(at);
-        anyhow::Error::new(error).context(at)
-    })?;
-    Ok((port, sockets))
-}
-
-fn engine_end(event: Option<Event>) -> End {
-    match event {
-        Some(Event::DeviceGone) => End::Deleted,
-        Some(Event::Failed(reason)) => End::Failed(reason),
-        None => End::Failed("the engine ended".into()),
-    }
-}
-
-fn serve(listener: UnixListener) -> mpsc::Receiver<Call> {
-    let (sender, calls) = mpsc::channel(CALLS_MAX);
-    tokio::spawn(api::serve(listener, sender));
-    calls
-}
-
-/// Serves `wg`, if it can be: the gateway does not need it.
-fn serve_wg(interface: &str) -> (Option<UapiFile>, mpsc::Receiver<uapi::Call>) {
-    let (sender, calls) = mpsc::channel(CALLS_MAX);
-    match UapiSocket::open(interface) {
-        Ok((socket, file)) => {
-            tokio::spawn(uapi::serve(socket, sender));
-            (Some(file), calls)
-        }
-        Err(error) => {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "`wg` will not see this gateway"
-            );
-            (None, calls)
-        }
-    }
-}
-
-/// What seals and opens, for the whole life of the process.
-pub fn cipher(wanted: CipherBackend) -> (Backend, Cipher) {
-    let report = |backend: Backend, reason| Cipher {
-        backend: backend.name().to_owned(),
-        reason,
-    };
-    if wanted == CipherBackend::Library {
-        let reason = "the configuration says so".to_owned();
-        return (Backend::library(), report(Backend::library(), Some(reason)));
-    }
-    let Detected { backend, reason } = Backend::detect();
-    if reason == Some(SlowerBecause::SelfTestFailed) {
-        // The tunnel works all the same. But this should never be, and is worth a report.
-        let used = backend.name();
-        tracing::error!(used, "the fast cipher FAILED its self-test and is not used");
-    }
-    let reason = reason.map(|reason| reason.to_string());
-    (backend, report(backend, reason))
-}
-
-fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher: Cipher) -> Facts {
-    Facts {
-        name: config.name.clone(),
-        interface: config.interface.clone(),
-        config: config.source.path.display().to_string(),
-        listen_port: udp.port(),
-        fwmark: config.fwmark,
-        cipher,
-        udp_gro: udp.gro(),
-        unresolved: resolver::written(unresolved).collect(),
-    }
-}
-
-/// The gateway of the configuration, with its peers, still down.
-fn gateway(
-    config: &Config,
-    mtu: u32,
-    timestamp_mark: Option<weapon_noise::Tai64n>,
-    backend: Backend,
-) -> Gateway {
-    let mut gateway = Gateway::new(GatewayConfig {
-        private_key: config.private_key.clone(),
-        mtu: mtu as usize,
-        addresses: config
-            .addresses
-            .iter()
-            .map(|address| address.addr())
-            .collect(),
-        timestamp_mark,
-        // There is one gateway in a process.
-        cipher: Box::leak(Box::new(backend)),
-    });
-    gateway.add_peers(config.peers.iter().map(|peer| {
-        PeerConfig {
-            name: peer.name.clone(),
-            public_key: peer.public_key,
-            preshared_key: peer.preshared_key.clone(),
-            endpoint: peer.endpoint.as_ref().and_then(resolver::literal),
-            endpoint_pinned: peer.endpoint_pin,
-            networks: peer.networks.clone(),
-            persistent_keepalive: peer
-                .persistent_keepalive
-                .map(|seconds| Duration::from_secs(seconds.into())),
-        }
-    }));
-    gateway
 }

@@ -66,7 +66,7 @@ fn summary(config: &Config) -> String {
         if peers == 1 { "" } else { "s" },
         config.private_key.public()
     );
-    for (index, network) in config.networks.iter().enumerate() {
+    for (index, network) in config.behind.iter().enumerate() {
         let lead = if index == 0 { ", behind us" } else { "," };
         summary.push_str(&format!("{lead} {network}"));
     }

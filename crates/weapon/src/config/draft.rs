@@ -57,6 +57,9 @@ pub struct GatewayDraft {
     pub cipher_backend: Option<CipherBackend>,
     /// Whether routes are written.
     pub routes: Option<bool>,
+    pub masquerade: Option<bool>,
+    /// Whether the firewall is set.
+    pub firewall: Option<bool>,
     pub offload: OffloadDraft,
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use weapon_core::PrefixMapping;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::problem::Place;
@@ -33,8 +34,14 @@ pub struct Config {
     pub cipher_backend: CipherBackend,
     /// Addresses of the TUN device, with their host bits.
     pub addresses: Vec<IpNet>,
-    /// What lies behind us, masked.
-    pub networks: Vec<IpNet>,
+    /// What lies behind us.
+    pub behind: Vec<Behind>,
+    /// Whether what comes from the tunnel gets our address towards what lies behind us, for sites
+    /// that have no route back.
+    pub masquerade: bool,
+    /// Whether forwarding and the firewall are set for what lies behind us (`firewall = "auto"`)
+    /// or not (`"off"`).
+    pub firewall: bool,
     /// Whether routes to the peers' networks are written (`table = "auto"`) or not (`"off"`).
     pub routes: bool,
     /// Which kernel facilities may be used.
@@ -71,6 +78,41 @@ pub struct PeerConfig {
     pub persistent_keepalive: Option<u16>,
     /// Whether the peer stays at `endpoint` even when authenticated packets come from elsewhere.
     pub endpoint_pin: bool,
+}
+
+/// Something that lies behind us: an item of the gateway's `networks`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// A prefix, masked.
+    Prefix(IpNet),
+    /// A prefix that peers know by another: `"192.168.1.0/24 as 10.77.1.0/24"`.
+    Mapped(PrefixMapping),
+    /// The subnets of Docker's network of this name: `"docker:bridge"`.
+    Docker(String),
+    /// The prefixes of the interface of this name: `"lan:eth1"`.
+    Lan(String),
+}
+
+impl Behind {
+    /// The prefix by which peers know it, if the file itself says so.
+    pub fn prefix(&self) -> Option<IpNet> {
+        match self {
+            Self::Prefix(prefix) => Some(*prefix),
+            Self::Mapped(mapping) => Some(mapping.outside),
+            Self::Docker(_) | Self::Lan(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefix(prefix) => write!(f, "{prefix}"),
+            Self::Mapped(PrefixMapping { inside, outside }) => write!(f, "{inside} as {outside}"),
+            Self::Docker(network) => write!(f, "docker:{network}"),
+            Self::Lan(interface) => write!(f, "lan:{interface}"),
+        }
+    }
 }
 
 /// Which code seals and opens; the cipher is the same.
@@ -141,6 +183,8 @@ pub struct Written {
     pub addresses: BTreeMap<IpNet, Place>,
     /// The peers' networks.
     pub networks: BTreeMap<IpNet, Place>,
+    /// What lies behind us, as [`Config::behind`] has it.
+    pub behind: Vec<Place>,
 }
 
 /// Where a configuration was read.

@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use weapon_core::PrefixMapping;
 
 use super::draft::{GatewayDraft, PeerDraft};
+use super::model::Behind;
 use super::problem::{Located, Place, Problems};
 use super::value;
 
@@ -17,7 +19,9 @@ pub struct Networks {
     /// Of the TUN device, with host bits.
     pub addresses: Vec<Located<IpNet>>,
     /// Behind us, masked.
-    pub ours: Vec<IpNet>,
+    pub ours: Vec<Behind>,
+    /// Where they stand.
+    pub our_places: Vec<Place>,
     /// Behind each peer, masked.
     pub of_peers: Vec<Vec<IpNet>>,
     /// Where the peers' networks stand.
@@ -29,11 +33,16 @@ impl Networks {
     pub fn has_ipv6(&self) -> bool {
         let addresses = self.addresses.iter().map(|address| &address.value);
         let of_peers = self.of_peers.iter().flatten();
-        addresses
-            .chain(&self.ours)
-            .chain(of_peers)
-            .any(|net| net.addr().is_ipv6())
+        addresses.chain(of_peers).any(|net| is_ipv6(*net))
+            || self
+                .ours
+                .iter()
+                .any(|behind| behind.prefix().is_some_and(is_ipv6))
     }
+}
+
+fn is_ipv6(net: IpNet) -> bool {
+    net.addr().is_ipv6()
 }
 
 /// Parses and checks all of them.
@@ -78,6 +87,7 @@ pub fn check(gateway: &GatewayDraft, peers: &[PeerDraft], problems: &mut Problem
     }
     Networks {
         addresses,
+        our_places: ours.iter().map(|net| net.place.clone()).collect(),
         ours: ours.into_iter().map(|net| net.value).collect(),
         of_peers,
         places,
@@ -120,25 +130,23 @@ fn addresses(texts: &[Located<String>], problems: &mut Problems) -> Vec<Located<
     list
 }
 
-fn our_networks(texts: &[Located<String>], problems: &mut Problems) -> Vec<Located<IpNet>> {
-    let mut list: Vec<Located<IpNet>> = Vec::with_capacity(texts.len());
+fn our_networks(texts: &[Located<String>], problems: &mut Problems) -> Vec<Located<Behind>> {
+    let mut list: Vec<Located<Behind>> = Vec::with_capacity(texts.len());
     for text in texts {
-        if ["docker:", "lan:"]
-            .iter()
-            .any(|kind| text.value.starts_with(kind))
-        {
-            let message = format!(
-                "{} is not built yet; write the network's prefix, like 172.17.0.0/16",
-                value::quoted(&text.value)
-            );
-            problems.error(&text.place, message);
-            continue;
-        }
-        let Some(value) = masked(text, problems) else {
+        let Some(value) = behind(text, problems) else {
             continue;
         };
         if list.iter().any(|other| other.value == value) {
             problems.warning(&text.place, format!("{value} is given twice"));
+            continue;
+        }
+        if let Some(other) = list.iter().find(|other| collide(&other.value, &value)) {
+            let line = other.place.line;
+            let message = format!(
+                "{value} and {} (line {line}) overlap: peers could not tell one from the other",
+                other.value
+            );
+            problems.error(&text.place, message);
             continue;
         }
         list.push(Located {
@@ -149,10 +157,70 @@ fn our_networks(texts: &[Located<String>], problems: &mut Problems) -> Vec<Locat
     list
 }
 
-fn parsed(text: &Located<String>, problems: &mut Problems) -> Option<IpNet> {
-    value::prefix(&text.value)
+/// Whether one address could mean a host of either, where at least one of them is mapped.
+fn collide(one: &Behind, other: &Behind) -> bool {
+    let overlap = |a: IpNet, b: IpNet| a.contains(&b) || b.contains(&a);
+    match (one, other) {
+        (Behind::Mapped(one), Behind::Mapped(other)) => {
+            overlap(one.inside, other.inside) || overlap(one.outside, other.outside)
+        }
+        (Behind::Mapped(mapping), Behind::Prefix(prefix))
+        | (Behind::Prefix(prefix), Behind::Mapped(mapping)) => {
+            overlap(mapping.outside, *prefix) || overlap(mapping.inside, *prefix)
+        }
+        _ => false,
+    }
+}
+
+fn behind(text: &Located<String>, problems: &mut Problems) -> Option<Behind> {
+    if let Some(network) = text.value.strip_prefix("docker:") {
+        let good = value::docker_network(network);
+        return parsed_as(good, text, problems).map(Behind::Docker);
+    }
+    if let Some(interface) = text.value.strip_prefix("lan:") {
+        let good = value::interface_name(interface).map(|()| interface.to_owned());
+        return parsed_as(good, text, problems).map(Behind::Lan);
+    }
+    let Some((inside, outside)) = text.value.split_once(" as ") else {
+        return masked(text, problems).map(Behind::Prefix);
+    };
+    let side = |side: &str| Located {
+        value: side.trim().to_owned(),
+        place: text.place.clone(),
+    };
+    let inside = masked(&side(inside), problems);
+    let outside = masked(&side(outside), problems);
+    let (inside, outside) = (inside?, outside?);
+    if inside.prefix_len() != outside.prefix_len()
+        || inside.addr().is_ipv4() != outside.addr().is_ipv4()
+    {
+        let message = format!(
+            "{inside} cannot be {outside}: each address has its own in the other, so both have \
+             the same length"
+        );
+        problems.error(&text.place, message);
+        return None;
+    }
+    if inside.contains(&outside) {
+        let message = format!("{inside} is that already; leave out `as {outside}`");
+        problems.error(&text.place, message);
+        return None;
+    }
+    Some(Behind::Mapped(PrefixMapping { inside, outside }))
+}
+
+fn parsed_as<T>(
+    result: Result<T, String>,
+    text: &Located<String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    result
         .map_err(|message| problems.error(&text.place, message))
         .ok()
+}
+
+fn parsed(text: &Located<String>, problems: &mut Problems) -> Option<IpNet> {
+    parsed_as(value::prefix(&text.value), text, problems)
 }
 
 /// The network of `text`; host bits are cut off, as `wg` does, but not in silence.
@@ -195,13 +263,15 @@ fn is_first(
 fn not_ours(
     net: &Located<IpNet>,
     addresses: &[Located<IpNet>],
-    ours: &[Located<IpNet>],
+    ours: &[Located<Behind>],
     problems: &mut Problems,
 ) {
     let Located { value, place } = net;
     for our in ours {
         let line = our.place.line;
-        let our = our.value;
+        let Some(our) = our.value.prefix() else {
+            continue;
+        };
         if our == *value {
             let message = format!(
                 "{value} is our own network (line {line}); a peer's networks lie behind the peer"

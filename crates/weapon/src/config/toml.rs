@@ -36,6 +36,8 @@ const GATEWAY_KEYS: &[&str] = &[
     "mtu",
     "fwmark",
     "table",
+    "firewall",
+    "masquerade",
     "lanes",
     "cipher_backend",
 ];
@@ -165,7 +167,9 @@ impl Reader<'_, '_> {
             fwmark: self.integer_or_word(&section, "fwmark", "off", "fwmark = 0x1234"),
             lanes: self.integer_or_word(&section, "lanes", "auto", "lanes = 2"),
             cipher_backend: self.cipher_backend(&section),
-            routes: self.routes(&section),
+            routes: self.switch(&section, "table"),
+            masquerade: self.boolean(&section, "masquerade"),
+            firewall: self.switch(&section, "firewall"),
             offload: OffloadDraft::default(),
         }
     }
@@ -326,7 +330,6 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// A number, or the word "off", which is 0.
     /// A number, or the word that stands for 0.
     fn integer_or_word(
         &mut self,
@@ -356,14 +359,15 @@ impl Reader<'_, '_> {
         None
     }
 
-    fn routes(&mut self, section: &Section<'_>) -> Option<bool> {
-        let table = self.string(section, "table")?;
-        match table.value.as_str() {
+    /// "auto", which is true, or "off".
+    fn switch(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
+        let switch = self.string(section, key)?;
+        match switch.value.as_str() {
             "auto" => Some(true),
             "off" => Some(false),
             other => {
                 let message = format!("{} is not known; it is auto or off", value::quoted(other));
-                self.problems.error(&table.place, message);
+                self.problems.error(&switch.place, message);
                 None
             }
         }

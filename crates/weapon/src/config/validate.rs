@@ -52,7 +52,10 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     }
     let (name, interface, keys) = (name?, interface?, keys?);
     let addresses = networks.addresses;
-    let written = written(&gateway, &addresses, networks.places, spelling);
+    let written = Written {
+        behind: networks.our_places,
+        ..written(&gateway, &addresses, networks.places, spelling)
+    };
     Some(Config {
         name,
         interface,
@@ -63,7 +66,9 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         lanes: lanes.flatten(),
         cipher_backend: gateway.cipher_backend.unwrap_or_default(),
         addresses: addresses.into_iter().map(|net| net.value).collect(),
-        networks: networks.ours,
+        behind: networks.ours,
+        masquerade: gateway.masquerade.unwrap_or(false),
+        firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
         offload: offload(&gateway.offload),
         peers,
@@ -95,6 +100,7 @@ fn written(
             .map(|address| (address.value, address.place.clone()))
             .collect(),
         networks,
+        behind: Vec::new(),
     }
 }
 

@@ -215,6 +215,22 @@ pub fn interface_name(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// The name of a network of Docker: `[a-zA-Z0-9][a-zA-Z0-9_.-]*`.
+pub fn docker_network(text: &str) -> Result<String, String> {
+    let is_good = text.len() <= NAME_LEN_MAX
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if is_good {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "{} cannot name a network of Docker; `docker network ls` lists them",
+        quoted(text)
+    ))
+}
+
 /// A gateway's or peer's name: safe as part of a file name and on a command line.
 pub fn name(text: &str) -> Result<(), String> {
     let is_good = (1..=NAME_LEN_MAX).contains(&text.len())

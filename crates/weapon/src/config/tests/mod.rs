@@ -126,7 +126,8 @@ fn the_example_of_the_design_is_good() {
     assert_eq!(config.lanes, None);
     assert_eq!(config.cipher_backend, CipherBackend::Auto);
     assert_eq!(config.addresses, ["10.99.0.1/24".parse().unwrap()]);
-    assert_eq!(config.networks, ["172.17.0.0/16".parse().unwrap()]);
+    let network = "172.17.0.0/16".parse().unwrap();
+    assert_eq!(config.behind, [Behind::Prefix(network)]);
     assert!(config.routes);
     assert_eq!(
         config.offload,

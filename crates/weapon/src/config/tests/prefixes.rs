@@ -108,14 +108,30 @@ fn prefixes_are_prefixes() {
             "`10.1.0/16` is not a network; write it like 10.1.0.0/16 or fd00:1::/64",
         ),
         (
-            "docker:bridge",
-            "`docker:bridge` is not built yet; write the network's prefix, like \
-                           172.17.0.0/16",
+            "docker:",
+            "`` cannot name a network of Docker; `docker network ls` lists them",
         ),
         (
-            "lan:eth0",
-            "`lan:eth0` is not built yet; write the network's prefix, like \
-                      172.17.0.0/16",
+            "docker:my net",
+            "`my net` cannot name a network of Docker; `docker network ls` lists them",
+        ),
+        (
+            "lan:eth0/1",
+            "`eth0/1` cannot name an interface; letters, digits and _ = + . - can",
+        ),
+        (
+            "10.1.0.0/16 as 10.2.0.0/24",
+            "10.1.0.0/16 cannot be 10.2.0.0/24: each address has its own in the other, so both \
+             have the same length",
+        ),
+        (
+            "10.1.0.0/16 as fd00::/16",
+            "10.1.0.0/16 cannot be fd00::/16: each address has its own in the other, so both \
+             have the same length",
+        ),
+        (
+            "10.1.0.0/16 as 10.1.0.0/16",
+            "10.1.0.0/16 is that already; leave out `as 10.1.0.0/16`",
         ),
     ] {
         let message = format!("site-a.toml:2:13: gateway.networks: {expected}");
@@ -140,6 +156,21 @@ fn prefixes_are_prefixes() {
             "site-a.toml:2:12: warning: gateway.address: 10.99.0.0/24 is the address of the \
              network \
            itself; an address of a host, such as 10.99.0.1/24, is usual",
+        ],
+    );
+}
+
+#[test]
+fn what_lies_behind_us_is_a_prefix_or_where_to_find_it() {
+    gateway_says(
+        "networks = [\"docker:my_net.1\", \"lan:eth0.5\", \"10.1.0.0/16 as 10.77.0.0/16\"]",
+        &[],
+    );
+    gateway_says(
+        "networks = [\"10.1.0.0/16 as 10.77.0.0/16\", \"10.77.3.0/24\"]",
+        &[
+            "site-a.toml:2:44: gateway.networks: 10.77.3.0/24 and 10.1.0.0/16 as 10.77.0.0/16 \
+             (line 2) overlap: peers could not tell one from the other",
         ],
     );
 }

@@ -1,0 +1,143 @@
+//! The parts of a gateway, made from its configuration.
+
+use std::time::Duration;
+
+use tokio::{net::UnixListener, sync::mpsc};
+use weapon_core::{Gateway, GatewayConfig, PeerConfig};
+use weapon_engine::Event;
+use weapon_io::udp::{Sockets, Udp, UdpConfig, UdpError};
+use weapon_noise::{Backend, Detected, SlowerBecause};
+
+use super::End;
+use crate::{
+    api::{self, Call},
+    config::{CipherBackend, Config},
+    port::Port,
+    report::{Cipher, Facts},
+    resolver::{self, Unresolved},
+    uapi::{self, UapiFile, UapiSocket},
+};
+
+/// Calls of the local API that wait.
+const CALLS_MAX: usize = 16;
+
+/// The sockets that packets of the underlay come by.
+pub(super) fn open_port(config: &Config, lanes: usize) -> anyhow::Result<(Port, Sockets<Udp>)> {
+    let udp_config = UdpConfig {
+        port: config.listen_port,
+        fwmark: config.fwmark,
+        gso: config.offload.gso,
+        gro: config.offload.gro,
+        ..UdpConfig::default()
+    };
+    let port = Port::new(udp_config, lanes);
+    let sockets = port.open().map_err(|error| {
+        let at = match &error {
+            UdpError::MarkPermission => &config.written.fwmark,
+            _ => &config.written.listen,
+        };
+        let at = config.at(at);
+        anyhow::Error::new(error).context(at)
+    })?;
+    Ok((port, sockets))
+}
+
+pub(super) fn engine_end(event: Option<Event>) -> End {
+    match event {
+        Some(Event::DeviceGone) => End::Deleted,
+        Some(Event::Failed(reason)) => End::Failed(reason),
+        None => End::Failed("the engine ended".into()),
+    }
+}
+
+pub(super) fn serve(listener: UnixListener) -> mpsc::Receiver<Call> {
+    let (sender, calls) = mpsc::channel(CALLS_MAX);
+    tokio::spawn(api::serve(listener, sender));
+    calls
+}
+
+/// Serves `wg`, if it can be: the gateway does not need it.
+pub(super) fn serve_wg(interface: &str) -> (Option<UapiFile>, mpsc::Receiver<uapi::Call>) {
+    let (sender, calls) = mpsc::channel(CALLS_MAX);
+    match UapiSocket::open(interface) {
+        Ok((socket, file)) => {
+            tokio::spawn(uapi::serve(socket, sender));
+            (Some(file), calls)
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "`wg` will not see this gateway"
+            );
+            (None, calls)
+        }
+    }
+}
+
+/// What seals and opens, for the whole life of the process.
+pub fn cipher(wanted: CipherBackend) -> (Backend, Cipher) {
+    let report = |backend: Backend, reason| Cipher {
+        backend: backend.name().to_owned(),
+        reason,
+    };
+    if wanted == CipherBackend::Library {
+        let reason = "the configuration says so".to_owned();
+        return (Backend::library(), report(Backend::library(), Some(reason)));
+    }
+    let Detected { backend, reason } = Backend::detect();
+    if reason == Some(SlowerBecause::SelfTestFailed) {
+        // The tunnel works all the same. But this should never be, and is worth a report.
+        let used = backend.name();
+        tracing::error!(used, "the fast cipher FAILED its self-test and is not used");
+    }
+    let reason = reason.map(|reason| reason.to_string());
+    (backend, report(backend, reason))
+}
+
+pub(super) fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher: Cipher) -> Facts {
+    Facts {
+        name: config.name.clone(),
+        interface: config.interface.clone(),
+        config: config.source.path.display().to_string(),
+        listen_port: udp.port(),
+        fwmark: config.fwmark,
+        cipher,
+        udp_gro: udp.gro(),
+        unresolved: resolver::written(unresolved).collect(),
+    }
+}
+
+/// The gateway of the configuration, with its peers, still down.
+pub(super) fn gateway(
+    config: &Config,
+    mtu: u32,
+    timestamp_mark: Option<weapon_noise::Tai64n>,
+    backend: Backend,
+) -> Gateway {
+    let mut gateway = Gateway::new(GatewayConfig {
+        private_key: config.private_key.clone(),
+        mtu: mtu as usize,
+        addresses: config
+            .addresses
+            .iter()
+            .map(|address| address.addr())
+            .collect(),
+        timestamp_mark,
+        // There is one gateway in a process.
+        cipher: Box::leak(Box::new(backend)),
+    });
+    gateway.add_peers(config.peers.iter().map(|peer| {
+        PeerConfig {
+            name: peer.name.clone(),
+            public_key: peer.public_key,
+            preshared_key: peer.preshared_key.clone(),
+            endpoint: peer.endpoint.as_ref().and_then(resolver::literal),
+            endpoint_pinned: peer.endpoint_pin,
+            networks: peer.networks.clone(),
+            persistent_keepalive: peer
+                .persistent_keepalive
+                .map(|seconds| Duration::from_secs(seconds.into())),
+        }
+    }));
+    gateway
+}
