@@ -19,6 +19,7 @@ mod port;
 mod reload;
 mod resolver;
 mod signals;
+mod site;
 mod timestamp_file;
 mod up;
 mod watch;
