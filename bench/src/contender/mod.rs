@@ -29,6 +29,8 @@ pub(crate) enum Contender {
     Weapon,
     /// The same binary with the library's cipher.
     WeaponLibrary,
+    /// The same binary with something behind it, and so with the firewall's rules.
+    WeaponRules,
     /// Its data path with an empty cipher.
     WeaponNull,
     /// Debian's wireguard-go.
@@ -52,9 +54,10 @@ pub(crate) struct Programs {
 
 impl Contender {
     /// All, in the order of a round.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Weapon,
         Self::WeaponLibrary,
+        Self::WeaponRules,
         Self::WeaponNull,
         Self::WireguardGo,
         Self::Boringtun,
@@ -68,6 +71,7 @@ impl Contender {
         match self {
             Self::Weapon => "weapon",
             Self::WeaponLibrary => "weapon-library",
+            Self::WeaponRules => "weapon-rules",
             Self::WeaponNull => "weapon-null",
             Self::WireguardGo => "wireguard-go",
             Self::Boringtun => "boringtun",
@@ -82,6 +86,7 @@ impl Contender {
         match self {
             Self::Weapon
             | Self::WeaponLibrary
+            | Self::WeaponRules
             | Self::WireguardGo
             | Self::Boringtun
             | Self::Gotatun => "ChaCha20-Poly1305",
@@ -95,6 +100,7 @@ impl Contender {
         let daemon = match self {
             Self::Weapon => return "defaults".to_owned(),
             Self::WeaponLibrary => return weapon::LIBRARY_LINE.to_owned(),
+            Self::WeaponRules => return weapon::rules_line(Side::A),
             Self::WeaponNull => return "as weapon, with an empty cipher".to_owned(),
             Self::Openvpn => {
                 return "--disable-dco --fast-io --txqueuelen 1000 --mssfix 0".to_owned();
@@ -111,12 +117,12 @@ impl Contender {
     pub(crate) fn is_peer(self) -> bool {
         !matches!(
             self,
-            Self::Weapon | Self::WeaponLibrary | Self::WeaponNull | Self::None
+            Self::Weapon | Self::WeaponLibrary | Self::WeaponRules | Self::WeaponNull | Self::None
         )
     }
 
     /// Whether its end can know many peers by their keys, as the handshakes' measurement needs.
-    /// Ours with another cipher could, but its handshakes are the same.
+    /// Ours with another cipher or with rules could, but its handshakes are the same.
     pub(crate) fn shakes_hands(self) -> bool {
         matches!(
             self,
@@ -127,7 +133,7 @@ impl Contender {
     /// What it says of its version.
     pub(crate) fn version(self, programs: &Programs) -> String {
         let line = match self {
-            Self::Weapon | Self::WeaponLibrary | Self::WeaponNull => {
+            Self::Weapon | Self::WeaponLibrary | Self::WeaponRules | Self::WeaponNull => {
                 first_line(&programs.weapon, "--version")
             }
             Self::None => "veth".to_owned(),
@@ -153,6 +159,9 @@ impl Contender {
         let wg = || tool("wg", "apt-get install wireguard-tools");
         match self {
             Self::Weapon | Self::WeaponLibrary => built(&programs.weapon),
+            Self::WeaponRules => {
+                built(&programs.weapon).or_else(|| tool("nft", "apt-get install nftables"))
+            }
             Self::WeaponNull => built(&programs.weapon_null),
             Self::WireguardGo => tool("wireguard-go", "apt-get install wireguard-go").or_else(wg),
             Self::Boringtun => {
@@ -207,6 +216,10 @@ impl Contender {
         let process = match self {
             Self::Weapon => weapon::start(lab, &programs.weapon, end, ""),
             Self::WeaponLibrary => weapon::start(lab, &programs.weapon, end, weapon::LIBRARY_LINE),
+            Self::WeaponRules => {
+                let line = weapon::rules_line(end.side);
+                weapon::start(lab, &programs.weapon, end, &line)
+            }
             Self::WeaponNull => null::start(lab, &programs.weapon_null, end),
             Self::WireguardGo => Daemon::wireguard_go().start(lab, end),
             Self::Boringtun => Daemon::boringtun().start(lab, end),

@@ -7,10 +7,20 @@ use anyhow::Result;
 
 use super::end::{End, PORT};
 use super::{log_of, write_secret};
-use crate::lab::{Lab, OVERLAY_MTU, Process};
+use crate::lab::{Lab, OVERLAY_MTU, Process, Side};
 
 /// The line of a file that takes the library's cipher instead of ours.
 pub(super) const LIBRARY_LINE: &str = "cipher_backend = \"library\"";
+
+/// The line of a file that has something behind the gateway, so that forwarding is on and the
+/// firewall's rules are in place: a prefix for documentation, another for each end.
+pub(super) fn rules_line(side: Side) -> String {
+    let prefix = match side {
+        Side::A => "198.51.100.0/24",
+        Side::B => "203.0.113.0/24",
+    };
+    format!("networks = [\"{prefix}\"]")
+}
 
 /// Starts one end; `setting` is a line of its file's `[gateway]` beyond what the comparison needs.
 pub(super) fn start(lab: &Lab, program: &Path, end: &End, setting: &str) -> Result<Process> {
