@@ -144,6 +144,7 @@ impl Site {
             private_key: private_key(number),
             mtu: MTU,
             addresses: vec![host4(number).into(), host6(number).into()],
+            mappings: Vec::new(),
             timestamp_mark: None,
             cipher: cipher(),
         });

@@ -58,6 +58,7 @@ fn one_round(number: usize) {
         private_key: private_key(),
         mtu: 1420,
         addresses: Vec::new(),
+        mappings: Vec::new(),
         timestamp_mark: None,
         cipher: cipher(),
     });

@@ -108,6 +108,7 @@ async fn start(
         private_key,
         mtu: options.mtu as usize,
         addresses: options.addresses.iter().map(IpNet::addr).collect(),
+        mappings: Vec::new(),
         timestamp_mark: None,
         cipher: &NullCipher,
     });

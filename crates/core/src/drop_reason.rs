@@ -78,6 +78,9 @@ drop_reasons! {
     CookieInvalid = "cookie_invalid",
     /// Inbound: a handshake that could not be answered, as the kernel has no randomness yet.
     EntropyNotReady = "entropy_not_ready",
+    /// Any: an address on the wrong side of its prefix mapping: from behind us one that only peers
+    /// know, or from a peer one that only the hosts behind us have.
+    NotMapped = "not_mapped",
     /// Any: the interface is down.
     InterfaceDown = "interface_down",
 }

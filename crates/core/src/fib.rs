@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use weapon_noise::Link;
 
-use crate::{Attention, AttentionSet, IndexTable, Mtus, Routes, attention::Asked};
+use crate::{Attention, AttentionSet, IndexTable, Mappings, Mtus, Routes, attention::Asked};
 
 /// Which peer, for as long as the gateway runs. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,8 @@ pub struct Fib {
     pub peers: Vec<Arc<Peer>>,
     /// Sessions by receiver index.
     pub sessions: Option<Arc<IndexTable>>,
+    /// Prefixes behind us that peers know by others.
+    pub mappings: Arc<Mappings>,
     /// Bytes of the largest inner packets; padding stops there (P89).
     pub mtus: Mtus,
 }

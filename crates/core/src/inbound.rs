@@ -4,7 +4,8 @@
 //!   1 receive   a batch from the underlay                engine::lane_inbound
 //!   2 identify  message type, session by receiver index  wire::message, index_table
 //!   3 open      tag, replay window, roam                 noise::batch, noise::link
-//!   4 check     source against the whole table, ECN      fib, wire::ecn
+//!   4 check     source against the whole table           fib
+//!     map       destination that the site knows, ECN     mapping, wire::ecn
 //!   5 merge     segments of a flow into superpackets     wire::merge
 //!   6 write     to the overlay                           engine::lane_inbound
 
@@ -204,8 +205,8 @@ impl Inbound {
         at
     }
 
-    /// Checks the inner packet (P85, P87), brings in the ECN of its datagram, whose DS field is
-    /// `tos` (P92), and gives it to the merger.
+    /// Checks the inner packet (P85, P87), maps its destination, brings in the ECN of its datagram,
+    /// whose DS field is `tos` (P92), and gives it to the merger.
     fn accept(
         &mut self,
         fib: &Fib,
@@ -227,6 +228,9 @@ impl Inbound {
         };
         if owner != Some(session.peer.id) {
             return Err(DropReason::WrongSource);
+        }
+        if !fib.mappings.is_empty() {
+            fib.mappings.arrive(packet, &mut flow)?;
         }
         if ecn::tells(tos) {
             ecn::decapsulate(tos, packet, &mut flow);

@@ -29,7 +29,7 @@ pub use fib::{Fib, Peer, PeerId, SharedFib};
 mod routes;
 pub use routes::Routes;
 mod mapping;
-pub use mapping::PrefixMapping;
+pub use mapping::{Mappings, PrefixMapping};
 mod mtus;
 pub use mtus::{Mtus, padding};
 mod index_table;

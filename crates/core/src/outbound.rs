@@ -2,6 +2,7 @@
 //! HOT
 //!
 //!   1 read    a superpacket from the overlay        engine::lane_outbound
+//!     map     its source to what peers know         mapping
 //!   2 parse   bytes to a flow, once                 wire::split, wire::flow
 //!   3 route   destination to peer                   fib
 //!   4 filter  (its place; the filter has an issue of its own)
@@ -95,6 +96,17 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             packets: ArrayVec::new(),
             filled: 0,
         }
+    }
+
+    /// As [`Outbound::send`], of what was just read: its source becomes what peers know.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn take(&mut self, read: &mut [u8]) -> Result<u32, DropReason> {
+        if !self.fib.mappings.is_empty() {
+            self.fib.mappings.leave(read)?;
+        }
+        self.send(read)
     }
 
     /// Takes one superpacket, with its [`VnetHeader`] in front, from the overlay to the underlay.

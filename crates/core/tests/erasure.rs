@@ -90,6 +90,7 @@ fn gateway(key: &[u8; 32]) -> Gateway {
         private_key: PrivateKey::from_bytes(key),
         mtu: 1420,
         addresses: Vec::new(),
+        mappings: Vec::new(),
         timestamp_mark: None,
         cipher: cipher(),
     })

@@ -85,6 +85,7 @@ fn gateway(key: PrivateKey) -> Site {
         private_key: key.clone(),
         mtu: 1420,
         addresses: Vec::new(),
+        mappings: Vec::new(),
         timestamp_mark: None,
         cipher: cipher(),
     };

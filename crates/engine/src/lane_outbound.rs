@@ -72,7 +72,7 @@ impl<D: Device> LaneOutbound<D> {
             };
             superpackets += 1;
             bytes += len;
-            match outbound.send(&self.buffer[..len]) {
+            match outbound.take(&mut self.buffer[..len]) {
                 Ok(flow_hash) => self.steering.note_read(flow_hash, queue),
                 Err(reason) => self.counters.count(reason),
             }

@@ -85,6 +85,7 @@ fn start_towards(site: u8, network: &Network, remote: SocketAddr, is_pinned: boo
         private_key: key(site),
         mtu: 1420,
         addresses: Vec::new(),
+        mappings: Vec::new(),
         timestamp_mark: None,
         cipher: cipher(),
     });

@@ -454,6 +454,7 @@ fn config(host: usize, mark: Option<Tai64n>, cipher: &'static Backend) -> Gatewa
         private_key: private_key(host),
         mtu: MTU,
         addresses: vec![site::v4(host, 1), site::v6(host, 1)],
+        mappings: Vec::new(),
         timestamp_mark: mark,
         cipher,
     }

@@ -92,6 +92,9 @@ impl Difference {
             let addresses = new.addresses.iter().map(IpNet::addr).collect();
             self.change.addresses = Some(addresses);
         }
+        if old.mappings() != new.mappings() {
+            self.change.mappings = Some(new.mappings());
+        }
     }
 
     fn peers(&mut self, old: &Config, new: &Config, running: &GatewayDump) {

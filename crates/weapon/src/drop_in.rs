@@ -277,6 +277,7 @@ fn gateway(interface: &str, mtu: u32) -> (Gateway, Box<dyn TimestampStore + Send
         private_key: PrivateKey::from_bytes(&[0; 32]),
         mtu: mtu as usize,
         addresses: Vec::new(),
+        mappings: Vec::new(),
         timestamp_mark,
         // There is one gateway in a process.
         cipher: Box::leak(Box::new(cipher(CipherBackend::Auto).0)),

@@ -39,6 +39,9 @@ pub use flow::Flow;
 /// Explicit congestion notification through a tunnel.
 pub mod ecn;
 
+/// An address of a packet replaced.
+pub mod rewrite;
+
 /// The internet checksum.
 pub mod checksum;
 

@@ -100,6 +100,7 @@ impl World {
                 private_key: private_key(us),
                 mtu: 1420,
                 addresses: vec![IpAddr::from([10, 0, us as u8, 1])],
+                mappings: Vec::new(),
                 timestamp_mark: None,
                 cipher: &NullCipher,
             };

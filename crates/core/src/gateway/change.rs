@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::{Env, Gateway, PeerConfig};
-use crate::{Peer, PeerId};
+use crate::{Mappings, Peer, PeerId, PrefixMapping};
 
 /// What is to be another: one `set` of WireGuard's configuration protocol, or a file that was
 /// changed. What is `None` or false stays as it is.
@@ -23,6 +23,8 @@ pub struct GatewayChange {
     pub private_key: Option<Option<PrivateKey>>,
     /// Our addresses on the overlay.
     pub addresses: Option<Vec<IpAddr>>,
+    /// Prefixes behind us that peers know by others.
+    pub mappings: Option<Vec<PrefixMapping>>,
     /// All peers that are there now go, before `peers` come.
     pub replace_peers: bool,
     /// Peers to add, change and remove, in this order. One may occur more than once.
@@ -93,6 +95,9 @@ impl Gateway {
         }
         if let Some(addresses) = change.addresses {
             self.unreachable.set_addresses(&addresses);
+        }
+        if let Some(mappings) = change.mappings {
+            self.mappings = Arc::new(Mappings::new(mappings));
         }
         if change.replace_peers {
             self.drop_peers(self.ids(), env);

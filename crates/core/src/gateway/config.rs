@@ -8,6 +8,8 @@ use core::{
 use ipnet::IpNet;
 use weapon_noise::{Cipher, PresharedKey, PrivateKey, PublicKey, Tai64n};
 
+use crate::PrefixMapping;
+
 /// Settings of a gateway.
 #[derive(Debug)]
 pub struct GatewayConfig {
@@ -17,6 +19,8 @@ pub struct GatewayConfig {
     pub mtu: usize,
     /// Our addresses on the overlay: ICMPv6 errors come from the first of them.
     pub addresses: Vec<IpAddr>,
+    /// Prefixes behind us that peers know by others.
+    pub mappings: Vec<PrefixMapping>,
     /// What the [`TimestampStore`](crate::TimestampStore) persisted last.
     pub timestamp_mark: Option<Tai64n>,
     /// What seals and opens data messages: a [`Backend`](weapon_noise::Backend).

@@ -18,7 +18,7 @@ use weapon_noise::{
 use weapon_wire::{Endpoint, VnetHeader};
 
 use crate::{
-    Attention, Counters, DropReason, Fib, Mtus, Peer, PeerId, Routes, SharedFib,
+    Attention, Counters, DropReason, Fib, Mappings, Mtus, Peer, PeerId, Routes, SharedFib,
     index_table::Indices,
     parked::Parked,
     ports::{Overlay, TimestampStore, Underlay},
@@ -90,6 +90,7 @@ pub struct Gateway {
     by_key: BTreeMap<PublicKey, PeerId>,
     /// Shared with lanes, and copied when it is to be changed.
     routes: Arc<Routes>,
+    mappings: Arc<Mappings>,
     mtus: Mtus,
     cipher: &'static dyn Cipher,
     next_id: u32,
@@ -126,6 +127,7 @@ impl Gateway {
             members: BTreeMap::new(),
             by_key: BTreeMap::new(),
             routes: Arc::default(),
+            mappings: Arc::new(Mappings::new(config.mappings)),
             mtus: Mtus::new(config.mtu, Vec::new()),
             cipher: config.cipher,
             next_id: 0,
@@ -381,7 +383,9 @@ impl Gateway {
 
     /// A lane dropped a packet that starts with `packet`: tells its sender (P84).
     pub fn return_unreachable(&mut self, packet: &[u8], env: &mut Env<'_>) {
-        self.unreachable.answer(packet, env.now.tick, env.overlay);
+        let mappings = &self.mappings;
+        self.unreachable
+            .answer(packet, mappings, env.now.tick, env.overlay);
     }
 
     /// A lane asked for attention to a peer.
@@ -480,6 +484,7 @@ impl Gateway {
                 .map(|member| Arc::clone(&member.peer))
                 .collect(),
             sessions: Some(Arc::clone(self.shared.indices.table())),
+            mappings: Arc::clone(&self.mappings),
             mtus: self.mtus.clone(),
         };
         self.shared.fib.store(Arc::new(fib));

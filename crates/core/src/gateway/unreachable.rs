@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use weapon_noise::Tick;
 use weapon_wire::{Flow, VnetHeader, icmp};
 
-use crate::ports::Overlay;
+use crate::{Mappings, ports::Overlay};
 
 /// Errors sent in a second at most, as Linux limits its own (`icmp_msgs_per_sec` is 1000).
 const ERRORS_PER_SECOND_MAX: u32 = 1000;
@@ -37,8 +37,15 @@ impl Unreachable {
     }
 
     /// Writes the error that answers `packet` into the overlay, unless RFC 1122 or RFC 4443 forbid
-    /// one, or there were too many.
-    pub(super) fn answer(&mut self, packet: &[u8], now: Tick, overlay: &mut dyn Overlay) {
+    /// one, or there were too many. The packet's source is mapped already, and its sender knows
+    /// itself by another address.
+    pub(super) fn answer(
+        &mut self,
+        packet: &[u8],
+        mappings: &Mappings,
+        now: Tick,
+        overlay: &mut dyn Overlay,
+    ) {
         if now.since(self.second) >= Duration::from_secs(1) {
             self.second = now;
             self.sent = 0;
@@ -54,10 +61,13 @@ impl Unreachable {
         let Some(len) = icmp::unreachable(packet, from, &mut error) else {
             return;
         };
-        let error = error.get(..len).unwrap_or_default();
-        let Ok(flow) = Flow::parse(error) else {
+        let error = error.get_mut(..len).unwrap_or_default();
+        let Ok(mut flow) = Flow::parse(error) else {
             return;
         };
+        if mappings.arrive(error, &mut flow).is_err() {
+            return;
+        }
         self.sent = self.sent.saturating_add(1);
         let parts = [IoSlice::new(error)];
         overlay.write(&flow, &VnetHeader::default(), &parts);

@@ -29,6 +29,7 @@ fn recorded(world: &World, us: usize, wire: Wire) -> Vec<Vec<u8>> {
 fn restart(world: &mut World, us: usize) {
     let old = &world.sites[us];
     let settings = GatewayConfig {
+        mappings: Vec::new(),
         timestamp_mark: old.disk.mark,
         cipher: cipher(),
         ..config(us)

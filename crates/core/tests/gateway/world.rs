@@ -80,6 +80,7 @@ pub(crate) fn config(site: usize) -> GatewayConfig {
         private_key: private_key(site),
         mtu: MTU,
         addresses: vec![v4(site, 1), v6(site, 1)],
+        mappings: Vec::new(),
         timestamp_mark: None,
         cipher: cipher(),
     }

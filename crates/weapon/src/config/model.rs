@@ -59,6 +59,15 @@ impl Config {
     pub fn at(&self, place: &Place) -> String {
         place.in_file(&self.source.path)
     }
+
+    /// What lies behind us under other addresses than peers know.
+    pub fn mappings(&self) -> Vec<PrefixMapping> {
+        let mapped = |behind: &Behind| match behind {
+            Behind::Mapped(mapping) => Some(*mapping),
+            Behind::Prefix(_) | Behind::Docker(_) | Behind::Lan(_) => None,
+        };
+        self.behind.iter().filter_map(mapped).collect()
+    }
 }
 
 /// One peer.

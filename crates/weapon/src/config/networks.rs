@@ -48,7 +48,7 @@ fn is_ipv6(net: IpNet) -> bool {
 /// Parses and checks all of them.
 pub fn check(gateway: &GatewayDraft, peers: &[PeerDraft], problems: &mut Problems) -> Networks {
     let addresses = addresses(&gateway.address, problems);
-    let ours = our_networks(&gateway.networks, problems);
+    let ours = our_networks(&gateway.networks, &addresses, problems);
     let mut taken = BTreeMap::new();
     let mut of_peers = Vec::with_capacity(peers.len());
     let mut places = BTreeMap::new();
@@ -130,7 +130,11 @@ fn addresses(texts: &[Located<String>], problems: &mut Problems) -> Vec<Located<
     list
 }
 
-fn our_networks(texts: &[Located<String>], problems: &mut Problems) -> Vec<Located<Behind>> {
+fn our_networks(
+    texts: &[Located<String>],
+    addresses: &[Located<IpNet>],
+    problems: &mut Problems,
+) -> Vec<Located<Behind>> {
     let mut list: Vec<Located<Behind>> = Vec::with_capacity(texts.len());
     for text in texts {
         let Some(value) = behind(text, problems) else {
@@ -145,6 +149,20 @@ fn our_networks(texts: &[Located<String>], problems: &mut Problems) -> Vec<Locat
             let message = format!(
                 "{value} and {} (line {line}) overlap: peers could not tell one from the other",
                 other.value
+            );
+            problems.error(&text.place, message);
+            continue;
+        }
+        if let Behind::Mapped(PrefixMapping { outside, .. }) = value
+            && let Some(ours) = addresses
+                .iter()
+                .find(|it| outside.contains(&it.value.addr()))
+        {
+            let message = format!(
+                "{outside} holds our own address {} (line {}), which stays what it is; choose \
+                 another prefix",
+                ours.value.addr(),
+                ours.place.line
             );
             problems.error(&text.place, message);
             continue;
@@ -269,6 +287,17 @@ fn not_ours(
     let Located { value, place } = net;
     for our in ours {
         let line = our.place.line;
+        if let Behind::Mapped(PrefixMapping { inside, .. }) = our.value
+            && (inside.contains(value) || (value.contains(&inside) && value.prefix_len() > 0))
+        {
+            let message = format!(
+                "{value} and our own network {inside} (line {line}) overlap: the hosts behind us \
+                 cannot reach it; the peer gives its network another prefix too, and that stands \
+                 here"
+            );
+            problems.error(place, message);
+            continue;
+        }
         let Some(our) = our.value.prefix() else {
             continue;
         };

@@ -122,6 +122,7 @@ pub(super) fn gateway(
             .iter()
             .map(|address| address.addr())
             .collect(),
+        mappings: config.mappings(),
         timestamp_mark,
         // There is one gateway in a process.
         cipher: Box::leak(Box::new(backend)),

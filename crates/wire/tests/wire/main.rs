@@ -9,4 +9,5 @@ mod hostile;
 mod icmp;
 mod merge;
 mod message;
+mod rewrite;
 mod split;
