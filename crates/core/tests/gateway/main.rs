@@ -18,6 +18,7 @@ mod ecn;
 mod indices;
 mod lifecycle;
 mod load;
+mod mapping;
 mod opened;
 mod padding;
 mod recordings;

@@ -219,7 +219,7 @@ impl Site {
         let mut outbound = Outbound::new(&fib, tick, &self.lane, outbox, mail);
         let results: Vec<_> = reads
             .iter()
-            .map(|read| outbound.send(read).map(drop))
+            .map(|read| outbound.take(&mut read.clone()).map(drop))
             .collect();
         outbound.finish();
         for reason in results.iter().filter_map(|result| result.err()) {
