@@ -55,10 +55,18 @@ impl Stream {
     /// Connects from one host to `address`, which is the other's, and begins to send.
     #[track_caller]
     pub fn start(from: &Host, to: &Host, address: &str, pace: Pace) -> Self {
-        let address: IpAddr = address.parse().expect("an address");
+        Self::start_mapped(from, to, (address, address), pace)
+    }
+
+    /// As [`Stream::start`], to a host that has the first address and is known by the second.
+    #[track_caller]
+    pub fn start_mapped(from: &Host, to: &Host, known: (&str, &str), pace: Pace) -> Self {
+        let [address, outside]: [IpAddr; 2] =
+            [known.0, known.1].map(|text| text.parse().expect("an address"));
         let listener = to.enter(|| TcpListener::bind(SocketAddr::new(address, 0)));
         let listener = listener.unwrap_or_else(|error| panic!("listen at {address}: {error}"));
-        let remote = listener.local_addr().expect("the address listened at");
+        let mut remote = listener.local_addr().expect("the address listened at");
+        remote.set_ip(outside);
         let connection = from.enter(move || TcpStream::connect_timeout(&remote, STANDSTILL_MAX));
         let outgoing = connection.unwrap_or_else(|error| panic!("connect to {remote}: {error}"));
         let (incoming, _) = listener.accept().expect("the connection just made");
@@ -98,8 +106,9 @@ impl Stream {
         self.join()
     }
 
+    /// Waits until all that it is to send has arrived; as [`Stream::finish`] otherwise.
     #[track_caller]
-    fn join(self) -> u64 {
+    pub fn join(self) -> u64 {
         let sent = self.sender.join().expect("the sender's side of the stream");
         let received = self
             .receiver
