@@ -10,7 +10,7 @@ mod watch;
 
 use ipnet::IpNet;
 
-pub use entry::{Entry, Wanted};
+pub use entry::{Entry, Remark, Wanted};
 pub use watch::{Lookout, SiteWatch};
 
 use crate::config::Behind;

@@ -1,9 +1,6 @@
 //! Whether anything of the host's own networks changes: interfaces, addresses, routes.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use futures_util::StreamExt;
 use rtnetlink::MulticastGroup;
@@ -14,9 +11,10 @@ use tokio::{
 
 use super::NetlinkError;
 
-/// Changes come in bursts: a container that starts brings a pair of interfaces, an address and
-/// routes. The first is told at once, the rest of the burst together after this time.
-const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Changes come in bursts, and what they lead to is of interest: an interface that is made anew is
+/// gone for a moment, and a bridge of Docker's before Docker says so. They are told together, this
+/// time after the first.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// What is watched beside the interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,7 +31,6 @@ pub struct HostMonitor {
     task: AbortHandle,
     /// Something has changed, and nobody was told yet.
     pending: bool,
-    told: Option<Instant>,
 }
 
 impl HostMonitor {
@@ -56,12 +53,11 @@ impl HostMonitor {
             // That messages were left out is a message too.
             messages: messages.map(|_| ()).boxed(),
             pending: false,
-            told: None,
         })
     }
 
-    /// Waits until something has changed, and a moment more if that was told just before. May be
-    /// dropped and called again without losing a change.
+    /// Waits until something has changed, and a moment more for what comes of it. May be dropped
+    /// and called again without losing a change.
     pub async fn changed(&mut self) {
         if !self.pending {
             if self.messages.next().await.is_none() {
@@ -70,11 +66,8 @@ impl HostMonitor {
             }
             self.pending = true;
         }
-        if let Some(told) = self.told {
-            sleep(INTERVAL_MIN.saturating_sub(told.elapsed())).await;
-        }
+        sleep(SETTLE).await;
         while let Ok(Some(())) = timeout(Duration::ZERO, self.messages.next()).await {}
-        self.told = Some(Instant::now());
         self.pending = false;
     }
 }

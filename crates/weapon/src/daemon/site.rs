@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Daemon;
 use crate::{
     report,
-    site::{Entry, Site, SiteNetwork, SiteWatch},
+    site::{Entry, Remark, Site, SiteNetwork, SiteWatch},
 };
 
 impl Daemon {
@@ -64,7 +64,8 @@ fn warn(before: &[Entry], now: &[Entry]) {
     for entry in now {
         let old = before.iter().find(|old| old.said == entry.said);
         for remark in &entry.remarks {
-            if !old.is_some_and(|old| old.remarks.contains(remark)) {
+            let is_new = !old.is_some_and(|old| old.remarks.contains(remark));
+            if is_new && !matches!(remark, Remark::Logged(_)) {
                 tracing::warn!(network = %entry.said, "{}", remark.text());
             }
         }

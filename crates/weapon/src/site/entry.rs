@@ -30,13 +30,15 @@ pub enum Remark {
     Refusal(String),
     /// It may change by itself.
     Warning(String),
+    /// As a warning, but the log has it already.
+    Logged(String),
 }
 
 impl Remark {
     /// In plain words.
     pub fn text(&self) -> &str {
         match self {
-            Self::Refusal(text) | Self::Warning(text) => text,
+            Self::Refusal(text) | Self::Warning(text) | Self::Logged(text) => text,
         }
     }
 }
@@ -112,13 +114,14 @@ impl Wanted {
             return;
         };
         if let Some(away) = away {
-            entry.warn(format!("{away}; what was known before stays"));
+            let text = format!("{away}; what was known before stays");
+            entry.remarks.push(Remark::Logged(text));
         }
         // Old versions of Docker let several have the same name.
         let mut found = networks.iter().filter(|it| it.name == name).peekable();
         if found.peek().is_none() {
-            let names = networks.iter().map(|network| network.name.as_str());
-            let listed = listed(name, names);
+            let others = networks.iter().filter(|network| network.is_bridge());
+            let listed = listed(name, others.map(|network| network.name.as_str()));
             entry.refuse(format!(
                 "Docker has no network `{name}` (`docker network create {name}` makes it){listed}"
             ));
