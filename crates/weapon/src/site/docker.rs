@@ -18,7 +18,7 @@ use std::{
 use bollard::{
     BollardRequest,
     errors::Error,
-    models::Network,
+    models::{EventMessage, Network},
     query_parameters::{EventsOptionsBuilder, ListNetworksOptions},
 };
 use futures_util::{StreamExt, stream::BoxStream};
@@ -43,7 +43,7 @@ use crate::config::value;
 const SOCKET: &str = "/var/run/docker.sock";
 
 /// Longer than a busy Docker takes to list its networks, and short enough for a person to wait.
-const ANSWER_SECONDS_MAX: u64 = 10;
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes that are read of one answer: room for some three thousand networks, or as many events.
 const ANSWER_BYTES_MAX: usize = 2 << 20;
@@ -64,6 +64,7 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Docker {
     socket: PathBuf,
+    patience: Duration,
 }
 
 /// A network of Docker's.
@@ -110,10 +111,7 @@ pub enum DockerError {
     )]
     NotPermitted(PathBuf),
     /// It says nothing.
-    #[error(
-        "Docker at {} has not answered within {ANSWER_SECONDS_MAX} s; does `docker network ls`?",
-        .0.display()
-    )]
+    #[error("Docker at {} does not answer; does `docker network ls` work?", .0.display())]
     Silent(PathBuf),
     /// It says something else.
     #[error("Docker at {} gives no usable answer: {reason}", .socket.display())]
@@ -133,9 +131,11 @@ impl Docker {
 
     fn at(docker_host: Option<&OsStr>) -> Self {
         let path = docker_host.and_then(|host| host.as_bytes().strip_prefix(b"unix://"));
+        let path = path.filter(|path| !path.is_empty());
         let path = path.map_or_else(|| OsStr::new(SOCKET), OsStr::from_bytes);
         Self {
             socket: path.into(),
+            patience: ANSWER_TIME_MAX,
         }
     }
 
@@ -149,7 +149,7 @@ impl Docker {
                 .list_networks(None::<ListNetworksOptions>)
                 .await
         };
-        let answer = timeout(Duration::from_secs(ANSWER_SECONDS_MAX), ask).await;
+        let answer = timeout(self.patience, ask).await;
         let Ok(answer) = answer else {
             return Err(DockerError::Silent(self.socket.clone()));
         };
@@ -157,15 +157,12 @@ impl Docker {
         Ok(networks.into_iter().filter_map(network).collect())
     }
 
-    /// Says that networks were made, changed or removed, from `since` on, which is seconds since
-    /// 1970. An item for each; ends when Docker does.
+    /// Whether networks were made, changed or removed, from `since` on, which is seconds since
+    /// 1970.
     ///
     /// # Errors
-    /// It is not there, or not as Docker is.
-    pub fn changes(
-        &self,
-        since: u64,
-    ) -> Result<BoxStream<'static, Result<(), DockerError>>, DockerError> {
+    /// Docker cannot be asked at all.
+    pub fn changes(&self, since: u64) -> Result<Changes, DockerError> {
         let wanted = HashMap::from([
             ("type", vec!["network"]),
             ("event", vec!["create", "update", "destroy", "remove"]),
@@ -174,16 +171,12 @@ impl Docker {
             .since(&since.to_string())
             .filters(&wanted)
             .build();
-        let docker = self.connect().map_err(|error| self.error(error))?;
-        let docker_itself = self.clone();
-        let events = docker.events(Some(options)).map(move |event| {
-            // The connection ends with it.
-            let _ = &docker;
-            event
-                .map(|_| ())
-                .map_err(|error| docker_itself.error(error))
-        });
-        Ok(events.boxed())
+        let connection = self.connect().map_err(|error| self.error(error))?;
+        Ok(Changes {
+            events: connection.events(Some(options)).boxed(),
+            _connection: connection,
+            docker: self.clone(),
+        })
     }
 
     fn connect(&self) -> Result<bollard::Docker, Error> {
@@ -193,7 +186,8 @@ impl Docker {
         bollard::Docker::connect_with_custom_transport(
             transport,
             Some("http://docker"),
-            ANSWER_SECONDS_MAX,
+            // For the beginning of an answer.
+            self.patience.as_secs().max(1),
             // It is not sent: Docker answers by the version that it likes best, and what is asked
             // here is the same in all of them.
             bollard::API_DEFAULT_VERSION,
@@ -224,6 +218,26 @@ impl Docker {
                 }
             }
         }
+    }
+}
+
+/// Events of Docker's networks.
+pub struct Changes {
+    events: BoxStream<'static, Result<EventMessage, Error>>,
+    /// Ends when this does.
+    _connection: bollard::Docker,
+    docker: Docker,
+}
+
+impl Changes {
+    /// Waits for the next; nothing when Docker has ended the conversation. May be dropped and
+    /// called again.
+    ///
+    /// # Errors
+    /// Docker is not there, or not as it is.
+    pub async fn next(&mut self) -> Option<Result<(), DockerError>> {
+        let event = self.events.next().await?;
+        Some(event.map(drop).map_err(|error| self.docker.error(error)))
     }
 }
 

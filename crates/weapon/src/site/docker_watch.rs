@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use tokio::{
     sync::watch,
     task::AbortHandle,
