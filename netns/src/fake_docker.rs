@@ -55,7 +55,7 @@ impl FakeDocker {
         let docker = Self {
             socket: socket.to_owned(),
             state: Arc::clone(&state),
-            thread: Some(std::thread::spawn(move || serve(&listener, &state))),
+            thread: Some(std::thread::spawn(move || listen(&listener, &state))),
         };
         docker.add("none", "null", "", &[]);
         docker.add("host", "host", "", &[]);
@@ -168,6 +168,8 @@ impl Drop for FakeDocker {
     fn drop(&mut self) {
         if let Ok(mut state) = self.state.lock() {
             state.is_over = true;
+            state.followed_by.clear();
+            state.unanswered.clear();
         }
         // Wakes it up.
         drop(UnixStream::connect(&self.socket));
@@ -182,23 +184,31 @@ fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
-fn serve(listener: &UnixListener, state: &Mutex<State>) {
+fn listen(listener: &UnixListener, state: &Arc<Mutex<State>>) {
     for stream in listener.incoming() {
-        let Ok(mut stream) = stream else { return };
+        let Ok(stream) = stream else { return };
         if state.lock().expect("no test has failed here").is_over {
             return;
         }
-        let request = request(&mut stream);
-        let mut state = state.lock().expect("no test has failed here");
-        let answer = answer(&request, &mut state);
-        match answer {
-            None => state.unanswered.push(stream),
-            Some(text) => {
-                // Who has gone needs no answer.
-                let _ = stream.write_all(text.as_bytes());
-                if text.contains("chunked") {
-                    state.followed_by.push(stream);
-                }
+        // Who is slow to ask is in nobody's way.
+        let state = Arc::clone(state);
+        std::thread::spawn(move || serve(stream, &state));
+    }
+}
+
+fn serve(mut stream: UnixStream, state: &Mutex<State>) {
+    let request = request(&mut stream);
+    let mut state = state.lock().expect("no test has failed here");
+    if state.is_over {
+        return;
+    }
+    match answer(&request, &mut state) {
+        None => state.unanswered.push(stream),
+        Some(text) => {
+            // Who has gone needs no answer.
+            let _ = stream.write_all(text.as_bytes());
+            if text.contains("chunked") {
+                state.followed_by.push(stream);
             }
         }
     }

@@ -129,7 +129,7 @@ impl Docker {
         Self::at(std::env::var_os("DOCKER_HOST").as_deref())
     }
 
-    fn at(docker_host: Option<&OsStr>) -> Self {
+    pub(super) fn at(docker_host: Option<&OsStr>) -> Self {
         let path = docker_host.and_then(|host| host.as_bytes().strip_prefix(b"unix://"));
         let path = path.filter(|path| !path.is_empty());
         let path = path.map_or_else(|| OsStr::new(SOCKET), OsStr::from_bytes);
