@@ -171,9 +171,10 @@ impl Drop for FakeDocker {
             state.followed_by.clear();
             state.unanswered.clear();
         }
-        // Wakes it up.
-        drop(UnixStream::connect(&self.socket));
-        if let Some(thread) = self.thread.take() {
+        // Wakes it up, unless its folder has gone: then it waits for the end of the process.
+        if UnixStream::connect(&self.socket).is_ok()
+            && let Some(thread) = self.thread.take()
+        {
             let _ = thread.join();
         }
         let _ = std::fs::remove_file(&self.socket);
