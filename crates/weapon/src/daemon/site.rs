@@ -18,18 +18,19 @@ impl Daemon {
 
     /// Takes note of what the file's entries stand for now, and says what is different.
     pub(super) async fn take_entries(&mut self, entries: Vec<Entry>) {
-        let site = Site::of(&entries);
-        tell(&self.site, &site);
         warn(&self.entries, &entries);
         self.entries = entries;
-        if self.site != site {
-            self.site = site;
+        if self.site != Site::of(&self.entries) {
             self.site_changed().await;
         }
     }
 
-    /// All that depends on what lies behind us follows here.
-    async fn site_changed(&mut self) {}
+    /// The site is what the entries stand for now. All that depends on it follows here.
+    async fn site_changed(&mut self) {
+        let site = Site::of(&self.entries);
+        tell(&self.site, &site);
+        self.site = site;
+    }
 }
 
 /// The site at the start, which was said.
