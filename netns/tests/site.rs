@@ -536,6 +536,10 @@ fn a_reload_takes_other_networks_and_gives_them_back() {
     ];
     until_behind(&gateway, &expected);
 
+    // That it is not there is in no other change's way.
+    place.write(&["docker:later", "lan:lan0"], &["10.50.0.0/16"]);
+    let said = place.weapon(&["reload", "one.toml"]);
+    assert_eq!((said.code, said.error.as_str()), (0, ""), "{said:?}");
     place.write(&["docker:app"], &[]);
     assert_eq!(place.weapon(&["reload", "one.toml"]).code, 0);
     until_behind(&gateway, &[entry("docker:app", &app, &[])]);

@@ -133,7 +133,7 @@ impl Daemon {
         let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
         let lookout = Lookout::open(&config, None).await?;
-        lookout.ensure_good(&config)?;
+        lookout.ensure_good(&config, &[])?;
         let tun = interface::make(&config, lanes, &netlink).await?;
         let watch = InterfaceWatch::of(&tun).await?;
         let routes = RouteMonitor::open(tun.ifindex())?;

@@ -64,7 +64,7 @@ impl Daemon {
         let old = self.config.clone();
         let lookout = self.look_out(&new).await?;
         if let Some(lookout) = &lookout {
-            lookout.ensure_good(&new)?;
+            lookout.ensure_good(&new, &self.entries)?;
         }
         let changes = self.become_as(new, lookout).await?;
         tracing::info!(file = %path.display(), changes = changes.len(), "loaded again");

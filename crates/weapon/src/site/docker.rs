@@ -42,8 +42,8 @@ use crate::config::value;
 /// Where Docker listens unless it is told otherwise.
 const SOCKET: &str = "/var/run/docker.sock";
 
-/// Longer than a busy Docker takes to list its networks, and short enough for a person to wait.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// Longer than a busy Docker takes to list its networks, and less than `weapon reload` waits.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Bytes that are read of one answer: room for some three thousand networks, or as many events.
 const ANSWER_BYTES_MAX: usize = 2 << 20;

@@ -73,13 +73,16 @@ impl Lookout {
         Ok(lookout)
     }
 
-    /// Whether a gateway may be started with what was found.
+    /// Whether a gateway may have what was found. It may if it runs with the same `already`: a
+    /// network that went meanwhile is in no other change's way.
     ///
     /// # Errors
     /// What the file names is not there, or belongs to somebody else.
-    pub fn ensure_good(&self, config: &Config) -> anyhow::Result<()> {
+    pub fn ensure_good(&self, config: &Config, already: &[Entry]) -> anyhow::Result<()> {
         for (entry, place) in self.entries.iter().zip(&config.written.behind) {
-            for remark in &entry.remarks {
+            let before = already.iter().find(|before| before.said == entry.said);
+            let is_new = |remark| !before.is_some_and(|it| it.remarks.contains(remark));
+            for remark in entry.remarks.iter().filter(|&remark| is_new(remark)) {
                 if let Remark::Refusal(text) = remark {
                     bail!("{}: {text}", config.at(place));
                 }
