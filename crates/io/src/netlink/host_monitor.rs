@@ -14,7 +14,7 @@ use super::NetlinkError;
 /// Changes come in bursts, and what they lead to is of interest: an interface that is made anew is
 /// gone for a moment, and a bridge of Docker's before Docker says so. They are told together, this
 /// time after the first.
-const SETTLE: Duration = Duration::from_millis(300);
+const SETTLE: Duration = Duration::from_millis(500);
 
 /// What is watched beside the interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
