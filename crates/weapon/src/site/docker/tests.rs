@@ -80,6 +80,9 @@ fn chunk(text: &str) -> String {
     format!("{:x}\r\n{text}\r\n", text.len())
 }
 
+/// What hyper says of an answer that is cut off.
+const CUT: &str = "end of file before message length reached";
+
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 /// What comes of asking for the networks.
@@ -201,9 +204,7 @@ fn what_is_not_an_answer_is_said() {
         ),
         (
             Script::of(&["HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n[{"]),
-            format!(
-                "{answer}error reading a body from connection: end of file before message length reached"
-            ),
+            format!("{answer}error reading a body from connection: {CUT}"),
         ),
         (
             Script::of(&[""]).staying(),
