@@ -42,6 +42,9 @@ pub mod losses;
 /// Two gateways and the tunnel between them.
 pub mod pair;
 
+/// A Docker with networks and nothing else.
+pub mod fake_docker;
+
 /// What passes a cable.
 pub mod tap;
 

@@ -19,6 +19,7 @@ use crate::{
     report::{Cipher, Facts, Report},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
+    site::{Entry, Lookout, Site, SiteWatch},
     timestamp_file::TimestampFile,
     uapi::{self, UapiFile},
     watch::InterfaceWatch,
@@ -27,6 +28,9 @@ use crate::{
 mod start;
 pub use start::cipher;
 use start::{engine_end, facts, gateway, open_port, serve, serve_wg};
+
+mod site;
+use site::first_site;
 
 mod reloading;
 use reloading::{WayBack, until};
@@ -91,6 +95,11 @@ struct Daemon {
     watch: InterfaceWatch,
     routes: RouteMonitor,
     netlink: Netlink,
+    site_watch: SiteWatch,
+    /// What lies behind us.
+    site: Site,
+    /// The same, as the file has it.
+    entries: Vec<Entry>,
     /// By which interface the host's routes led to each peer when they last changed.
     ways: BTreeMap<PublicKey, u32>,
     /// Peers whose ways are still to be looked up, since the routes have changed.
@@ -123,9 +132,13 @@ impl Daemon {
         let (port, sockets) = open_port(&config, lanes)?;
         let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
+        let lookout = Lookout::open(&config, None).await?;
+        lookout.ensure_good(&config, &[])?;
         let tun = interface::make(&config, lanes, &netlink).await?;
         let watch = InterfaceWatch::of(&tun).await?;
         let routes = RouteMonitor::open(tun.ifindex())?;
+        let mut site_watch = lookout.follow(Some(tun.ifindex())).await;
+        let entries = site_watch.entries();
         let listener = api::listen(&places)?;
         let (uapi_file, uapi_calls) = serve_wg(&config.interface);
 
@@ -164,6 +177,9 @@ impl Daemon {
             watch,
             routes,
             netlink,
+            site_watch,
+            site: first_site(&entries),
+            entries,
             ways: BTreeMap::new(),
             unchecked: Vec::new(),
             fittings,
@@ -231,6 +247,7 @@ impl Daemon {
                         self.engine.set_mtus(self.watch.mtus(&self.netlink).await);
                     }
                 }
+                entries = self.site_watch.changed() => self.take_entries(entries).await,
                 () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
                 Some(resolved) = self.resolved.recv() => self.resolved(&resolved),
                 Some(call) = self.calls.recv() => {
@@ -320,6 +337,7 @@ impl Daemon {
                 let facts = Facts {
                     listen_port: self.port.number(),
                     fwmark: self.port.fwmark(),
+                    networks: site::report(&self.entries),
                     ..self.facts.clone()
                 };
                 Answer::Status(Box::new(Report::new(&facts, status)))

@@ -72,6 +72,7 @@ impl Difference {
             found.change.private_key = Some(Some(new.private_key.clone()));
         }
         found.fittings(old, new);
+        found.behind(old, new);
         found.peers(old, new, running);
         Ok(found)
     }
@@ -94,6 +95,14 @@ impl Difference {
         }
         if old.mappings() != new.mappings() {
             self.change.mappings = Some(new.mappings());
+        }
+    }
+
+    fn behind(&mut self, old: &Config, new: &Config) {
+        for (one, other, how) in [(new, old, "added"), (old, new, "removed")] {
+            let only = one.behind.iter().filter(|it| !other.behind.contains(it));
+            let lines = only.map(|it| format!("network {it}: {how}"));
+            self.lines.extend(lines);
         }
     }
 

@@ -33,6 +33,8 @@ pub struct Report {
     pub cipher: Cipher,
     /// Kernel facilities in use at this moment.
     pub offloads: Offloads,
+    /// What lies behind us, in the order of the file.
+    pub networks: Vec<Behind>,
     /// The peers, in the order of the file.
     pub peers: Vec<Peer>,
     /// Packets that died, by reason.
@@ -61,6 +63,26 @@ pub struct Offloads {
     pub udp_gso: bool,
     /// Trains in one receive.
     pub udp_gro: bool,
+}
+
+/// What lies behind us by an entry of the gateway's `networks`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Behind {
+    /// The entry, as it is written.
+    pub written: String,
+    /// What it stands for at this moment; none, while there is nothing.
+    pub prefixes: Vec<BehindPrefix>,
+    /// What is wrong with it, in plain words; none, if all is well.
+    pub warnings: Vec<String>,
+}
+
+/// A prefix behind us.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BehindPrefix {
+    /// The prefix as its hosts have it: of a mapped one, the inside.
+    pub prefix: String,
+    /// The interface that leads there; null while there is none.
+    pub interface: Option<String>,
 }
 
 /// A peer of a running gateway.
@@ -116,6 +138,8 @@ pub struct Facts {
     pub fwmark: u32,
     /// See [`Report::cipher`].
     pub cipher: Cipher,
+    /// See [`Report::networks`].
+    pub networks: Vec<Behind>,
     /// See [`Peer::unresolved`], by the peer's name.
     pub unresolved: BTreeMap<String, String>,
     /// Whether trains are received ([`Offloads::udp_gro`]).
@@ -152,6 +176,7 @@ impl Report {
                 udp_gso: status.udp_gso,
                 udp_gro: facts.udp_gro,
             },
+            networks: facts.networks.clone(),
             peers: status
                 .gateway
                 .peers

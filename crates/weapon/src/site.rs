@@ -1,6 +1,17 @@
 //! The site: what lies behind us at this moment.
 
+// From the file's words to prefixes: Docker's and the host's own networks.
+pub mod docker;
+pub mod docker_watch;
+pub mod entry;
+
+// How it is found and followed.
+mod watch;
+
 use ipnet::IpNet;
+
+pub use entry::{Entry, Remark, Wanted};
+pub use watch::{Lookout, SiteWatch};
 
 use crate::config::Behind;
 
@@ -20,4 +31,14 @@ pub struct SiteNetwork {
     pub interface: Option<String>,
     /// What the file says of it.
     pub said: Behind,
+}
+
+impl Site {
+    /// All that the entries stand for.
+    pub fn of(entries: &[Entry]) -> Self {
+        let networks = entries.iter().flat_map(|entry| &entry.networks);
+        Self {
+            networks: networks.cloned().collect(),
+        }
+    }
 }

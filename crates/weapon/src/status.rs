@@ -14,7 +14,7 @@ use crate::{
     config::{BadConfig, gateway_name},
     down::others,
     places::{self, Places},
-    report::{Cipher, Peer, Report},
+    report::{Behind, Cipher, Peer, Report},
 };
 
 /// Shows one gateway, or all that run.
@@ -89,6 +89,7 @@ fn describe(report: &Report, bold: bool, now: u64) -> String {
         "listens",
         &format!("UDP port {}{mark}", report.listen_port),
     );
+    behind(&mut text, &report.networks);
     row(&mut text, "lanes", &report.lanes.to_string());
     row(&mut text, "cipher", &cipher(&report.cipher));
     row(&mut text, "offloads", &offloads(report));
@@ -153,6 +154,25 @@ fn describe_peer(text: &mut String, peer: &Peer, bold: bool, now: u64) {
             "parked",
             &format!("{} packets wait for a session", peer.parked),
         );
+    }
+}
+
+/// What lies behind us: a line for each entry of the file, and one for each warning.
+fn behind(text: &mut String, networks: &[Behind]) {
+    for (index, entry) in networks.iter().enumerate() {
+        let name = if index == 0 { "behind us" } else { "" };
+        let prefixes = entry.prefixes.iter().map(|it| match &it.interface {
+            Some(interface) => format!("{} by {interface}", it.prefix),
+            None => format!("{} by no interface", it.prefix),
+        });
+        let mut prefixes = prefixes.collect::<Vec<_>>().join(", ");
+        if prefixes.is_empty() {
+            prefixes.push_str("nothing");
+        }
+        row(text, name, &format!("{}: {prefixes}", entry.written));
+        for warning in &entry.warnings {
+            row(text, "", &format!("  warning: {warning}"));
+        }
     }
 }
 

@@ -21,8 +21,12 @@ mod monitor;
 /// Whether routes or addresses of the host change while we use them.
 mod route_monitor;
 
+/// Whether interfaces, addresses or routes change, of whichever interface.
+mod host_monitor;
+
 pub use address::ConnectedNetwork;
 pub use error::NetlinkError;
+pub use host_monitor::{HostMonitor, Watched};
 pub use link::Link;
 pub use monitor::{LinkEvent, LinkMonitor};
 pub use route::{Path, Route};

@@ -23,7 +23,7 @@ mod networks;
 
 mod keyfile;
 
-mod value;
+pub mod value;
 
 #[cfg(test)]
 mod tests;
@@ -33,6 +33,7 @@ use std::path::Path;
 pub use model::{Behind, CipherBackend, Config, ConfigSource, Format, HostPort, PeerConfig};
 pub use problem::{BadConfig, Place, Problem, Severity};
 pub use source::{gateway_name, locate};
+pub use suggest::nearest;
 
 use problem::Problems;
 

@@ -12,6 +12,7 @@ use crate::{
     difference::{Difference, Sockets},
     interface::{Fittings, Replacement},
     resolver,
+    site::{Lookout, Wanted},
 };
 
 /// Where to go back to, and when.
@@ -61,7 +62,11 @@ impl Daemon {
             tracing::warn!(%warning, "in the file");
         }
         let old = self.config.clone();
-        let changes = self.become_as(new).await?;
+        let lookout = self.look_out(&new).await?;
+        if let Some(lookout) = &lookout {
+            lookout.ensure_good(&new, &self.entries)?;
+        }
+        let changes = self.become_as(new, lookout).await?;
         tracing::info!(file = %path.display(), changes = changes.len(), "loaded again");
         for change in &changes {
             tracing::info!(change, "is different");
@@ -84,8 +89,20 @@ impl Daemon {
         })
     }
 
+    /// Looks for what lies behind us by `new`, if that may be something else than now.
+    async fn look_out(&self, new: &Config) -> anyhow::Result<Option<Lookout>> {
+        if Wanted::of(new) == Wanted::of(&self.config) {
+            return Ok(None);
+        }
+        Ok(Some(Lookout::open(new, Some(&self.site_watch)).await?))
+    }
+
     /// Becomes what `new` says, or stays what it is. Returns what was different.
-    async fn become_as(&mut self, new: Config) -> anyhow::Result<Vec<String>> {
+    async fn become_as(
+        &mut self,
+        new: Config,
+        lookout: Option<Lookout>,
+    ) -> anyhow::Result<Vec<String>> {
         let running = self.engine.dump()?;
         let sockets = Sockets {
             port: self.port.number(),
@@ -128,6 +145,10 @@ impl Daemon {
         self.look_ups.begin(moved);
         self.facts.config = new.source.path.display().to_string();
         self.config = new;
+        if let Some(lookout) = lookout {
+            let watch = lookout.follow(self.watch.index()).await;
+            self.follow_site(watch).await;
+        }
         Ok(lines)
     }
 
@@ -136,7 +157,13 @@ impl Daemon {
         let Some(to) = self.way_back.take()?.to else {
             return Some(End::Asked("nobody, as nobody has confirmed"));
         };
-        match self.become_as(*to).await {
+        // What was good once is gone back to, even if something of it is not there now.
+        let lookout = self.look_out(&to).await;
+        let went = match lookout {
+            Ok(lookout) => self.become_as(*to, lookout).await,
+            Err(error) => Err(error),
+        };
+        match went {
             Ok(changes) => {
                 let file = &self.facts.config;
                 tracing::warn!(?changes, "nobody has confirmed: all goes back");

@@ -102,6 +102,7 @@ pub(super) fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher:
         listen_port: udp.port(),
         fwmark: config.fwmark,
         cipher,
+        networks: Vec::new(),
         udp_gro: udp.gro(),
         unresolved: resolver::written(unresolved).collect(),
     }
