@@ -63,6 +63,10 @@ pub trait TunnelHost {
 
     /// A session is usable; records the wall clock for `latest handshake` (P53).
     fn handshake_completed(&mut self, role: Role);
+
+    /// An initiation was not answered in time. Where the next one goes, the host may change now:
+    /// perhaps the peer has another address as well.
+    fn handshake_unanswered(&mut self, link: &Link);
 }
 
 /// Why a handshake message was dropped without an answer.
@@ -241,6 +245,9 @@ impl Tunnel {
                 self.timers.retransmit_at = Some(last + REKEY_TIMEOUT);
             }
             return;
+        }
+        if self.pending.is_some() {
+            host.handshake_unanswered(&self.link);
         }
         let Some(endpoint) = self.link.endpoint().as_deref().copied() else {
             return;

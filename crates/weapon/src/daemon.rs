@@ -25,6 +25,7 @@ use crate::{
     watch::InterfaceWatch,
 };
 
+mod names;
 mod start;
 pub use start::cipher;
 use start::{engine_end, facts, gateway, open_port, serve, serve_wg};
@@ -233,7 +234,11 @@ impl Daemon {
                         return (end, None);
                     }
                 }
-                event = self.engine_events.recv() => return (engine_end(event), None),
+                event = self.engine_events.recv() => {
+                    if let Some(end) = self.engine_event(event) {
+                        return (end, None);
+                    }
+                }
                 event = self.watch.next() => {
                     if let Some(end) = self.link_event(event).await {
                         return (end, None);
@@ -249,7 +254,7 @@ impl Daemon {
                 }
                 entries = self.site_watch.changed() => self.take_entries(entries).await,
                 () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
-                Some(resolved) = self.resolved.recv() => self.resolved(&resolved),
+                Some(resolved) = self.resolved.recv() => self.resolved(resolved),
                 Some(call) = self.calls.recv() => {
                     if let Some(ended) = self.answer(call).await {
                         return ended;
@@ -319,16 +324,6 @@ impl Daemon {
         // A client that has gone needs no answer.
         let _ = call.answer.send(answer);
         None
-    }
-
-    /// A name was found. The file may have changed since it was asked for.
-    fn resolved(&mut self, found: &Resolved) {
-        let asked = Some(&found.endpoint);
-        let peer = self.config.peers.iter().find(|it| it.name == found.peer);
-        if peer.is_some_and(|peer| peer.endpoint.as_ref() == asked) {
-            self.facts.unresolved.remove(&found.peer);
-            self.engine.set_endpoint(&found.peer, found.remote);
-        }
     }
 
     fn status(&self) -> Answer {

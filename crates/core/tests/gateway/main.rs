@@ -19,6 +19,7 @@ mod indices;
 mod lifecycle;
 mod load;
 mod mapping;
+mod names;
 mod opened;
 mod padding;
 mod recordings;
