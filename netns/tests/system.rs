@@ -972,6 +972,50 @@ fn a_chain_that_drops_all_is_spoken_of() {
     assert!(said.contains(&format!("warning: {words}")), "{said}");
 }
 
+#[test]
+fn the_rules_follow_what_lies_behind_us() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let mut sites = Sites::new();
+    sites.more = "networks = [\"lan:eth1\", \"lan:eth2\"]".to_owned();
+    let third = lan(&sites.pair.one, "third", "eth2", "10.3.0", "fd03");
+    let networks = &mut sites.pair.other_plan.peers[0].networks;
+    networks.extend(["10.3.0.0/24".to_owned(), "10.4.0.0/24".to_owned()]);
+    let one = &sites.pair.one;
+    let before = Footprint::of(one);
+    let (_b, a) = (sites.start_other(), sites.start());
+    sites.assert_linked();
+    assert_eq!(source_seen(&third, &sites.far, "10.2.0.2"), ip("10.3.0.2"));
+    // A prefix that comes.
+    one.run("ip address add 10.4.0.1/24 dev eth1");
+    sites.near.run("ip address add 10.4.0.2/24 dev eth0");
+    assert_eq!(
+        source_seen(&sites.far, &sites.near, "10.4.0.2"),
+        ip("10.2.0.2")
+    );
+    one.run("ip address del 10.4.0.1/24 dev eth1");
+    let rules = || one.run("nft list table inet weapon-w-one");
+    until("the prefix is gone", PATIENCE, || {
+        (!rules().contains("10.4.0.0/24")).then_some(())
+    });
+    // All of an interface that goes, and with it the need to forward there.
+    one.run("ip address flush dev eth2");
+    until("nothing is forwarded there", PATIENCE, || {
+        let forwards = parameter(one, "ipv4/conf/eth2/forwarding") == "1";
+        (!forwards && !rules().contains("10.3.0.0/24")).then_some(())
+    });
+    one.run("ip address add 10.3.0.1/24 brd + dev eth2");
+    one.run("ip address add fd03::1/64 dev eth2 nodad");
+    until("it is forwarded there again", PATIENCE, || {
+        let forwards = parameter(one, "ipv4/conf/eth2/forwarding") == "1";
+        (forwards && rules().contains("10.3.0.0/24")).then_some(())
+    });
+    sites.assert_linked();
+    assert_eq!(a.stop().code(), Some(0));
+    assert_eq!(Footprint::of(one), before);
+}
+
 /// The deletion of the interface ends the gateway, and undoes the rest.
 #[test]
 fn all_is_undone_when_the_interface_is_deleted() {

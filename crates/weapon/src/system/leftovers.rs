@@ -1,6 +1,8 @@
 //! What is set on the system is taken back, by what stands in the journal: when a gateway stops,
 //! and when another finds what a killed one has left.
 
+use anyhow::Context as _;
+
 use super::{
     forwarding::Parameters,
     iptables::{self, Saved},
@@ -46,7 +48,17 @@ pub fn clear_all(places: &Places) -> anyhow::Result<()> {
         if runs(&name) {
             continue;
         }
-        match clear_in(&mut journal, &name)? {
+        let cleared = clear_in(&mut journal, &name);
+        let cleared = match cleared {
+            Err(error) if name != places.name() => {
+                let error = format!("{error:#}");
+                let gateway = name;
+                tracing::warn!(gateway, error, "what it has left can't be undone");
+                continue;
+            }
+            other => other.context("what this gateway has left, when it was killed, stays")?,
+        };
+        match cleared {
             Leftovers::Undone => tracing::warn!(
                 gateway = name,
                 "rules and kernel parameters of a gateway that did not stop cleanly were found \
