@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
     Tool {
         program: "ip",
         package: "iproute2",
@@ -33,6 +33,11 @@ const TOOLS: [Tool; 13] = [
         program: "nft",
         package: "nftables",
         purpose: "firewalls between the gateways",
+    },
+    Tool {
+        program: "iptables",
+        package: "iptables",
+        purpose: "firewalls of others on the gateways' hosts",
     },
     Tool {
         program: "conntrack",

@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{places::Places, report::Report};
+use crate::{places::Places, report::Report, system::SystemReport};
 
 /// Bytes of a socket's path at most (`sockaddr_un` without its zero byte).
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -54,6 +54,8 @@ pub enum Request {
     },
     /// Keep what would go back.
     Confirm,
+    /// What is set on the system.
+    System,
 }
 
 /// What is answered.
@@ -73,6 +75,8 @@ pub enum Answer {
     },
     /// To [`Request::Confirm`].
     Confirmed,
+    /// To [`Request::System`].
+    System(SystemReport),
     /// The request was not understood, or could not be served.
     Error(String),
 }

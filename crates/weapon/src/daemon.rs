@@ -13,25 +13,29 @@ use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
     config::Config,
-    interface::{self, Fittings},
+    interface::Fittings,
     places::Places,
     port::Port,
     report::{Cipher, Facts, Report},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
-    site::{Entry, Lookout, Site, SiteWatch},
+    site::{Entry, Site, SiteWatch},
+    system::Keeper,
     timestamp_file::TimestampFile,
     uapi::{self, UapiFile},
     watch::InterfaceWatch,
 };
 
 mod names;
+mod system;
+use system::Ground;
+pub use system::device_steps;
+
 mod start;
 pub use start::cipher;
 use start::{engine_end, facts, gateway, open_port, serve, serve_wg};
 
 mod site;
-use site::first_site;
 
 mod reloading;
 use reloading::{WayBack, until};
@@ -106,6 +110,8 @@ struct Daemon {
     /// Peers whose ways are still to be looked up, since the routes have changed.
     unchecked: Vec<PeerStatus>,
     fittings: Fittings,
+    /// After the engine: what the rules forbid stays forbidden as long as packets can come.
+    keeper: Keeper,
     signals: Signals,
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<Call>,
@@ -133,19 +139,15 @@ impl Daemon {
         let (port, sockets) = open_port(&config, lanes)?;
         let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
-        let lookout = Lookout::open(&config, None).await?;
-        lookout.ensure_good(&config, &[])?;
-        let tun = interface::make(&config, lanes, &netlink).await?;
+        let ground = Ground::make(&config, &places, (lanes, port.number()), &netlink).await?;
+        let tun = ground.tun;
         let watch = InterfaceWatch::of(&tun).await?;
         let routes = RouteMonitor::open(tun.ifindex())?;
-        let mut site_watch = lookout.follow(Some(tun.ifindex())).await;
-        let entries = site_watch.entries();
         let listener = api::listen(&places)?;
         let (uapi_file, uapi_calls) = serve_wg(&config.interface);
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = resolver::unresolved(&config.peers);
-        let fittings = Fittings::of(&config);
         let (backend, cipher) = cipher(config.cipher_backend);
         let facts = facts(&config, &unresolved, udp, cipher);
         let gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend);
@@ -178,12 +180,13 @@ impl Daemon {
             watch,
             routes,
             netlink,
-            site_watch,
-            site: first_site(&entries),
-            entries,
+            site_watch: ground.site_watch,
+            site: ground.site,
+            entries: ground.entries,
             ways: BTreeMap::new(),
             unchecked: Vec::new(),
-            fittings,
+            fittings: ground.fittings,
+            keeper: ground.keeper,
             signals,
             engine_events,
             calls: serve(listener),
@@ -248,10 +251,14 @@ impl Daemon {
                 // them before the next change counts, so that each has its turn.
                 change = self.routes.changed(), if self.unchecked.is_empty() => {
                     self.list_sources();
+                    if change.addresses {
+                        self.follow_connected().await;
+                    }
                     if change.through_interface {
                         self.engine.set_mtus(self.watch.mtus(&self.netlink).await);
                     }
                 }
+                () = self.keeper.disturbed() => self.keeper.repair(),
                 entries = self.site_watch.changed() => self.take_entries(entries).await,
                 () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
                 Some(resolved) = self.resolved.recv() => self.resolved(resolved),
@@ -263,6 +270,8 @@ impl Daemon {
                 Some(call) = self.uapi_calls.recv() => {
                     let answer = uapi::answer(call.request, &self.engine, &self.port);
                     let _ = call.answer.send(answer);
+                    // The port may be another now.
+                    self.follow_system();
                 }
             }
         }
@@ -320,6 +329,7 @@ impl Daemon {
                 answer.unwrap_or_else(|error| Answer::Error(format!("{error:#}")))
             }
             Request::Confirm => self.confirm(),
+            Request::System => self.system().await,
         };
         // A client that has gone needs no answer.
         let _ = call.answer.send(answer);
@@ -341,7 +351,7 @@ impl Daemon {
         }
     }
 
-    async fn link_event(&self, event: Option<LinkEvent>) -> Option<End> {
+    async fn link_event(&mut self, event: Option<LinkEvent>) -> Option<End> {
         match event {
             Some(LinkEvent::Deleted) => return Some(End::Deleted),
             Some(LinkEvent::Up(up)) => {
@@ -353,7 +363,10 @@ impl Daemon {
                 self.engine.set_mtus(self.watch.mtus(&self.netlink).await);
             }
             Some(LinkEvent::Mtu(_)) => self.engine.set_mtus(self.watch.mtus(&self.netlink).await),
-            Some(LinkEvent::Renamed(name)) => tracing::warn!(name, "the interface was renamed"),
+            Some(LinkEvent::Renamed(name)) => {
+                tracing::warn!(name, "the interface was renamed");
+                self.follow_system();
+            }
             None => return Some(End::Failed("the link monitor ended".into())),
         }
         None

@@ -7,9 +7,10 @@ use anyhow::bail;
 use crate::{
     api::{Client, Request},
     claim,
-    cli::DownArgs,
+    cli::{self, DownArgs},
     config::{BadConfig, gateway_name},
     places::{self, Places},
+    system::{self, Leftovers},
 };
 
 /// Stops the gateway and returns when nothing of it is left.
@@ -20,7 +21,18 @@ pub fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
         if let Some(pid) = claim::running_pid(&places) {
             bail!("the gateway {name:?} runs as process {pid}, but does not listen yet; try again");
         }
-        bail!("there is no running gateway {name:?}; {}", others());
+        match system::clear(&places)? {
+            Leftovers::None => bail!("there is no running gateway {name:?}; {}", others()),
+            Leftovers::Elsewhere => bail!(
+                "there is no running gateway {name:?}; one that did not stop cleanly has left \
+                 rules in another network namespace, where `weapon down {name}` undoes them"
+            ),
+            Leftovers::Undone => cli::print(&format!(
+                "the gateway {name:?} did not run any more; what it had left on the system is \
+                 undone"
+            ))?,
+        }
+        return Ok(ExitCode::SUCCESS);
     };
     client.ask(Request::Down)?;
     client.wait_for_end()?;

@@ -14,11 +14,15 @@ use crate::{
     config::{BadConfig, gateway_name},
     down::others,
     places::{self, Places},
+    plan,
     report::{Behind, Cipher, Peer, Report},
 };
 
 /// Shows one gateway, or all that run.
 pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
+    if args.system {
+        return show_system(&args);
+    }
     let reports = match &args.target {
         Some(target) => {
             let name = gateway_name(target).map_err(|problem| BadConfig(vec![problem]))?;
@@ -50,6 +54,42 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
             cli::print("")?;
         }
         cli::print(describe(report, bold, seconds_now()).trim_end())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Shows what is set on the system for one gateway, or for all that run.
+fn show_system(args: &StatusArgs) -> anyhow::Result<ExitCode> {
+    let names = match &args.target {
+        Some(target) => {
+            vec![gateway_name(target).map_err(|problem| BadConfig(vec![problem]))?]
+        }
+        None => places::gateways(),
+    };
+    let mut reports = Vec::new();
+    for name in &names {
+        match Client::connect(&Places::of(name))? {
+            Some(mut client) => match client.ask(Request::System)? {
+                Answer::System(report) => reports.push(report),
+                _ => bail!("the gateway {name:?} answers something else"),
+            },
+            None if args.target.is_none() => {}
+            None => bail!("there is no running gateway {name:?}; {}", others()),
+        }
+    }
+    if args.json {
+        let text = match (&args.target, &reports[..]) {
+            (Some(_), [report]) => serde_json::to_string_pretty(report)?,
+            _ => serde_json::to_string_pretty(&reports)?,
+        };
+        cli::print(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if reports.is_empty() {
+        cli::print("no gateway runs")?;
+    }
+    for report in &reports {
+        cli::print(plan::describe(report).trim_end())?;
     }
     Ok(ExitCode::SUCCESS)
 }

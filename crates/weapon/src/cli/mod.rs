@@ -4,6 +4,7 @@ mod check;
 mod down;
 mod keys;
 mod log;
+mod plan;
 mod reload;
 mod status;
 mod terminal;
@@ -18,6 +19,7 @@ use crate::demo;
 
 pub use down::DownArgs;
 pub use log::{LogArgs, start_log};
+pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
 pub use terminal::{print, print_problem, stdout_colour};
@@ -55,6 +57,8 @@ enum Command {
     Genpsk,
     /// Say what is wrong with configuration files, and change nothing
     Check(check::CheckArgs),
+    /// Show what `up` would set on the system: addresses, routes, rules; changes nothing
+    Plan(PlanArgs),
     /// Start a gateway
     Up(UpArgs),
     /// Stop a gateway
@@ -76,6 +80,7 @@ pub fn run() -> ExitCode {
         Command::Pubkey => keys::pubkey(),
         Command::Genpsk => keys::genpsk(),
         Command::Check(args) => check::run(&args),
+        Command::Plan(args) => crate::plan::run(&args),
         Command::Up(args) => crate::up::run(args),
         Command::Down(args) => crate::down::run(args),
         Command::Reload(args) => crate::reload::run(&args),
