@@ -37,6 +37,8 @@ mod origins;
 pub use origins::{ORIGINS, OriginHash, WAITING_OF_ORIGIN_MAX};
 mod host;
 mod key;
+mod rejections;
+pub use rejections::{REJECTIONS_MAX, RejectedBecause, Rejection};
 mod status;
 pub use status::{GatewayStatus, PeerStatus, SessionStatus};
 mod unreachable;
@@ -99,6 +101,7 @@ pub struct Gateway {
     cookies: CookieChecker,
     load: LoadGauge,
     origins: origins::Origins,
+    rejections: rejections::Rejections,
     unreachable: Unreachable,
     /// Each peer's next deadline. A peer that waits for nothing is not in it.
     deadlines: BTreeSet<(Tick, PeerId)>,
@@ -142,6 +145,7 @@ impl Gateway {
             },
             load: LoadGauge::new(),
             origins: origins::Origins::new(),
+            rejections: rejections::Rejections::default(),
             unreachable: Unreachable::new(&config.addresses),
             deadlines: BTreeSet::new(),
         };
@@ -231,6 +235,7 @@ impl Gateway {
             last_handshake: None,
             deadline: None,
         };
+        self.rejections.forget(&config.public_key);
         self.members.insert(id, Box::new(member));
         self.by_key.insert(config.public_key, id);
         self.shared
