@@ -3,27 +3,25 @@
 //! All of it is what we see ourselves; nothing is sent for it. Who sits on the way can make some of
 //! the counts grow, and none of them decides anything.
 
-use core::time::Duration;
-
 use crate::{Tick, protocol::REKEY_TIMEOUT};
 
 /// So often must a thing happen that happens now and then to everybody, by a packet that is lost,
 /// before it is called trouble.
-const REPEATED: u32 = 2;
+const REPEATED: u16 = 2;
 
 /// Handshakes with a peer since the last one that both ends have used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Attempts {
     /// Initiations that we sent.
-    pub unanswered: u32,
+    pub unanswered: u16,
     /// When we last sent one, now or before.
     pub last_sent: Option<Tick>,
     /// Responses to our initiation that did not authenticate: the peer has another preshared key.
-    pub invalid_responses: u32,
+    pub invalid_responses: u16,
     /// Cookies that the peer, which is under load, sent in place of a response.
-    pub cookie_replies: u32,
+    pub cookie_replies: u16,
     /// Initiations of the peer that we answered; it has used none of these sessions.
-    pub unconfirmed: u32,
+    pub unconfirmed: u16,
     /// From an initiation of ours to its response; none was answered yet if there is none.
     pub round_trip: Option<RoundTrip>,
 }
@@ -31,10 +29,10 @@ pub struct Attempts {
 /// How long the peer takes to answer an initiation: the way there and back, and its handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoundTrip {
-    /// The last one.
-    pub last: Duration,
+    /// The last one, in microseconds.
+    pub last_us: u32,
     /// All of them, the last counting for an eighth (as in RFC 6298).
-    pub smoothed: Duration,
+    pub smoothed_us: u32,
 }
 
 /// Why there is no session with a peer, as far as can be told from here.
@@ -107,15 +105,19 @@ impl Attempts {
         let Some(sent) = self.last_sent else {
             return;
         };
-        let last = now.since(sent);
-        let smoothed = match self.round_trip {
-            // The sum is a part of what was measured, which is far from the greatest there is.
-            Some(before) => (before.smoothed.saturating_mul(7).saturating_add(last))
-                .checked_div(8)
-                .unwrap_or(last),
-            None => last,
+        let last_us = u32::try_from(now.since(sent).as_micros()).unwrap_or(u32::MAX);
+        let smoothed_us = match self.round_trip {
+            Some(before) => {
+                let sum = u64::from(before.smoothed_us).saturating_mul(7);
+                let mean = sum.saturating_add(last_us.into()) / 8;
+                u32::try_from(mean).unwrap_or(u32::MAX)
+            }
+            None => last_us,
         };
-        self.round_trip = Some(RoundTrip { last, smoothed });
+        self.round_trip = Some(RoundTrip {
+            last_us,
+            smoothed_us,
+        });
     }
 
     /// Both ends have a session, or what was found out counts no more.
@@ -145,7 +147,7 @@ mod tests {
             attempts.note_sent(at(sent));
             attempts.note_response(at(came));
             let found = attempts.round_trip.unwrap();
-            (found.last.as_micros(), found.smoothed.as_micros())
+            (found.last_us, found.smoothed_us)
         };
         assert_eq!(measure(1000, 1080), (80_000, 80_000));
         assert_eq!(measure(2000, 2160), (160_000, 90_000));

@@ -146,15 +146,15 @@ pub struct Handshake {
     /// key, or our responses do not arrive), `low_order` (the peer's key is none).
     pub trouble: Option<String>,
     /// Initiations that we sent and that were not answered.
-    pub unanswered: u32,
+    pub unanswered: u16,
     /// When we last sent one, in seconds since 1970; null is never.
     pub last_attempt: Option<u64>,
     /// Responses that did not authenticate.
-    pub invalid_responses: u32,
+    pub invalid_responses: u16,
     /// Cookies that came in place of a response.
-    pub cookie_replies: u32,
+    pub cookie_replies: u16,
     /// Initiations of the peer that we answered, and whose sessions it did not use.
-    pub unconfirmed: u32,
+    pub unconfirmed: u16,
 }
 
 /// Initiations of one sender that were not answered, all for the same reason.
@@ -289,8 +289,8 @@ impl From<weapon_core::PeerStatus> for Peer {
                 sent: arrivals.sent,
                 missing: arrivals.missing(),
             }),
-            round_trip_us: attempts.round_trip.map(|time| micros(time.last)),
-            round_trip_smoothed_us: attempts.round_trip.map(|time| micros(time.smoothed)),
+            round_trip_us: attempts.round_trip.map(|time| time.last_us.into()),
+            round_trip_smoothed_us: attempts.round_trip.map(|time| time.smoothed_us.into()),
             handshake: Handshake {
                 trouble: status.trouble.map(|trouble| trouble.label().to_owned()),
                 unanswered: attempts.unanswered,
@@ -318,10 +318,6 @@ fn rejected(status: &GatewayStatus) -> Vec<Rejected> {
         last: it.last.seconds,
     });
     all.collect()
-}
-
-fn micros(time: Duration) -> u64 {
-    time.as_micros().try_into().unwrap_or(u64::MAX)
 }
 
 /// The moment that is so long ago, in seconds since 1970.
