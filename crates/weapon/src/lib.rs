@@ -29,6 +29,7 @@ mod drop_in;
 
 // How a running gateway is asked.
 mod api;
+mod doctor;
 mod down;
 mod report;
 mod status;
