@@ -184,21 +184,9 @@ impl Peer {
     }
 
     fn judge(&self, report: &report::Peer) -> Check {
-        if let Some(stale) = self.of_its_key("stale_timestamp")
-            && report.session.is_none()
-        {
-            return Check::bad(
-                HANDSHAKE,
-                format!(
-                    "the peer asked {} from {} with a timestamp that is not newer than its last \
-                     one: its clock went back and it has lost its .timestamp file, or somebody \
-                     repeats what was recorded",
-                    times(stale.count),
-                    stale.from
-                ),
-                "set the peer's clock and start its gateway again; if it must stay behind, start \
-                 ours again, which forgets the last timestamp",
-            );
+        let stale = self.of_its_key("stale_timestamp");
+        if let Some(stale) = stale.filter(|it| Some(it.last) > report.latest_handshake) {
+            return stale_timestamp(stale, report.session.is_some());
         }
         match (report.handshake.trouble.as_deref(), &report.session) {
             (Some("no_answer"), _) => self.no_answer(report),
@@ -303,6 +291,24 @@ impl Peer {
 }
 
 const HANDSHAKE: &str = "handshake";
+
+/// The peer's initiations since its last handshake were not newer than that.
+fn stale_timestamp(stale: &Rejected, has_session: bool) -> Check {
+    let says = format!(
+        "the peer asked {} from {} with a timestamp that is not newer than its last one: its clock \
+         went back and it has lost its .timestamp file, or somebody repeats what was recorded",
+        times(stale.count),
+        stale.from
+    );
+    let remedy = "set the peer's clock and start its gateway again; if it must stay behind, start \
+                  ours again, which forgets the last timestamp";
+    if has_session {
+        // The one of before. The peer may have it as well, if it was somebody else who asked.
+        Check::warning(HANDSHAKE, says, remedy)
+    } else {
+        Check::bad(HANDSHAKE, says, remedy)
+    }
+}
 
 fn idle(report: &report::Peer) -> Check {
     if report.endpoint.is_none() {
@@ -539,5 +545,15 @@ mod tests {
         let mut peer = peer();
         peer.rejected = vec![rejected_for("stale_timestamp")];
         assert_says(&peer.handshake(), Verdict::Bad, "its clock went back");
+        let report = peer.report.as_mut().unwrap();
+        report.session = Some(Session {
+            age: 7,
+            initiator: false,
+            sent_packets: 9,
+        });
+        assert_says(&peer.handshake(), Verdict::Warning, "its clock went back");
+        // It is long past.
+        peer.report.as_mut().unwrap().latest_handshake = Some(2);
+        assert_says(&peer.handshake(), Verdict::Good, "there is a session");
     }
 }
