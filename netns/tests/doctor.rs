@@ -375,3 +375,42 @@ fn what_is_asked_for_wrongly() {
     let found = doctor(&pair, &pair.one, "./one.toml");
     found.assert("configuration", "bad", "lisden");
 }
+
+#[test]
+fn what_lies_behind_us_is_not_forwarded() {
+    if !ready(&["nft"]) {
+        return;
+    }
+    let pair = Pair::new();
+    let lan = Host::new("lan");
+    weapon_netns::link(
+        (&pair.one, "eth1", &["10.70.0.1/24"]),
+        (&lan, "eth0", &["10.70.0.2/24"]),
+    );
+    let gateway = "[gateway]\nnetworks = [\"10.70.0.0/24\"]\n";
+    let text = pair.plan.toml().replace("[gateway]\n", gateway);
+    let file = pair.home.write("one.toml", &text);
+    let _other = pair.start_other();
+    let _one = weapon_netns::Weapon::start(&pair.one, &pair.home, &file);
+    for interface in ["eth1", "w-one"] {
+        pair.one
+            .sysctl(&format!("net.ipv4.conf.{interface}.forwarding"), "0");
+    }
+    pair.one.nft(
+        "table ip filter {\n chain FORWARD {\n  type filter hook forward priority 0; policy drop;\n \
+         }\n}\n",
+    );
+    let found = doctor(&pair, &pair.one, "one");
+    found.assert(
+        "forwarding",
+        "bad",
+        "`sysctl -w net.ipv4.conf.eth1.forwarding=1`",
+    );
+    found.assert("forward chains", "warning", "ip filter FORWARD");
+    for interface in ["eth1", "w-one"] {
+        pair.one
+            .sysctl(&format!("net.ipv4.conf.{interface}.forwarding"), "1");
+    }
+    let found = doctor(&pair, &pair.one, "one");
+    found.assert("forwarding", "good", "10.70.0.0/24");
+}

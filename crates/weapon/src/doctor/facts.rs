@@ -86,6 +86,7 @@ impl GatewayFacts {
             checks.extend(rejected(&report.rejected, &report.public_key));
         }
         checks.extend(self.networks.iter().map(Reach::check));
+        checks.extend(self.forwarding.site());
         checks.push(self.forwarding.check());
         self.check_firewall(checks);
         if let (Some(report), Some(offload)) = (report, self.offload) {
@@ -163,6 +164,7 @@ pub mod tests {
                 udp_gso: true,
                 udp_gro: true,
             },
+            networks: Vec::new(),
             peers: vec![peer()],
             drops: std::collections::BTreeMap::new(),
             counters: std::collections::BTreeMap::new(),

@@ -219,6 +219,8 @@ fn judge(expressions: &[Value]) -> Option<Effect> {
 pub struct Forwarding {
     /// What lies behind us, as it is written.
     pub behind: Vec<String>,
+    /// What is wrong with it, such as an interface that is not there.
+    pub warnings: Vec<String>,
     /// Interfaces that must forward and do not: `net.ipv4.conf.eth1.forwarding`.
     pub off: Vec<String>,
     /// Whether some of it is Docker's.
@@ -226,11 +228,24 @@ pub struct Forwarding {
 }
 
 impl Forwarding {
+    /// What lies behind us is there.
+    pub fn site(&self) -> Vec<Check> {
+        let warnings = self.warnings.iter().map(|warning| {
+            Check::warning(
+                "networks",
+                warning,
+                "bring it up, or take it out of the gateway's `networks`",
+            )
+        });
+        warnings.collect()
+    }
+
     /// This machine forwards between the tunnel and what lies behind us.
     pub fn check(&self) -> Check {
         const NAME: &str = "forwarding";
         if self.behind.is_empty() {
-            return Check::not_applicable(NAME, "nothing lies behind us");
+            let says = "nothing lies behind us, or the gateway does not run";
+            return Check::not_applicable(NAME, says);
         }
         let Some(first) = self.off.first() else {
             let behind = self.behind.join(", ");
@@ -327,6 +342,9 @@ mod tests {
         assert_eq!(forwarding.check().result, Verdict::NotApplicable);
         forwarding.behind = vec!["lan:eth1".into()];
         assert_eq!(forwarding.check().result, Verdict::Good);
+        assert_eq!(forwarding.site(), []);
+        forwarding.warnings = vec!["there is no interface eth1".into()];
+        assert_eq!(forwarding.site()[0].result, Verdict::Warning);
         forwarding.off = vec!["net.ipv4.conf.eth1.forwarding".into()];
         let check = forwarding.check();
         assert_eq!(check.result, Verdict::Bad);

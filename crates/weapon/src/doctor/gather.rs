@@ -24,9 +24,9 @@ use super::{
     routes::Reach,
 };
 use crate::{
-    config::{self, BadConfig, Behind, Config, HostPort, Loaded},
+    config::{self, BadConfig, Config, HostPort, Loaded},
     places::Places,
-    report::{self, Report},
+    report::{self, BehindPrefix, Report},
     resolver,
     timestamp_file::TimestampFile,
 };
@@ -142,7 +142,7 @@ impl Look<'_> {
                 _ => Vec::new(),
             },
             ruleset: ruleset(),
-            forwarding: self.forwarding(link).await,
+            forwarding: self.forwarding(),
         }
     }
 
@@ -307,51 +307,32 @@ impl Look<'_> {
         own
     }
 
-    async fn forwarding(&self, link: Option<&Link>) -> Forwarding {
-        let behind = self.config.map(|config| config.behind.as_slice());
+    /// What is forwarded, and whether the machine does. The gateway sees to it when it starts, so
+    /// before there is nothing to look at.
+    fn forwarding(&self) -> Forwarding {
+        let behind = self.report.map(|report| report.networks.as_slice());
         let behind = behind.unwrap_or_default();
-        let (mut v4, mut has_v6) = (BTreeSet::new(), false);
-        for it in behind {
-            let prefix = match it {
-                Behind::Prefix(prefix) => *prefix,
-                Behind::Mapped(mapping) => mapping.inside,
-                Behind::Lan(interface) => {
-                    v4.insert(interface.clone());
-                    continue;
-                }
-                // Docker sees to its bridges.
-                Behind::Docker(_) => continue,
-            };
-            has_v6 |= prefix.addr().is_ipv6();
-            let inside = prefix.hosts().next().unwrap_or(prefix.addr());
-            if inside.is_ipv4()
-                && let Ok(path) = self.netlink.path_to(inside, None, 0).await
-            {
-                v4.insert(self.name_of(path.interface));
-            }
-        }
-        if let Some(link) = link.filter(|_| behind.iter().any(|it| !is_v6(it))) {
-            v4.insert(link.name.clone());
-        }
-        let keys = v4
+        let prefixes = behind.iter().flat_map(|it| &it.prefixes);
+        let (v6, v4): (Vec<&BehindPrefix>, Vec<&BehindPrefix>) =
+            prefixes.partition(|it| it.prefix.contains(':'));
+        let there = v4.iter().filter_map(|it| it.interface.as_deref());
+        let mut interfaces: BTreeSet<&str> = there.collect();
+        interfaces.extend(self.interface_name().filter(|_| !v4.is_empty()));
+        let keys = interfaces
             .iter()
-            .map(|name| format!("net.ipv4.conf.{name}.forwarding"));
-        let all = has_v6.then(|| "net.ipv6.conf.all.forwarding".to_owned());
+            .map(|it| format!("net.ipv4.conf.{it}.forwarding"));
+        // IPv6 has one switch for all (`ip6_output.c:ip6_forward`).
+        let all = (!v6.is_empty()).then(|| "net.ipv6.conf.all.forwarding".to_owned());
         Forwarding {
-            behind: behind.iter().map(ToString::to_string).collect(),
+            behind: behind.iter().map(|it| it.written.clone()).collect(),
+            warnings: behind.iter().flat_map(|it| it.warnings.clone()).collect(),
             off: keys
                 .chain(all)
                 .filter(|key| proc::sysctl(key) == Some(0))
                 .collect(),
-            wants_docker: behind.iter().any(|it| matches!(it, Behind::Docker(_))),
+            wants_docker: behind.iter().any(|it| it.written.starts_with("docker:")),
         }
     }
-}
-
-fn is_v6(behind: &Behind) -> bool {
-    behind
-        .prefix()
-        .is_some_and(|prefix| prefix.addr().is_ipv6())
 }
 
 async fn resolve(endpoint: &HostPort) -> Result<Vec<SocketAddr>, String> {

@@ -8,8 +8,8 @@ const CAP_NET_ADMIN: u64 = 1 << 12;
 /// Seconds since 1970 between which a clock is believed: 2024 and 2100.
 const SECONDS_SANE: std::ops::Range<u64> = 1_704_067_200..4_102_444_800;
 
-/// Seconds that the mark of our timestamps may be ahead of the clock: it is set ten minutes ahead of
-/// use, and a clock may be corrected a little.
+/// Seconds that the mark of our timestamps may be ahead of the clock: it is set ten minutes ahead
+/// of use, and a clock may be corrected a little.
 const AHEAD_SECONDS_MAX: u64 = weapon_noise::RESERVE_SECS + 60;
 
 /// Bytes below which a burst of a few milliseconds at a gigabit overflows a receive buffer.

@@ -1,5 +1,5 @@
-//! What is not known until somebody sends: a packet into the tunnel, so that a handshake begins, and
-//! a byte to a port that is silent, so that its host may say that it is closed.
+//! What is not known until somebody sends: a packet into the tunnel, so that a handshake begins,
+//! and a byte to a port that is silent, so that its host may say that it is closed.
 
 use std::{
     collections::BTreeSet,
