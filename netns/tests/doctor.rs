@@ -387,7 +387,8 @@ fn what_lies_behind_us_is_not_forwarded() {
         (&pair.one, "eth1", &["10.70.0.1/24"]),
         (&lan, "eth0", &["10.70.0.2/24"]),
     );
-    let gateway = "[gateway]\nnetworks = [\"10.70.0.0/24\"]\n";
+    // Else the gateway would see to it.
+    let gateway = "[gateway]\nfirewall = \"off\"\nnetworks = [\"10.70.0.0/24\"]\n";
     let text = pair.plan.toml().replace("[gateway]\n", gateway);
     let file = pair.home.write("one.toml", &text);
     let _other = pair.start_other();
@@ -396,10 +397,9 @@ fn what_lies_behind_us_is_not_forwarded() {
         pair.one
             .sysctl(&format!("net.ipv4.conf.{interface}.forwarding"), "0");
     }
-    pair.one.nft(
-        "table ip filter {\n chain FORWARD {\n  type filter hook forward priority 0; policy drop;\n \
-         }\n}\n",
-    );
+    let policy = "type filter hook forward priority 0; policy drop;";
+    let rules = format!("table ip filter {{\n chain FORWARD {{\n  {policy}\n }}\n}}\n");
+    pair.one.nft(&rules);
     let found = doctor(&pair, &pair.one, "one");
     found.assert(
         "forwarding",
