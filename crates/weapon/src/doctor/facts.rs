@@ -83,7 +83,7 @@ impl GatewayFacts {
             ]);
         }
         if let Some(report) = report {
-            checks.extend(rejected(&report.rejected, &report.public_key));
+            checks.extend(rejected(&report.rejected, &report.public_key, machine.now));
         }
         checks.extend(self.networks.iter().map(Reach::check));
         checks.extend(self.forwarding.site());

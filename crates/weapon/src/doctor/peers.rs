@@ -12,6 +12,9 @@ const OVERHEAD_V6: u32 = 80;
 /// Missing messages in a thousand from which on a loss is more than chance on a good line.
 const LOSS_PERMILLE_MAX: u64 = 10;
 
+/// Seconds after which somebody who was rejected has given up: an initiation is repeated for 90 s.
+const REJECTED_SECONDS_MAX: u64 = 600;
+
 /// A peer, and what was found out about the way to it.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -321,18 +324,24 @@ fn idle(report: &report::Peer) -> Check {
     )
 }
 
-/// Initiations that named no peer of ours, or could not be opened.
-pub fn rejected(all: &[Rejected], public_key: &str) -> Vec<Check> {
+/// Initiations that named no peer of ours, or could not be opened. `now` is in seconds since 1970.
+pub fn rejected(all: &[Rejected], public_key: &str, now: u64) -> Vec<Check> {
     const NAME: &str = "rejected";
     let all = all.iter().filter_map(|it| {
         let (count, from) = (times(it.count), it.from);
         let key = it.public_key.as_deref().unwrap_or("a key");
         let check = match it.reason.as_str() {
-            "unknown_key" => Check::bad(
-                NAME,
-                format!("key {key} tried {count} from {from} and is not configured"),
-                "if it is to come in, add a [[peer]] with this public_key",
-            ),
+            "unknown_key" => {
+                let says = format!("key {key} tried {count} from {from} and is not configured");
+                let remedy = "if it is to come in, add a [[peer]] with this public_key";
+                match now.saturating_sub(it.last) {
+                    0..REJECTED_SECONDS_MAX => Check::bad(NAME, says, remedy),
+                    ago => {
+                        let says = format!("{says}; the last time {} min ago", ago / 60);
+                        Check::warning(NAME, says, remedy)
+                    }
+                }
+            }
             "wrong_mac1" => Check::warning(
                 NAME,
                 format!("somebody at {from} tried {count} with another public key than ours"),
@@ -533,7 +542,9 @@ mod tests {
             last: 2,
         };
         let all = ["unknown_key", "wrong_mac1", "stale_timestamp", "too_soon"].map(rejected_for);
-        let checks = rejected(&all, "OURS=");
+        let later = rejected(&all, "OURS=", 2 + 3600);
+        assert_says(&later[0], Verdict::Warning, "the last time 60 min ago");
+        let checks = rejected(&all, "OURS=", 2);
         let [unknown, wrong] = &checks[..] else {
             panic!("{checks:?}");
         };
