@@ -61,6 +61,10 @@ fn state(pair: &Pair, gateway: &Weapon) -> (Value, String) {
             "session",
             "parked",
             "latest_handshake",
+            "loss",
+            "round_trip_us",
+            "round_trip_smoothed_us",
+            "handshake",
         ] {
             peer[changing] = Value::Null;
         }

@@ -55,7 +55,8 @@ mod parked;
 pub use gateway::{
     ADDRESSES_MAX, Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus,
     HANDSHAKE_QUEUE_MAX, NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig, PeerDump,
-    PeerStatus, SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
+    PeerStatus, REJECTIONS_MAX, RejectedBecause, Rejection, SessionStatus, WAITING_OF_ORIGIN_MAX,
+    WallTime,
 };
 
 /// What threads share, and tests try in every order.

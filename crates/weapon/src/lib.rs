@@ -31,6 +31,7 @@ mod drop_in;
 
 // How a running gateway is asked.
 mod api;
+mod doctor;
 mod down;
 mod plan;
 mod report;

@@ -39,6 +39,8 @@ mod candidates;
 mod host;
 pub use candidates::ADDRESSES_MAX;
 mod key;
+mod rejections;
+pub use rejections::{REJECTIONS_MAX, RejectedBecause, Rejection};
 mod status;
 pub use status::{GatewayStatus, PeerStatus, SessionStatus};
 mod unreachable;
@@ -101,6 +103,7 @@ pub struct Gateway {
     cookies: CookieChecker,
     load: LoadGauge,
     origins: origins::Origins,
+    rejections: rejections::Rejections,
     unreachable: Unreachable,
     /// Each peer's next deadline. A peer that waits for nothing is not in it.
     deadlines: BTreeSet<(Tick, PeerId)>,
@@ -147,6 +150,7 @@ impl Gateway {
             },
             load: LoadGauge::new(),
             origins: origins::Origins::new(),
+            rejections: rejections::Rejections::default(),
             unreachable: Unreachable::new(&config.addresses),
             deadlines: BTreeSet::new(),
         };
@@ -237,6 +241,7 @@ impl Gateway {
             last_handshake: None,
             deadline: None,
         };
+        self.rejections.forget(&config.public_key);
         self.members.insert(id, Box::new(member));
         self.by_key.insert(config.public_key, id);
         self.shared

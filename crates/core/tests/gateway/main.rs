@@ -15,6 +15,7 @@ mod world;
 mod change;
 mod changes;
 mod ecn;
+mod failing;
 mod indices;
 mod lifecycle;
 mod load;

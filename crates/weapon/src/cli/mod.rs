@@ -1,6 +1,7 @@
 //! The command line: one file per group of subcommands.
 
 mod check;
+mod doctor;
 mod down;
 mod keys;
 mod log;
@@ -17,6 +18,7 @@ use clap::{Parser, Subcommand};
 use crate::config::BadConfig;
 use crate::demo;
 
+pub use doctor::DoctorArgs;
 pub use down::DownArgs;
 pub use log::{LogArgs, start_log};
 pub use plan::PlanArgs;
@@ -69,6 +71,8 @@ enum Command {
     Confirm(ConfirmArgs),
     /// Show the gateways that run
     Status(StatusArgs),
+    /// Look at the whole chain, from privileges to routes, and say what is wrong and what to do
+    Doctor(DoctorArgs),
     /// Link two private networks in namespaces of their own, and show that it works
     Demo(demo::DemoArgs),
 }
@@ -86,6 +90,7 @@ pub fn run() -> ExitCode {
         Command::Reload(args) => crate::reload::run(&args),
         Command::Confirm(args) => crate::reload::confirm(&args),
         Command::Status(args) => crate::status::run(args),
+        Command::Doctor(args) => crate::doctor::run(&args),
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|error| report(&error))
