@@ -306,12 +306,9 @@ impl Daemon {
                 return Some((End::Asked("weapon down"), None));
             }
             Request::Status => self.status(),
-            Request::Reload {
-                path,
-                confirm_seconds,
-            } => {
-                let confirm = confirm_seconds.map(Duration::from_secs);
-                let answer = self.reload(path, confirm).await;
+            Request::Reload(reload) => {
+                let confirm = reload.confirm_seconds.map(Duration::from_secs);
+                let answer = self.reload(&reload.path, confirm).await;
                 answer.unwrap_or_else(|error| Answer::Error(format!("{error:#}")))
             }
             Request::Confirm => self.confirm(),

@@ -2,37 +2,15 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
-
 use crate::{
-    api::{Client, Request},
-    claim,
+    api::Client,
     cli::DownArgs,
     config::{BadConfig, gateway_name},
-    places::{self, Places},
 };
 
 /// Stops the gateway and returns when nothing of it is left.
 pub fn run(args: DownArgs) -> anyhow::Result<ExitCode> {
     let name = gateway_name(&args.target).map_err(|problem| BadConfig(vec![problem]))?;
-    let places = Places::of(&name);
-    let Some(mut client) = Client::connect(&places)? else {
-        if let Some(pid) = claim::running_pid(&places) {
-            bail!("the gateway {name:?} runs as process {pid}, but does not listen yet; try again");
-        }
-        bail!("there is no running gateway {name:?}; {}", others());
-    };
-    client.ask(Request::Down)?;
-    client.wait_for_end()?;
+    Client::of(&name)?.stop()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// What runs, for an error that says what does not.
-pub fn others() -> String {
-    let running = places::gateways();
-    if running.is_empty() {
-        "none runs".to_owned()
-    } else {
-        format!("running: {}", running.join(", "))
-    }
 }

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, net::SocketAddr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use weapon_engine::EngineStatus;
 use weapon_noise::Role;
 
 /// A running gateway.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The gateway's name.
     pub name: String,
@@ -44,7 +45,7 @@ pub struct Report {
 }
 
 /// What seals and opens.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Cipher {
     /// Its name: `library` is aws-lc.
     pub backend: String,
@@ -53,7 +54,7 @@ pub struct Cipher {
 }
 
 /// Kernel facilities in use.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Offloads {
     /// TCP superpackets on the TUN device.
     pub tun_tcp: bool,
@@ -86,13 +87,14 @@ pub struct BehindPrefix {
 }
 
 /// A peer of a running gateway.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Peer {
     /// Its name.
     pub name: String,
     /// Its public key.
     pub public_key: String,
     /// Where it is; null while that is unknown.
+    #[schema(value_type = Option<String>, example = "203.0.113.7:51820")]
     pub endpoint: Option<SocketAddr>,
     /// The endpoint as it is written, while its name does not resolve; null else.
     pub unresolved: Option<String>,
@@ -113,7 +115,7 @@ pub struct Peer {
 }
 
 /// A session.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Session {
     /// Seconds since it was derived.
     pub age: u64,

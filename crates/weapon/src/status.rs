@@ -6,13 +6,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 
 use crate::{
     api::{Answer, Client, Request},
     cli::{self, StatusArgs},
     config::{BadConfig, gateway_name},
-    down::others,
     places::{self, Places},
     report::{Behind, Cipher, Peer, Report},
 };
@@ -22,14 +21,15 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     let reports = match &args.target {
         Some(target) => {
             let name = gateway_name(target).map_err(|problem| BadConfig(vec![problem]))?;
-            let report = ask(&name)?
-                .ok_or_else(|| anyhow!("there is no running gateway {name:?}; {}", others()))?;
-            vec![report]
+            vec![ask(&name, Client::of(&name)?)?]
         }
         None => {
-            let all = places::gateways().into_iter().map(|name| ask(&name));
-            all.filter_map(Result::transpose)
-                .collect::<anyhow::Result<_>>()?
+            let all = places::gateways().into_iter().filter_map(|name| {
+                // One that has gone in between is not missed.
+                let client = Client::connect(&Places::of(&name)).transpose()?;
+                Some(client.and_then(|client| ask(&name, client)))
+            });
+            all.collect::<anyhow::Result<_>>()?
         }
     };
     if args.json {
@@ -54,12 +54,9 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask(name: &str) -> anyhow::Result<Option<Report>> {
-    let Some(mut client) = Client::connect(&Places::of(name))? else {
-        return Ok(None);
-    };
-    match client.ask(Request::Status)? {
-        Answer::Status(report) => Ok(Some(*report)),
+fn ask(name: &str, client: Client) -> anyhow::Result<Report> {
+    match client.ask(&Request::Status)? {
+        Answer::Status(report) => Ok(*report),
         _ => bail!("the gateway {name:?} answers something else"),
     }
 }

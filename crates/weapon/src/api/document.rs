@@ -1,0 +1,94 @@
+//! The description of the local API, made of the types themselves: OpenAPI.
+
+use utoipa::OpenApi;
+
+use super::{Reload, Reloaded, problem::Problem};
+use crate::report::Report;
+
+/// What the API is, for programs.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "weapon: the local API of a gateway",
+        description = "HTTP with JSON over the unix socket /run/weapon/NAME.sock, which only the \
+            user that started the gateway may open. Fields may be added; what is there stays.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "http://localhost", description = "the unix socket; the name is not looked at")),
+    paths(status, down, reload, confirm, openapi),
+)]
+struct Document;
+
+/// The description.
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// The state of everything.
+#[utoipa::path(get, path = "/v1/status", responses(
+    (status = 200, description = "What `weapon status NAME --json` prints", body = Report),
+    (status = 503, description = "The gateway is stopping", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn status() {}
+
+/// Stops the gateway, and undoes all that it has done.
+///
+/// Answered at once. The connection stays open until nothing of the gateway is left: who wants to
+/// wait for that reads on, to the connection's end.
+#[utoipa::path(post, path = "/v1/down", responses(
+    (status = 202, description = "It stops"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn down() {}
+
+/// Makes the gateway what a file says; peers that stay keep their sessions.
+///
+/// A file with which something is wrong changes nothing.
+#[utoipa::path(post, path = "/v1/reload", request_body = Reload, responses(
+    (status = 200, description = "The gateway is what the file says", body = Reloaded),
+    (status = 400, description = "The body is not what is asked for", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 415, description = "The body is not application/json", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 422, description = "The file cannot be used; nothing has changed", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "The gateway is stopping", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn reload() {}
+
+/// Keeps what would go back.
+#[utoipa::path(post, path = "/v1/confirm", responses(
+    (status = 204, description = "It is kept"),
+    (status = 409, description = "There is nothing to confirm", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "The gateway is stopping", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn confirm() {}
+
+/// This description.
+#[utoipa::path(get, path = "/v1/openapi.json", responses(
+    (status = 200, description = "An OpenAPI document", body = serde_json::Value),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn openapi() {}
