@@ -1,6 +1,9 @@
 //! The description of the local API, made of the types themselves: OpenAPI.
 
-use utoipa::OpenApi;
+use utoipa::{
+    OpenApi,
+    openapi::{RefOr, schema::Schema},
+};
 
 use super::{Reload, Reloaded, problem::Problem};
 use crate::report::Report;
@@ -19,9 +22,22 @@ use crate::report::Report;
 )]
 struct Document;
 
+/// The types of which parts may be left out, because we are told them.
+const ASKED: [&str; 1] = ["Reload"];
+
 /// The description.
 pub fn document() -> utoipa::openapi::OpenApi {
-    Document::openapi()
+    let mut document = Document::openapi();
+    let schemas = document.components.iter_mut();
+    for (name, schema) in schemas.flat_map(|components| &mut components.schemas) {
+        if let RefOr::T(Schema::Object(object)) = schema
+            && !ASKED.contains(&name.as_str())
+        {
+            // What we write is whole: null is written, not left out.
+            object.required = object.properties.keys().cloned().collect();
+        }
+    }
+    document
 }
 
 /// The state of everything.
@@ -92,3 +108,6 @@ fn confirm() {}
     reason = "the attribute describes the path; routes.rs serves it"
 )]
 fn openapi() {}
+
+#[cfg(test)]
+mod tests;

@@ -74,7 +74,6 @@ pub struct Reloaded {
     /// What is different now, a line each.
     pub changes: Vec<String>,
     /// In how many seconds all that is not confirmed goes back; null is never.
-    #[schema(required)]
     pub confirm_seconds: Option<u64>,
 }
 

@@ -27,7 +27,8 @@ pub enum Route {
 }
 
 impl Route {
-    const ALL: [Self; 5] = [
+    /// Every one.
+    pub const ALL: [Self; 5] = [
         Self::Status,
         Self::Down,
         Self::Reload,

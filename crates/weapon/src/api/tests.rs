@@ -14,10 +14,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::{
-    places::Places,
-    report::{Cipher, Offloads},
-};
+use crate::report::{Cipher, Offloads};
 
 /// Clients that are served at a time.
 const CLIENTS: usize = 16;
@@ -123,7 +120,7 @@ fn parsed(answer: &str) -> (u16, String, Value) {
     (status.parse().expect("a number"), headers.to_owned(), body)
 }
 
-fn report() -> Report {
+pub(super) fn report() -> Report {
     Report {
         name: "site".to_owned(),
         interface: "w-site".to_owned(),
