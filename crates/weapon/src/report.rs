@@ -7,6 +7,9 @@ use utoipa::ToSchema;
 use weapon_engine::EngineStatus;
 use weapon_noise::Role;
 
+#[cfg(test)]
+pub mod sample;
+
 /// A running gateway.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Report {
@@ -67,7 +70,7 @@ pub struct Offloads {
 }
 
 /// What lies behind us by an entry of the gateway's `networks`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Behind {
     /// The entry, as it is written.
     pub written: String,
@@ -78,7 +81,7 @@ pub struct Behind {
 }
 
 /// A prefix behind us.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BehindPrefix {
     /// The prefix as its hosts have it: of a mapped one, the inside.
     pub prefix: String,

@@ -1,7 +1,6 @@
 //! The API over real sockets, with a gateway that answers what it is told to.
 
 use std::{
-    collections::BTreeMap,
     fs,
     io::{Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixStream},
@@ -14,7 +13,7 @@ use tempfile::TempDir;
 use tokio::sync::{mpsc, oneshot};
 
 use super::*;
-use crate::report::{Cipher, Offloads};
+use crate::report::sample::report;
 
 /// Clients that are served at a time.
 const CLIENTS: usize = 16;
@@ -120,34 +119,6 @@ fn parsed(answer: &str) -> (u16, String, Value) {
     (status.parse().expect("a number"), headers.to_owned(), body)
 }
 
-pub(super) fn report() -> Report {
-    Report {
-        name: "site".to_owned(),
-        interface: "w-site".to_owned(),
-        pid: 1,
-        config: "/etc/weapon/site.toml".to_owned(),
-        public_key: "key".to_owned(),
-        listen_port: 51_820,
-        fwmark: 0,
-        mtu: 1420,
-        up: true,
-        lanes: 1,
-        cipher: Cipher {
-            backend: "library".to_owned(),
-            reason: None,
-        },
-        offloads: Offloads {
-            tun_tcp: true,
-            tun_udp: true,
-            udp_gso: true,
-            udp_gro: true,
-        },
-        peers: Vec::new(),
-        drops: BTreeMap::new(),
-        counters: BTreeMap::new(),
-    }
-}
-
 fn good(request: &Request) -> Answer {
     match request {
         Request::Status => Answer::Status(Box::new(report())),
@@ -168,7 +139,7 @@ fn bad(_: &Request) -> Answer {
 fn what_is_asked_is_answered() {
     let served = Served::new(good);
     let (status, headers, body) = served.ask("GET /v1/status HTTP/1.1", "");
-    assert_eq!((status, &body["name"]), (200, &Value::from("site")));
+    assert_eq!((status, &body["name"]), (200, &Value::from("site-a")));
     assert!(
         headers.contains("content-type: application/json"),
         "{headers}"
@@ -440,7 +411,7 @@ fn the_command_line_understands_the_gateway() {
     let served = Served::new(good);
     let client = || Client::at(&served.path).unwrap().unwrap();
     let answer = client().ask(&Request::Status).unwrap();
-    assert!(matches!(answer, Answer::Status(report) if report.name == "site"));
+    assert!(matches!(answer, Answer::Status(report) if report.name == "site-a"));
     let reload = Reload {
         path: "/a \"b\".toml".into(),
         confirm_seconds: Some(9),

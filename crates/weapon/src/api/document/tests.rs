@@ -169,7 +169,7 @@ fn every_path_is_described() {
 #[test]
 fn what_is_written_is_what_is_described() {
     let document = value();
-    let report = serde_json::to_value(super::super::tests::report()).unwrap();
+    let report = serde_json::to_value(crate::report::sample::report()).unwrap();
     let schema = &document["components"]["schemas"]["Report"];
     let written: BTreeSet<&str> = keys(&report).collect();
     let required = schema["required"].as_array().unwrap().iter();
