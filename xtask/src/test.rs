@@ -13,7 +13,12 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 14] = [
+    Tool {
+        program: "curl",
+        package: "curl",
+        purpose: "the local API, asked by another program",
+    },
     Tool {
         program: "ip",
         package: "iproute2",

@@ -16,12 +16,14 @@ use crate::{
     interface::{self, Fittings},
     places::Places,
     port::Port,
-    report::{Cipher, Facts, Report},
+    rates::RateMeter,
+    report::{Cipher, Facts, Report, seconds_now},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
     site::{Entry, Lookout, Site, SiteWatch},
     timestamp_file::TimestampFile,
     uapi::{self, UapiFile},
+    warnings,
     watch::InterfaceWatch,
 };
 
@@ -91,6 +93,7 @@ struct Daemon {
     /// What comes back if nobody confirms what is now.
     way_back: Option<WayBack>,
     facts: Facts,
+    rates: RateMeter,
     port: Port,
     watch: InterfaceWatch,
     routes: RouteMonitor,
@@ -173,6 +176,7 @@ impl Daemon {
             config,
             way_back: None,
             facts,
+            rates: RateMeter::default(),
             port,
             watch,
             routes,
@@ -328,7 +332,7 @@ impl Daemon {
         }
     }
 
-    fn status(&self) -> Answer {
+    fn status(&mut self) -> Answer {
         match self.engine.status() {
             Ok(status) => {
                 let facts = Facts {
@@ -337,7 +341,10 @@ impl Daemon {
                     networks: site::report(&self.entries),
                     ..self.facts.clone()
                 };
-                Answer::Status(Box::new(Report::new(&facts, status)))
+                let mut report = Report::new(&facts, status);
+                self.rates.complete(&mut report, std::time::Instant::now());
+                report.warnings = warnings::of(&report, self.config.offload, seconds_now());
+                Answer::Status(Box::new(report))
             }
             Err(error) => Answer::Error(error.to_string()),
         }

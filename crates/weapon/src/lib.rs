@@ -30,9 +30,12 @@ mod drop_in;
 // How a running gateway is asked.
 mod api;
 mod down;
+mod rates;
 mod report;
+mod screen;
 mod status;
 mod uapi;
+mod warnings;
 
 // `weapon demo`.
 mod demo;

@@ -1,6 +1,10 @@
 //! What `weapon status` is told: the answer of the local API, as it is printed with `--json`.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -45,6 +49,17 @@ pub struct Report {
     pub drops: BTreeMap<String, u64>,
     /// Counters of the gateway.
     pub counters: BTreeMap<String, u64>,
+    /// What is wrong, in plain words; what is wrong with `networks` stands there.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Warning {
+    /// The name of the peer that it is about; null if it is about the gateway itself.
+    pub peer: Option<String>,
+    /// What is wrong, and what to do.
+    pub text: String,
 }
 
 /// What seals and opens.
@@ -115,6 +130,19 @@ pub struct Peer {
     pub sent_bytes: u64,
     /// Packets that wait for a session.
     pub parked: usize,
+    /// How fast it sends and receives; null until it was asked for twice, a second apart.
+    pub rates: Option<Rates>,
+}
+
+/// How fast a peer sends and receives: the mean since an earlier question to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rates {
+    /// Bytes of authenticated messages in a second.
+    pub received_bytes_per_second: u64,
+    /// Bytes of messages sent in a second.
+    pub sent_bytes_per_second: u64,
+    /// Seconds from that earlier question to the one that was answered with this.
+    pub span_seconds: u64,
 }
 
 /// A session.
@@ -126,6 +154,13 @@ pub struct Session {
     pub initiator: bool,
     /// Messages sealed with it.
     pub sent_packets: u64,
+}
+
+/// The wall clock, as reports have it: in seconds since 1970.
+pub fn seconds_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// What the engine does not know of its gateway.
@@ -152,7 +187,7 @@ pub struct Facts {
 }
 
 impl Report {
-    /// Puts both together.
+    /// Puts both together. Rates and warnings are still to be added.
     pub fn new(facts: &Facts, status: EngineStatus) -> Self {
         let counters = [
             ("outbound_superpackets", status.outbound_superpackets),
@@ -199,6 +234,7 @@ impl Report {
             counters: counters
                 .map(|(name, count)| (name.to_owned(), count))
                 .into(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -221,6 +257,7 @@ impl From<weapon_core::PeerStatus> for Peer {
             received_bytes: status.received_bytes,
             sent_bytes: status.sent_bytes,
             parked: status.parked,
+            rates: None,
         }
     }
 }

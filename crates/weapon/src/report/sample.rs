@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Behind, BehindPrefix, Cipher, Offloads, Peer, Report, Session};
+use super::{Behind, BehindPrefix, Cipher, Offloads, Peer, Rates, Report, Session};
 
 /// The moment of the report, in seconds since 1970.
 pub const NOW: u64 = 1_800_000_000;
@@ -42,6 +42,7 @@ pub fn report() -> Report {
         peers: vec![well(), silent(), nameless()],
         drops: BTreeMap::from([("no_route".to_owned(), 4), ("forged".to_owned(), 0)]),
         counters: counters.map(|name| (name.to_owned(), 0)).into(),
+        warnings: Vec::new(),
     }
 }
 
@@ -63,6 +64,11 @@ pub fn well() -> Peer {
         received_bytes: 5 << 30,
         sent_bytes: 1536,
         parked: 0,
+        rates: Some(Rates {
+            received_bytes_per_second: 3 << 20,
+            sent_bytes_per_second: 900,
+            span_seconds: 1,
+        }),
     }
 }
 
@@ -78,6 +84,7 @@ pub fn silent() -> Peer {
         received_bytes: 0,
         sent_bytes: 740,
         parked: 3,
+        rates: None,
         ..well()
     }
 }
