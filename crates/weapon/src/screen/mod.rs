@@ -6,7 +6,7 @@ mod drawing;
 
 use std::{
     io::{self, IsTerminal},
-    process::ExitCode,
+    process::{self, ExitCode},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -29,16 +29,16 @@ use view::{Next, View};
 /// How often the keyboard makes way for what else has come.
 const KEYS_TIME: Duration = Duration::from_millis(100);
 
-/// Added to a signal's number, the exit code that shells report for whom it ended.
-const EXIT_BY_SIGNAL: u8 = 128;
-const SIGTERM: u8 = 15;
+/// How long the screen may take to end in order. A terminal that is gone can keep who reads from
+/// it for ever.
+const END_TIME: Duration = Duration::from_secs(1);
 
 /// What comes from the threads beside the keyboard's.
 enum News {
     /// The gateways were asked.
     Looked(anyhow::Result<Vec<Report>>, Instant),
-    /// A signal says to end.
-    Stop,
+    /// A signal says to end, with this exit code.
+    Stop(u8),
 }
 
 /// Shows the gateway `target`, or all that run, until somebody has seen enough.
@@ -86,9 +86,17 @@ fn watch_signals(news: mpsc::Sender<News>) -> anyhow::Result<()> {
     thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
-            // A terminal that hangs up is gone: there is nothing left to be shown.
-            let (Signal::Stop(_) | Signal::Reload) = runtime.block_on(signals.next());
-            let _ = news.send(News::Stop);
+            // The codes that shells report for whom the signal has ended.
+            let code = match runtime.block_on(signals.next()) {
+                Signal::Stop("SIGINT") => 130,
+                Signal::Stop(_) => 143,
+                // SIGHUP: a terminal that hangs up is gone.
+                Signal::Reload => 129,
+            };
+            let _ = news.send(News::Stop(code));
+            thread::sleep(END_TIME);
+            ratatui::restore();
+            process::exit(code.into());
         })
         .context("cannot watch for signals")?;
     Ok(())
@@ -108,7 +116,7 @@ fn show(
                 match news {
                     News::Looked(Ok(reports), at) => view.note(reports, at),
                     News::Looked(Err(error), _) => view.miss(format!("{error:#}")),
-                    News::Stop => return Ok(ExitCode::from(EXIT_BY_SIGNAL + SIGTERM)),
+                    News::Stop(code) => return Ok(ExitCode::from(code)),
                 }
             }
             if event::poll(KEYS_TIME)? {
