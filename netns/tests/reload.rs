@@ -61,11 +61,12 @@ fn state(pair: &Pair, gateway: &Weapon) -> (Value, String) {
             "session",
             "parked",
             "latest_handshake",
+            "rates",
         ] {
             peer[changing] = Value::Null;
         }
     }
-    for changing in ["counters", "drops"] {
+    for changing in ["counters", "drops", "warnings"] {
         status[changing] = Value::Null;
     }
     let addresses = pair.one.run("ip -oneline address show dev w-one");
