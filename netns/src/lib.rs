@@ -45,6 +45,9 @@ pub mod pair;
 /// A Docker with networks and nothing else.
 pub mod fake_docker;
 
+/// A name server.
+pub mod name_server;
+
 /// What passes a cable.
 pub mod tap;
 

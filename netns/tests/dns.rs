@@ -1,18 +1,138 @@
-//! An endpoint whose name does not resolve at the start: the tunnel comes up when it does.
+//! Endpoints that have names: the tunnel comes up when a name resolves, with whichever of its
+//! addresses answers, and follows the name when the peer moves.
 
 use std::fs;
+use std::time::Duration;
 
 use weapon_io::namespace::{cover_with_tmpfs, isolate};
+use weapon_netns::name_server::NameServer;
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Pair, ready, until};
+use weapon_netns::{Pair, Weapon, ready, until};
 
-/// Runs on a thread of its own, which has an `/etc` of its own and hands it to what it starts.
+/// The name of the peer's endpoint.
+const NAME: &str = "gw-other.example";
+
+/// Five seconds until an initiation is sent again, a few times, on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Runs `test` on a thread of its own, which has an `/etc` of its own and hands it to what it
+/// starts.
+fn with_own_etc(hosts: &'static str, test: impl FnOnce() + Send + 'static) {
+    if !ready(&[]) {
+        return;
+    }
+    let test = std::thread::spawn(move || {
+        isolate().expect("a mount namespace");
+        cover_with_tmpfs("/etc").expect("an empty /etc");
+        let nsswitch = format!("hosts: {hosts}\n");
+        fs::write("/etc/nsswitch.conf", nsswitch).expect("nsswitch.conf");
+        fs::write("/etc/hosts", "127.0.0.1 localhost\n").expect("hosts");
+        test();
+    });
+    if let Err(panic) = test.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Two gateways, the first of which knows the other by its name, and a name server.
+fn named() -> (Pair, NameServer) {
+    let text = format!("nameserver {}\n", NameServer::ADDRESS);
+    fs::write("/etc/resolv.conf", text).expect("resolv.conf");
+    let mut pair = Pair::new();
+    let server = NameServer::start(&pair.one);
+    pair.plan.peers[0].endpoint = Some(format!("{NAME}:51820"));
+    pair.plan.peers[0].keepalive = Some(1);
+    (pair, server)
+}
+
+/// Waits until the peer is at `address`, and there is a session.
+#[track_caller]
+fn expect_at(one: &Weapon, address: &str) {
+    until("the peer is there", LONG, || {
+        let peer = one.peer("other");
+        let is_there = peer["endpoint"] == format!("{address}:51820");
+        (is_there && !peer["session"].is_null()).then_some(())
+    });
+}
+
+#[test]
+fn one_address_after_the_other_is_tried() {
+    with_own_etc("dns", || {
+        let (pair, server) = named();
+        // Nobody is at the first two.
+        server.set(NAME, &["192.0.2.77", "192.0.2.78", "192.0.2.2"], 300);
+        let (_other, one) = (pair.start_other(), pair.start());
+        expect_at(&one, "192.0.2.2");
+        pair.one.ping("10.99.0.2");
+    });
+}
+
+#[test]
+fn an_ipv6_address_alone_will_do() {
+    with_own_etc("dns", || {
+        let (pair, server) = named();
+        server.set(NAME, &["2001:db8::2"], 300);
+        let (_other, one) = (pair.start_other(), pair.start());
+        expect_at(&one, "[2001:db8::2]");
+        pair.one.ping("10.99.0.2");
+    });
+}
+
+#[test]
+fn a_peer_that_moves_is_found_by_its_name() {
+    with_own_etc("dns", || {
+        let (pair, server) = named();
+        server.set(NAME, &["192.0.2.2"], 3600);
+        let (_other, one) = (pair.start_other(), pair.start());
+        expect_at(&one, "192.0.2.2");
+
+        // Its name is looked up again because handshakes fail: the answer would count an hour.
+        pair.other.run("ip address add 192.0.2.99/24 dev eth0");
+        pair.other.run("ip address del 192.0.2.2/24 dev eth0");
+        server.set(NAME, &["192.0.2.99"], 3600);
+        pair.one.ping_within("10.99.0.2", LONG);
+        expect_at(&one, "192.0.2.99");
+    });
+}
+
+#[test]
+fn an_old_answer_is_asked_for_again_and_disturbs_nobody() {
+    with_own_etc("dns", || {
+        let (pair, server) = named();
+        // As short as it may be.
+        server.set(NAME, &["192.0.2.2", "192.0.2.77"], 1);
+        let (_other, one) = (pair.start_other(), pair.start());
+        expect_at(&one, "192.0.2.2");
+        let handshake = one.peer("other")["latest_handshake"].clone();
+        let before = server.asked(NAME);
+        server.set(NAME, &["192.0.2.77", "192.0.2.2"], 1);
+        until("it is asked for again", LONG, || {
+            (server.asked(NAME) > before).then_some(())
+        });
+        pair.one.ping("10.99.0.2");
+        let peer = one.peer("other");
+        assert_eq!(peer["endpoint"], "192.0.2.2:51820");
+        assert_eq!(peer["latest_handshake"], handshake);
+    });
+}
+
+#[test]
+fn a_name_server_that_says_nothing_holds_up_nobody() {
+    with_own_etc("dns", || {
+        let (pair, server) = named();
+        server.be_silent(true);
+        let _other = pair.start_other();
+        let one = pair.start();
+        assert_eq!(one.peer("other")["unresolved"], format!("{NAME}:51820"));
+        server.set(NAME, &["192.0.2.2"], 300);
+        server.be_silent(false);
+        expect_at(&one, "192.0.2.2");
+        assert!(one.peer("other")["unresolved"].is_null());
+    });
+}
+
+/// Without name servers, by the system's own means.
 fn the_name_appears_later() {
-    isolate().expect("a mount namespace");
-    cover_with_tmpfs("/etc").expect("an empty /etc");
-    fs::write("/etc/nsswitch.conf", "hosts: files\n").expect("nsswitch.conf");
-    fs::write("/etc/hosts", "127.0.0.1 localhost\n").expect("hosts");
-
     let mut pair = Pair::new();
     pair.plan.peers[0].endpoint = Some("gw-other.example:51820".to_owned());
     pair.plan.peers[0].keepalive = Some(1);
@@ -42,11 +162,5 @@ fn the_name_appears_later() {
 
 #[test]
 fn tunnel_comes_up_when_the_name_resolves() {
-    if !ready(&[]) {
-        return;
-    }
-    let test = std::thread::spawn(the_name_appears_later);
-    if let Err(panic) = test.join() {
-        std::panic::resume_unwind(panic);
-    }
+    with_own_etc("files", the_name_appears_later);
 }

@@ -62,6 +62,10 @@ fn state(pair: &Pair, gateway: &Weapon) -> (Value, String) {
             "parked",
             "latest_handshake",
             "rates",
+            "loss",
+            "round_trip_us",
+            "round_trip_smoothed_us",
+            "handshake",
         ] {
             peer[changing] = Value::Null;
         }

@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 14] = [
+const TOOLS: [Tool; 15] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -38,6 +38,11 @@ const TOOLS: [Tool; 14] = [
         program: "nft",
         package: "nftables",
         purpose: "firewalls between the gateways",
+    },
+    Tool {
+        program: "iptables",
+        package: "iptables",
+        purpose: "firewalls of others on the gateways' hosts",
     },
     Tool {
         program: "conntrack",

@@ -77,14 +77,19 @@ async fn serve(options: Options) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (event, mut events) = mpsc::unbounded_channel();
     let engine = start(options, move |what| drop(event.send(what))).await?;
-    let ended = tokio::select! {
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-        event = events.recv() => event,
+    let ended = loop {
+        let event = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            event = events.recv() => event,
+        };
+        if !matches!(event, Some(Event::Unanswered { .. })) {
+            break event;
+        }
     };
     engine.stop();
     match ended {
-        None | Some(Event::DeviceGone) => Ok(()),
+        None | Some(Event::DeviceGone | Event::Unanswered { .. }) => Ok(()),
         Some(Event::Failed(reason)) => bail!("{reason}"),
     }
 }

@@ -53,9 +53,10 @@ pub use ports::{HandshakeMessage, Overlay, TimestampStore, Underlay, Upcalls};
 mod gateway;
 mod parked;
 pub use gateway::{
-    Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus, HANDSHAKE_QUEUE_MAX,
-    NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig, PeerDump, PeerStatus,
-    SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
+    ADDRESSES_MAX, Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus,
+    HANDSHAKE_QUEUE_MAX, NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig, PeerDump,
+    PeerStatus, REJECTIONS_MAX, RejectedBecause, Rejection, SessionStatus, WAITING_OF_ORIGIN_MAX,
+    WallTime,
 };
 
 /// What threads share, and tests try in every order.

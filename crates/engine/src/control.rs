@@ -14,7 +14,7 @@ use weapon_io::{
 
 use crate::{
     doors::Doors,
-    engine::{Command, ControlStatus, Rebind, Shared},
+    engine::{Command, ControlStatus, Event, Rebind, Shared},
     mailbox::Mail,
     socket_cell::SocketHold,
     surroundings::{KernelEntropy, now, tick},
@@ -47,6 +47,7 @@ pub(crate) struct Control<D, S> {
     /// The interface is up, and this often the port could not be opened. None: it is open, or not
     /// wanted.
     pub(crate) tries: Option<u32>,
+    pub(crate) on_event: Arc<dyn Fn(Event) + Send + Sync>,
 }
 
 impl<D: Device, S: Socket> Control<D, S> {
@@ -83,6 +84,9 @@ impl<D: Device, S: Socket> Control<D, S> {
                 deliver(gateway, &mut mail, env);
                 gateway.handle_timeout(env);
             });
+            for (peer, next) in self.gateway.take_unanswered() {
+                (self.on_event)(Event::Unanswered { peer, next });
+            }
             loop {
                 match self.commands.try_recv() {
                     Ok(Command::Stop) | Err(mpsc::TryRecvError::Disconnected) => {
@@ -138,10 +142,10 @@ impl<D: Device, S: Socket> Control<D, S> {
                 // Whoever asked may have gone.
                 let _ = reply.send(status);
             }
-            Command::SetEndpoint { peer, remote } => {
+            Command::SetAddresses { peer, addresses } => {
                 self.with_env(|gateway, env| {
                     if let Some(id) = gateway.peer_by_name(&peer) {
-                        gateway.set_endpoint(id, remote, env);
+                        gateway.set_addresses(id, addresses, env);
                     }
                 });
             }

@@ -48,12 +48,19 @@ pub struct EngineConfig<S> {
     pub on_event: Box<dyn Fn(Event) + Send + Sync>,
 }
 
-/// Why an engine can't go on.
+/// What an engine tells by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The interface was deleted.
+    /// A peer, of which a name service says where it is, does not answer.
+    Unanswered {
+        /// Its name.
+        peer: Box<str>,
+        /// The address that is tried next, if it is another.
+        next: Option<SocketAddr>,
+    },
+    /// It can't go on: the interface was deleted.
     DeviceGone,
-    /// A loop failed.
+    /// It can't go on: a loop failed.
     Failed(String),
 }
 
@@ -102,7 +109,10 @@ pub(crate) struct ControlStatus {
 pub(crate) enum Command {
     Stop,
     Status(mpsc::SyncSender<ControlStatus>),
-    SetEndpoint { peer: String, remote: SocketAddr },
+    SetAddresses {
+        peer: String,
+        addresses: Vec<SocketAddr>,
+    },
     ClearSource(PublicKey),
     SetMtus(Mtus),
     SetUp(bool),
@@ -256,6 +266,7 @@ impl Engine {
             sender: Sender::new(),
             starts_up: up,
             tries: None,
+            on_event: Arc::clone(&on_event),
         };
         self.thread("control".to_owned(), &on_event, move || {
             control.run(&epoll, &timer)?;
@@ -349,11 +360,11 @@ impl Engine {
         })
     }
 
-    /// A peer's address was found.
-    pub fn set_endpoint(&self, peer: &str, remote: SocketAddr) {
-        self.command(Command::SetEndpoint {
+    /// A name service says that a peer has these addresses, the best first.
+    pub fn set_addresses(&self, peer: &str, addresses: Vec<SocketAddr>) {
+        self.command(Command::SetAddresses {
             peer: peer.into(),
-            remote,
+            addresses,
         });
     }
 

@@ -27,6 +27,9 @@ pub mod capture;
 /// ICMP echo.
 pub mod ping;
 
+/// Programs of the system.
+pub mod program;
+
 /// What happens to a file.
 pub mod file_watch;
 

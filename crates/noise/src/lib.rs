@@ -56,6 +56,8 @@ pub use gate::{InitiationGate, Refused};
 // Sessions: keys, what they carry, and when they end.
 mod replay;
 pub use replay::ReplayWindow;
+mod arrivals;
+pub use arrivals::Arrivals;
 mod cipher;
 pub use cipher::{Cipher, TransportKey};
 pub use weapon_aead::{
@@ -74,8 +76,10 @@ mod link;
 pub use link::{Link, Traffic};
 mod sessions;
 pub use sessions::Sessions;
+mod attempts;
 #[cfg(test)]
 mod sessions_tests;
+pub use attempts::{Attempts, RoundTrip, Trouble};
 mod tunnel;
 pub use tunnel::{Rejected, Tunnel, TunnelConfig, TunnelHost};
 

@@ -8,7 +8,10 @@
 //! The ring comes into being with the first counter: many keypairs never receive one. That is the
 //! one allocation of a keypair's life on the way of a packet.
 
-use crate::protocol::{REJECT_AFTER_MESSAGES, REPLAY_BITS, REPLAY_WINDOW};
+use crate::{
+    Arrivals,
+    protocol::{REJECT_AFTER_MESSAGES, REPLAY_BITS, REPLAY_WINDOW},
+};
 
 const WORD_BITS: u64 = 64;
 const WORDS: usize = REPLAY_BITS / WORD_BITS as usize;
@@ -58,6 +61,23 @@ impl ReplayWindow {
         }
         words[word(counter)] |= bit(counter);
         true
+    }
+
+    /// How many of the counters that the ring covers were accepted. Each word has the bits of one
+    /// lap alone, so all that are set are of the newest counters.
+    #[cold]
+    pub fn arrivals(&self) -> Arrivals {
+        let Some(words) = self.words.as_deref() else {
+            return Arrivals::default();
+        };
+        let first_word = self.next.div_ceil(WORD_BITS).saturating_sub(WORDS as u64);
+        let set = words.iter().map(|word| u64::from(word.count_ones()));
+        Arrivals {
+            sent: self
+                .next
+                .saturating_sub(first_word.saturating_mul(WORD_BITS)),
+            received: set.sum(),
+        }
     }
 }
 
@@ -217,6 +237,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_is_missing_is_counted_in_the_ring() {
+        let mut window = ReplayWindow::default();
+        let found = |window: &ReplayWindow| (window.arrivals().sent, window.arrivals().missing());
+        assert_eq!(found(&window), (0, 0));
+        for counter in [0, 1, 4, 9] {
+            assert!(window.commit(counter));
+        }
+        assert_eq!(found(&window), (10, 6));
+        // Late is not lost.
+        assert!(window.commit(2));
+        assert!(!window.commit(2));
+        assert_eq!(found(&window), (10, 5));
+        for counter in 10..REPLAY_BITS as u64 {
+            assert!(window.commit(counter));
+        }
+        assert_eq!(found(&window), (8192, 5));
+        // The ring moves on by a word, and the first counters are forgotten.
+        assert!(window.commit(REPLAY_BITS as u64));
+        assert_eq!(found(&window), (8192 - 63, 0));
+        assert!(window.commit(REPLAY_BITS as u64 + 1000));
+        assert_eq!(window.arrivals().missing(), 999);
+        assert!(window.commit(1 << 40));
+        assert_eq!(window.arrivals().received, 1);
+    }
+
     /// The same rules over a plain set of everything ever accepted.
     fn model_accepts(seen: &BTreeSet<u64>, counter: u64) -> bool {
         let newest = seen.last().copied();
@@ -232,6 +278,17 @@ mod tests {
         if expected {
             seen.insert(counter);
         }
+        let newest = seen.last().copied().unwrap_or(0);
+        let first = (newest / WORD_BITS + 1).saturating_sub(WORDS as u64) * WORD_BITS;
+        let model = Arrivals {
+            sent: if seen.is_empty() {
+                0
+            } else {
+                newest + 1 - first
+            },
+            received: seen.range(first..).count() as u64,
+        };
+        assert_eq!(window.arrivals(), model, "{counter}");
     }
 
     /// An interpreter takes minutes for more than a few.

@@ -34,6 +34,11 @@ impl Tai64n {
         &self.0
     }
 
+    /// Its seconds since 1970, by the clock that it was made of.
+    pub fn unix_seconds(&self) -> u64 {
+        self.parts().0.saturating_sub(TAI64_UNIX_EPOCH)
+    }
+
     /// The next whitened label: one step of 2^24 ns, or the next full second.
     fn step(self) -> Self {
         let (seconds, nanos) = self.parts();

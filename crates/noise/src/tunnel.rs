@@ -13,7 +13,7 @@ use weapon_wire::{
 };
 
 use crate::{
-    Cipher, Keypair, Link, Tick,
+    Attempts, Cipher, Keypair, Link, Tick, Trouble,
     cookie::CookieJar,
     entropy::{Entropy, EntropyNotReady},
     gate::{InitiationGate, Refused},
@@ -63,6 +63,10 @@ pub trait TunnelHost {
 
     /// A session is usable; records the wall clock for `latest handshake` (P53).
     fn handshake_completed(&mut self, role: Role);
+
+    /// An initiation was not answered in time. Where the next one goes, the host may change now:
+    /// perhaps the peer has another address as well.
+    fn handshake_unanswered(&mut self, link: &Link);
 }
 
 /// Why a handshake message was dropped without an answer.
@@ -118,6 +122,7 @@ pub struct Tunnel {
     /// own above the gate's greatest. From then on what passes the gate is no recording.
     gate_is_proven: bool,
     timers: Timers,
+    attempts: Attempts,
     persistent_keepalive: Option<Duration>,
     cipher: &'static dyn Cipher,
 }
@@ -134,6 +139,7 @@ impl Tunnel {
             gate: InitiationGate::default(),
             gate_is_proven: false,
             timers: Timers::default(),
+            attempts: Attempts::default(),
             persistent_keepalive: config.persistent_keepalive.filter(is_some_time),
             cipher: config.cipher,
         }
@@ -152,6 +158,19 @@ impl Tunnel {
     /// The three slots.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
+    }
+
+    /// What became of the handshakes since the last one that did.
+    pub fn attempts(&self) -> &Attempts {
+        &self.attempts
+    }
+
+    /// Why there is no session, if there should be one at `now`.
+    pub fn trouble(&self, now: Tick) -> Option<Trouble> {
+        if self.remote.is_low_order() {
+            return Some(Trouble::LowOrder);
+        }
+        self.attempts.trouble(now)
     }
 
     /// The index that a response to our pending initiation carries.
@@ -175,6 +194,7 @@ impl Tunnel {
     pub fn down(&mut self, host: &mut dyn TunnelHost) {
         self.erase(host);
         self.timers = Timers::default();
+        self.attempts.settle();
     }
 
     /// The pre-shared key, if there is one.
@@ -185,6 +205,7 @@ impl Tunnel {
     /// Changes the pre-shared key. The live session goes on; the next handshake uses it (P23).
     pub fn set_preshared_key(&mut self, key: Option<PresharedKey>) {
         self.remote.set_psk(key);
+        self.attempts.settle();
     }
 
     /// Changes the interval of the persistent keepalive; from none to some sends one at once (P48).
@@ -214,6 +235,7 @@ impl Tunnel {
             host.release_index(keypair.local_index());
         }
         self.timers.last_sent_handshake = None;
+        self.attempts.settle();
     }
 
     /// Something was parked, or a keypair is old: a session is wanted because of new data (P34,
@@ -241,6 +263,9 @@ impl Tunnel {
                 self.timers.retransmit_at = Some(last + REKEY_TIMEOUT);
             }
             return;
+        }
+        if self.pending.is_some() {
+            host.handshake_unanswered(&self.link);
         }
         let Some(endpoint) = self.link.endpoint().as_deref().copied() else {
             return;
@@ -274,6 +299,7 @@ impl Tunnel {
         self.pending = Some(pending);
         self.cookies.sign(&self.remote, message.as_mut_bytes(), now);
         host.send(endpoint, message.as_bytes());
+        self.attempts.note_sent(now);
         self.note_sent(now, message.as_bytes().len());
     }
 
@@ -310,6 +336,7 @@ impl Tunnel {
         self.cookies
             .sign(&self.remote, response.as_mut_bytes(), now);
         host.send(from, response.as_bytes());
+        self.attempts.note_answer();
         self.note_sent(now, size_of::<Response>());
         Ok(())
     }
@@ -331,8 +358,15 @@ impl Tunnel {
             .as_ref()
             .filter(|pending| pending.local_index() == response.receiver.get())
             .ok_or(Rejected::Unasked)?;
-        let keys = pending.finish(identity, &self.remote, response)?;
+        let keys = match pending.finish(identity, &self.remote, response) {
+            Ok(keys) => keys,
+            Err(error) => {
+                self.attempts.note_invalid_response();
+                return Err(error.into());
+            }
+        };
         self.pending = None;
+        self.attempts.note_response(now);
         self.link.roam(from, now);
         self.note_received(now, size_of::<Response>());
         let keypair = Keypair::new(&keys, now, self.cipher);
@@ -352,6 +386,7 @@ impl Tunnel {
     /// [`Rejected::Cookie`].
     pub fn accept_cookie(&mut self, reply: &CookieReply, now: Tick) -> Result<(), Rejected> {
         if self.cookies.accept(&self.remote, reply, now) {
+            self.attempts.note_cookie();
             Ok(())
         } else {
             Err(Rejected::Cookie)
@@ -391,6 +426,7 @@ impl Tunnel {
     fn complete(&mut self, role: Role, host: &mut dyn TunnelHost) {
         self.timers.retransmit_at = None;
         self.timers.attempts = 0;
+        self.attempts.settle();
         host.handshake_completed(role);
     }
 

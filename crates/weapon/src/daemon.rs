@@ -13,26 +13,31 @@ use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
     config::Config,
-    interface::{self, Fittings},
+    interface::Fittings,
     places::Places,
     port::Port,
     rates::RateMeter,
     report::{Cipher, Facts, Report, seconds_now},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
-    site::{Entry, Lookout, Site, SiteWatch},
+    site::{Entry, Site, SiteWatch},
+    system::Keeper,
     timestamp_file::TimestampFile,
     uapi::{self, UapiFile},
     warnings,
     watch::InterfaceWatch,
 };
 
+mod names;
+mod system;
+use system::Ground;
+pub use system::device_steps;
+
 mod start;
 pub use start::cipher;
 use start::{engine_end, facts, gateway, open_port, serve, serve_wg};
 
 mod site;
-use site::first_site;
 
 mod reloading;
 use reloading::{WayBack, until};
@@ -108,6 +113,8 @@ struct Daemon {
     /// Peers whose ways are still to be looked up, since the routes have changed.
     unchecked: Vec<PeerStatus>,
     fittings: Fittings,
+    /// After the engine: what the rules forbid stays forbidden as long as packets can come.
+    keeper: Keeper,
     signals: Signals,
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<Call>,
@@ -135,19 +142,15 @@ impl Daemon {
         let (port, sockets) = open_port(&config, lanes)?;
         let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
-        let lookout = Lookout::open(&config, None).await?;
-        lookout.ensure_good(&config, &[])?;
-        let tun = interface::make(&config, lanes, &netlink).await?;
+        let ground = Ground::make(&config, &places, (lanes, port.number()), &netlink).await?;
+        let tun = ground.tun;
         let watch = InterfaceWatch::of(&tun).await?;
         let routes = RouteMonitor::open(tun.ifindex())?;
-        let mut site_watch = lookout.follow(Some(tun.ifindex())).await;
-        let entries = site_watch.entries();
         let listener = api::listen(&places)?;
         let (uapi_file, uapi_calls) = serve_wg(&config.interface);
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = resolver::unresolved(&config.peers);
-        let fittings = Fittings::of(&config);
         let (backend, cipher) = cipher(config.cipher_backend);
         let facts = facts(&config, &unresolved, udp, cipher);
         let gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend);
@@ -181,12 +184,13 @@ impl Daemon {
             watch,
             routes,
             netlink,
-            site_watch,
-            site: first_site(&entries),
-            entries,
+            site_watch: ground.site_watch,
+            site: ground.site,
+            entries: ground.entries,
             ways: BTreeMap::new(),
             unchecked: Vec::new(),
-            fittings,
+            fittings: ground.fittings,
+            keeper: ground.keeper,
             signals,
             engine_events,
             calls: serve(listener),
@@ -237,7 +241,11 @@ impl Daemon {
                         return (end, None);
                     }
                 }
-                event = self.engine_events.recv() => return (engine_end(event), None),
+                event = self.engine_events.recv() => {
+                    if let Some(end) = self.engine_event(event) {
+                        return (end, None);
+                    }
+                }
                 event = self.watch.next() => {
                     if let Some(end) = self.link_event(event).await {
                         return (end, None);
@@ -247,13 +255,17 @@ impl Daemon {
                 // them before the next change counts, so that each has its turn.
                 change = self.routes.changed(), if self.unchecked.is_empty() => {
                     self.list_sources();
+                    if change.addresses {
+                        self.follow_connected().await;
+                    }
                     if change.through_interface {
                         self.engine.set_mtus(self.watch.mtus(&self.netlink).await);
                     }
                 }
+                () = self.keeper.disturbed() => self.keeper.repair(),
                 entries = self.site_watch.changed() => self.take_entries(entries).await,
                 () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
-                Some(resolved) = self.resolved.recv() => self.resolved(&resolved),
+                Some(resolved) = self.resolved.recv() => self.resolved(resolved),
                 Some(call) = self.calls.recv() => {
                     if let Some(ended) = self.answer(call).await {
                         return ended;
@@ -262,6 +274,8 @@ impl Daemon {
                 Some(call) = self.uapi_calls.recv() => {
                     let answer = uapi::answer(call.request, &self.engine, &self.port);
                     let _ = call.answer.send(answer);
+                    // The port may be another now.
+                    self.follow_system();
                 }
             }
         }
@@ -316,20 +330,11 @@ impl Daemon {
                 answer.unwrap_or_else(|error| Answer::Error(format!("{error:#}")))
             }
             Request::Confirm => self.confirm(),
+            Request::System => self.system().await,
         };
         // A client that has gone needs no answer.
         let _ = call.answer.send(answer);
         None
-    }
-
-    /// A name was found. The file may have changed since it was asked for.
-    fn resolved(&mut self, found: &Resolved) {
-        let asked = Some(&found.endpoint);
-        let peer = self.config.peers.iter().find(|it| it.name == found.peer);
-        if peer.is_some_and(|peer| peer.endpoint.as_ref() == asked) {
-            self.facts.unresolved.remove(&found.peer);
-            self.engine.set_endpoint(&found.peer, found.remote);
-        }
     }
 
     fn status(&mut self) -> Answer {
@@ -350,7 +355,7 @@ impl Daemon {
         }
     }
 
-    async fn link_event(&self, event: Option<LinkEvent>) -> Option<End> {
+    async fn link_event(&mut self, event: Option<LinkEvent>) -> Option<End> {
         match event {
             Some(LinkEvent::Deleted) => return Some(End::Deleted),
             Some(LinkEvent::Up(up)) => {
@@ -362,7 +367,10 @@ impl Daemon {
                 self.engine.set_mtus(self.watch.mtus(&self.netlink).await);
             }
             Some(LinkEvent::Mtu(_)) => self.engine.set_mtus(self.watch.mtus(&self.netlink).await),
-            Some(LinkEvent::Renamed(name)) => tracing::warn!(name, "the interface was renamed"),
+            Some(LinkEvent::Renamed(name)) => {
+                tracing::warn!(name, "the interface was renamed");
+                self.follow_system();
+            }
             None => return Some(End::Failed("the link monitor ended".into())),
         }
         None

@@ -40,7 +40,8 @@ pub struct Sockets {
 }
 
 impl Difference {
-    /// From what runs, which was started or last changed by `old`, to `new`.
+    /// From what runs, which was started or last changed by `old`, to `new`; `fittings` are those
+    /// of the interface before and after.
     ///
     /// # Errors
     /// Something is different that a running gateway cannot change.
@@ -49,6 +50,7 @@ impl Difference {
         new: &Config,
         running: &GatewayDump,
         sockets: Sockets,
+        fittings: (&Fittings, &Fittings),
     ) -> anyhow::Result<Self> {
         ensure_changeable(old, new)?;
         let mut found = Self::default();
@@ -71,15 +73,14 @@ impl Difference {
             found.lines.push("private key: another".into());
             found.change.private_key = Some(Some(new.private_key.clone()));
         }
-        found.fittings(old, new);
+        found.fittings(old, new, fittings);
         found.behind(old, new);
         found.peers(old, new, running);
         Ok(found)
     }
 
-    fn fittings(&mut self, old: &Config, new: &Config) {
-        let (before, after) = (Fittings::of(old), Fittings::of(new));
-        let (come, go) = (after.without(&before), before.without(&after));
+    fn fittings(&mut self, old: &Config, new: &Config, (before, after): (&Fittings, &Fittings)) {
+        let (come, go) = (after.without(before), before.without(after));
         for (what, come, go) in [
             ("address", come.addresses, go.addresses),
             ("route", come.routes, go.routes),

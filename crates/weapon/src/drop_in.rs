@@ -214,6 +214,7 @@ impl DropIn {
                     Signal::Reload => tracing::debug!("SIGHUP is ignored"),
                 },
                 event = self.engine_events.recv() => match event {
+                    Some(Event::Unanswered { .. }) => {}
                     Some(Event::DeviceGone) => break,
                     Some(Event::Failed(reason)) => {
                         anyhow::bail!("the gateway could not go on: {reason}");

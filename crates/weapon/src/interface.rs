@@ -13,7 +13,10 @@ use weapon_io::{
 };
 use weapon_wire::SEGMENTS_MAX;
 
-use crate::config::{Config, Place};
+use crate::{
+    config::{Config, Place},
+    left_out::{Connected, LeftOut, taken_from},
+};
 
 /// Bytes that a data message adds to an inner packet, over IPv6 (P90).
 const OVERHEAD: u32 = 80;
@@ -29,7 +32,12 @@ const MTU_MIN: u32 = 1280;
 ///
 /// # Errors
 /// What the kernel refused.
-pub async fn make(config: &Config, lanes: usize, netlink: &Netlink) -> anyhow::Result<Tun> {
+pub async fn make(
+    config: &Config,
+    fittings: &Fittings,
+    lanes: usize,
+    netlink: &Netlink,
+) -> anyhow::Result<Tun> {
     let mtu = mtu(config, netlink).await;
     let offloads = Offloads {
         tcp: config.offload.tcp,
@@ -51,14 +59,15 @@ pub async fn make(config: &Config, lanes: usize, netlink: &Netlink) -> anyhow::R
             .with_context(|| at(config, config.written.addresses.get(&address)))?;
     }
     netlink.set_up(index).await?;
-    for network in Fittings::of(config).routes {
+    fittings.tell_left_out();
+    for &network in &fittings.routes {
         add_route(network, config, index, netlink).await?;
     }
     Ok(tun)
 }
 
 /// The MTU of the configuration, or the best for its peers.
-async fn mtu(config: &Config, netlink: &Netlink) -> u32 {
+pub async fn mtu(config: &Config, netlink: &Netlink) -> u32 {
     match config.mtu {
         Some(mtu) => mtu,
         None => mtu_by_paths(config, netlink).await,
@@ -78,25 +87,25 @@ pub struct Replacement<'n> {
 }
 
 impl<'n> Replacement<'n> {
-    /// Gives the interface `index`, which is as `old` says, all that `new` says.
+    /// Gives the interface `index`, which is as `old` says, all that `new` says; each with its
+    /// fittings.
     ///
     /// # Errors
     /// What the kernel refused; the interface is as it was then.
     pub async fn begin(
         index: u32,
-        old: &Config,
-        new: &Config,
+        (old, before): (&Config, &Fittings),
+        (new, after): (&Config, &Fittings),
         netlink: &'n Netlink,
     ) -> anyhow::Result<Self> {
-        let (before, after) = (Fittings::of(old), Fittings::of(new));
         let mut replacement = Self {
             index,
             netlink,
             done: Fittings::default(),
-            go: before.without(&after),
+            go: before.without(after),
             mtu: None,
         };
-        let come = after.without(&before);
+        let come = after.without(before);
         let mut added = add(&come, &mut replacement.done, index, new, netlink).await;
         if added.is_ok() && old.mtu != new.mtu {
             added = replacement.set_mtu(new).await;
@@ -172,24 +181,37 @@ pub async fn prepare(index: u32, netlink: &Netlink) -> Result<(), NetlinkError> 
 }
 
 /// What the kernel takes from an interface that is set down.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fittings {
     /// Its addresses.
     pub addresses: Vec<IpNet>,
     /// What it leads to, beside what its addresses bring.
     pub routes: Vec<IpNet>,
+    /// What it does not lead to, though it was to.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Fittings {
-    /// Those of the configuration.
-    pub fn of(config: &Config) -> Self {
+    /// Those of the configuration, on a host that is part of these prefixes itself.
+    pub fn of(config: &Config, connected: &[Connected]) -> Self {
         let networks = config.peers.iter().flat_map(|peer| &peer.networks);
-        let routes = networks.filter(|_| config.routes).copied();
-        Self {
+        let networks = networks.filter(|_| config.routes).copied();
+        let mut fittings = Self {
             addresses: config.addresses.clone(),
-            routes: routes
-                .filter(|&network| !is_connected(network, config))
-                .collect(),
+            ..Self::default()
+        };
+        for network in networks.filter(|&network| !is_connected(network, config)) {
+            match taken_from(network, connected) {
+                Some(left) => fittings.left_out.push(left),
+                None => fittings.routes.push(network),
+            }
+        }
+        fittings
+    }
+
+    fn tell_left_out(&self) {
+        for left in &self.left_out {
+            tracing::warn!("{left}");
         }
     }
 
@@ -203,6 +225,7 @@ impl Fittings {
         Self {
             addresses: left(&self.addresses, &others.addresses),
             routes: left(&self.routes, &others.routes),
+            left_out: Vec::new(),
         }
     }
 

@@ -14,12 +14,14 @@ mod daemon;
 mod detach;
 mod difference;
 mod interface;
+mod left_out;
 mod places;
 mod port;
 mod reload;
 mod resolver;
 mod signals;
 mod site;
+mod system;
 mod timestamp_file;
 mod up;
 mod watch;
@@ -29,7 +31,9 @@ mod drop_in;
 
 // How a running gateway is asked.
 mod api;
+mod doctor;
 mod down;
+mod plan;
 mod rates;
 mod report;
 mod screen;

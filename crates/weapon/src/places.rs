@@ -39,6 +39,11 @@ impl Places {
         self.runtime.join(format!("{}.sock", self.name))
     }
 
+    /// What gateways have set on the system; one file for all of them.
+    pub fn journal(&self) -> PathBuf {
+        self.runtime.join("system.journal")
+    }
+
     /// The high-water mark of the timestamps that were sent. It stays when the gateway stops, on
     /// purpose: a gateway that went below it would be locked out by its peers.
     pub fn timestamp(&self) -> PathBuf {

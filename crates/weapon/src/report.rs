@@ -3,11 +3,12 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+use weapon_core::GatewayStatus;
 use weapon_engine::EngineStatus;
 use weapon_noise::Role;
 
@@ -49,6 +50,8 @@ pub struct Report {
     pub drops: BTreeMap<String, u64>,
     /// Counters of the gateway.
     pub counters: BTreeMap<String, u64>,
+    /// Initiations that were not answered, the newest first; 32 at most.
+    pub rejected: Vec<Rejected>,
     /// What is wrong, in plain words; what is wrong with `networks` stands there.
     pub warnings: Vec<Warning>,
 }
@@ -132,6 +135,14 @@ pub struct Peer {
     pub parked: usize,
     /// How fast it sends and receives; null until it was asked for twice, a second apart.
     pub rates: Option<Rates>,
+    /// What of the peer's messages did not arrive; null before the first one of a session.
+    pub loss: Option<Loss>,
+    /// Microseconds from our last initiation that was answered to its response; null is never.
+    pub round_trip_us: Option<u64>,
+    /// The same over all handshakes, the last counting for an eighth; null is never.
+    pub round_trip_smoothed_us: Option<u64>,
+    /// Handshakes since the last one that both ends have used.
+    pub handshake: Handshake,
 }
 
 /// How fast a peer sends and receives: the mean since an earlier question to the gateway.
@@ -143,6 +154,58 @@ pub struct Rates {
     pub sent_bytes_per_second: u64,
     /// Seconds from that earlier question to the one that was answered with this.
     pub span_seconds: u64,
+}
+
+/// Messages of the peer that did not arrive, among the newest of the session: up to 8192, those
+/// that the replay window covers. Who is late is missing until it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Loss {
+    /// So many the peer has sent.
+    pub sent: u64,
+    /// So many of them are missing.
+    pub missing: u64,
+}
+
+/// Handshakes with a peer since the last one that both ends have used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Handshake {
+    /// Why there is no new session, if one is wanted; null if all is well. One of `no_answer`,
+    /// `invalid_response` (the peer has another preshared key), `cookies_only` (the peer is under
+    /// load), `unconfirmed` (we answer, and the peer does not use the session: another preshared
+    /// key, or our responses do not arrive), `low_order` (the peer's key is none).
+    pub trouble: Option<String>,
+    /// Initiations that we sent and that were not answered.
+    pub unanswered: u16,
+    /// When we last sent one, in seconds since 1970; null is never.
+    pub last_attempt: Option<u64>,
+    /// Responses that did not authenticate.
+    pub invalid_responses: u16,
+    /// Cookies that came in place of a response.
+    pub cookie_replies: u16,
+    /// Initiations of the peer that we answered, and whose sessions it did not use.
+    pub unconfirmed: u16,
+}
+
+/// Initiations of one sender that were not answered, all for the same reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rejected {
+    /// The public key in them; null if they could not be opened so far.
+    pub public_key: Option<String>,
+    /// The name of the peer that has this key; null if none has.
+    pub peer: Option<String>,
+    /// Where the last one came from.
+    #[schema(value_type = String, example = "203.0.113.7:51820")]
+    pub from: SocketAddr,
+    /// One of `wrong_mac1` (meant for another public key than ours), `unknown_key` (not among our
+    /// peers), `stale_timestamp` (a replay, or the sender's clock went back), `too_soon`,
+    /// `under_load` (without a cookie), `rate_limited`, `low_order`, `not_authentic`.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+    /// When the first came, in seconds since 1970.
+    pub first: u64,
+    /// When the last came, in seconds since 1970.
+    pub last: u64,
 }
 
 /// A session.
@@ -198,7 +261,9 @@ impl Report {
             ("write_failures", status.write_failures),
             ("refused_trains", status.refused_trains),
         ];
+        let rejected = rejected(&status.gateway);
         Self {
+            rejected,
             name: facts.name.clone(),
             interface: facts.interface.clone(),
             pid: std::process::id(),
@@ -241,6 +306,7 @@ impl Report {
 
 impl From<weapon_core::PeerStatus> for Peer {
     fn from(status: weapon_core::PeerStatus) -> Self {
+        let attempts = status.attempts;
         Self {
             name: status.name,
             public_key: status.public_key.to_string(),
@@ -258,6 +324,43 @@ impl From<weapon_core::PeerStatus> for Peer {
             sent_bytes: status.sent_bytes,
             parked: status.parked,
             rates: None,
+            loss: status.arrivals.map(|arrivals| Loss {
+                sent: arrivals.sent,
+                missing: arrivals.missing(),
+            }),
+            round_trip_us: attempts.round_trip.map(|time| time.last_us.into()),
+            round_trip_smoothed_us: attempts.round_trip.map(|time| time.smoothed_us.into()),
+            handshake: Handshake {
+                trouble: status.trouble.map(|trouble| trouble.label().to_owned()),
+                unanswered: attempts.unanswered,
+                last_attempt: status.last_attempt_age.and_then(seconds_at),
+                invalid_responses: attempts.invalid_responses,
+                cookie_replies: attempts.cookie_replies,
+                unconfirmed: attempts.unconfirmed,
+            },
         }
     }
+}
+
+fn rejected(status: &GatewayStatus) -> Vec<Rejected> {
+    let name = |key| {
+        let peer = status.peers.iter().find(|peer| peer.public_key == key)?;
+        Some(peer.name.clone())
+    };
+    let all = status.rejections.iter().map(|it| Rejected {
+        public_key: it.key.map(|key| key.to_string()),
+        peer: it.key.and_then(name),
+        from: it.from,
+        reason: it.because.label().to_owned(),
+        count: it.count,
+        first: it.first.seconds,
+        last: it.last.seconds,
+    });
+    all.collect()
+}
+
+/// The moment that is so long ago, in seconds since 1970.
+fn seconds_at(age: Duration) -> Option<u64> {
+    let at = SystemTime::now().checked_sub(age)?;
+    Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }

@@ -1,8 +1,21 @@
-//! Names of endpoints to addresses. The start does not wait for it.
+//! Names of endpoints to addresses, again and again: when what the name service said is too old,
+//! and when handshakes fail. The start does not wait for it, and peers without a name cost nothing.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::{net::lookup_host, sync::mpsc, task::AbortHandle, time::sleep};
+use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
+use tokio::{
+    net::lookup_host,
+    sync::{Notify, mpsc},
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
+use weapon_core::ADDRESSES_MAX;
 
 use crate::config::{HostPort, PeerConfig};
 
@@ -15,15 +28,25 @@ const RETRY_SECONDS_MIN: u64 = 1;
 /// Seconds between retries at most.
 const RETRY_SECONDS_MAX: u64 = 30;
 
-/// A peer's address was found.
+/// How long an answer counts at least and at most, whatever the name service says.
+const TTL_MIN: Duration = Duration::from_secs(30);
+const TTL_MAX: Duration = Duration::from_secs(3600);
+
+/// How long it counts where the name service does not say.
+const TTL_UNKNOWN: Duration = Duration::from_secs(60);
+
+/// Between two look-ups of a name at least, however often handshakes fail.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+
+/// Addresses of a peer were found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
     /// The peer.
     pub peer: String,
     /// The endpoint that was looked up; the file may name another by now.
     pub endpoint: HostPort,
-    /// Its address.
-    pub remote: SocketAddr,
+    /// Its addresses, the best first.
+    pub addresses: Vec<SocketAddr>,
 }
 
 /// The address, if `endpoint` is one and no name.
@@ -52,11 +75,20 @@ pub fn written(unresolved: &Unresolved) -> impl Iterator<Item = (String, String)
         .map(|(peer, endpoint)| (peer.clone(), endpoint.to_string()))
 }
 
-/// Look-ups that are under way, by the peer's name.
+/// Names that are looked up, by the peer's own.
 #[derive(Debug)]
 pub struct LookUps {
     found: mpsc::Sender<Resolved>,
-    running: BTreeMap<String, AbortHandle>,
+    running: BTreeMap<String, LookUp>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct LookUp {
+    endpoint: HostPort,
+    task: AbortHandle,
+    /// Tells the task that what it knows is not good enough.
+    again: Arc<Notify>,
 }
 
 impl LookUps {
@@ -67,59 +99,223 @@ impl LookUps {
         (Self { found, running }, resolved)
     }
 
-    /// Looks all of them up.
+    /// Looks all of them up, now and whenever it is time.
     pub fn begin(&mut self, unresolved: Unresolved) {
         for (peer, endpoint) in unresolved {
-            let task = tokio::spawn(resolve(peer.clone(), endpoint, self.found.clone()));
-            if let Some(before) = self.running.insert(peer, task.abort_handle()) {
-                before.abort();
+            let again = Arc::new(Notify::new());
+            let (name, found) = (peer.clone(), self.found.clone());
+            let following = follow(name, endpoint.clone(), found, Arc::clone(&again));
+            let look_up = LookUp {
+                endpoint,
+                task: tokio::spawn(following).abort_handle(),
+                again,
+            };
+            if let Some(before) = self.running.insert(peer, look_up) {
+                before.task.abort();
             }
         }
     }
 
     /// Ends those of peers that are not to be kept.
     pub fn retain(&mut self, mut is_kept: impl FnMut(&str) -> bool) {
-        self.running.retain(|peer, task| {
+        self.running.retain(|peer, look_up| {
             let is_kept = is_kept(peer);
             if !is_kept {
-                task.abort();
+                look_up.task.abort();
             }
             is_kept
         });
     }
+
+    /// Whether somebody still asks for what was found.
+    pub fn is_wanted(&self, found: &Resolved) -> bool {
+        let look_up = self.running.get(&found.peer);
+        look_up.is_some_and(|look_up| look_up.endpoint == found.endpoint)
+    }
+
+    /// `peer` does not answer: its name is looked up again, before what is known of it is old.
+    pub fn again(&self, peer: &str) {
+        if let Some(look_up) = self.running.get(peer) {
+            look_up.again.notify_one();
+        }
+    }
 }
 
-/// Resolves until it works, and says each time when it does not.
-async fn resolve(peer: String, endpoint: HostPort, found: mpsc::Sender<Resolved>) {
+/// Resolves for ever, and says each time when it does not work.
+async fn follow(
+    peer: String,
+    endpoint: HostPort,
+    found: mpsc::Sender<Resolved>,
+    again: Arc<Notify>,
+) {
     let mut retry_seconds = RETRY_SECONDS_MIN;
+    let mut known = Vec::new();
     loop {
-        let first = match lookup_host((endpoint.host.as_str(), endpoint.port)).await {
-            Ok(mut addresses) => Ok(addresses.next()),
-            Err(error) => Err(error),
-        };
-        let reason = match first {
-            Ok(Some(remote)) => {
-                tracing::info!(peer, endpoint = %endpoint, %remote, "endpoint resolved");
+        let wait = match look_up(&endpoint).await {
+            Ok(answer) => {
+                retry_seconds = RETRY_SECONDS_MIN;
+                let Answer { addresses, ttl } = answer;
+                if known != addresses {
+                    tracing::info!(peer, endpoint = %endpoint, ?addresses, "endpoint resolved");
+                    known.clone_from(&addresses);
+                }
                 let resolved = Resolved {
-                    peer,
-                    endpoint,
-                    remote,
+                    peer: peer.clone(),
+                    endpoint: endpoint.clone(),
+                    addresses,
                 };
-                // Fails only while the gateway stops.
-                let _ = found.send(resolved).await;
-                return;
+                if found.send(resolved).await.is_err() {
+                    // The gateway stops.
+                    return;
+                }
+                ttl.clamp(TTL_MIN, TTL_MAX)
             }
-            Ok(None) => "the name has no address".to_owned(),
-            Err(error) => error.to_string(),
+            Err(reason) => {
+                tracing::warn!(
+                    peer,
+                    endpoint = %endpoint,
+                    reason,
+                    retry_seconds,
+                    "endpoint does not resolve; the gateway runs and tries again"
+                );
+                let wait = Duration::from_secs(retry_seconds);
+                retry_seconds = (retry_seconds * 2).min(RETRY_SECONDS_MAX);
+                wait
+            }
         };
-        tracing::warn!(
-            peer,
-            endpoint = %endpoint,
-            reason,
-            retry_seconds,
-            "endpoint does not resolve; the gateway runs and tries again"
-        );
-        sleep(Duration::from_secs(retry_seconds)).await;
-        retry_seconds = (retry_seconds * 2).min(RETRY_SECONDS_MAX);
+        let woken = async {
+            sleep(PAUSE_MIN).await;
+            again.notified().await;
+        };
+        // It is one or the other.
+        let _ = timeout(wait, woken).await;
+    }
+}
+
+/// What a name service said.
+#[derive(Debug)]
+struct Answer {
+    addresses: Vec<SocketAddr>,
+    /// How long it counts.
+    ttl: Duration,
+}
+
+/// Asks the name servers of `/etc/resolv.conf`, after `/etc/hosts`, for they say how long an answer
+/// counts; and where that comes to nothing, the system, which may know other ways
+/// (`/etc/nsswitch.conf`). Both files are read anew. The queries carry no firewall mark: names are
+/// looked up the way of all other traffic of the host.
+async fn look_up(endpoint: &HostPort) -> Result<Answer, String> {
+    let (host, port) = (endpoint.host.as_str(), endpoint.port);
+    let asked = ask_name_servers(host).await;
+    let (addresses, ttl) = match asked {
+        Some((addresses, ttl)) => {
+            let addresses = addresses.into_iter();
+            (addresses.map(|it| SocketAddr::new(it, port)).collect(), ttl)
+        }
+        None => match lookup_host((host, port)).await {
+            Ok(addresses) => (addresses.collect(), TTL_UNKNOWN),
+            Err(error) => return Err(error.to_string()),
+        },
+    };
+    let addresses = ordered(addresses);
+    if addresses.is_empty() {
+        return Err("the name has no address".to_owned());
+    }
+    Ok(Answer { addresses, ttl })
+}
+
+/// The addresses, and how long they count; nothing if there are none, for whatever reason.
+async fn ask_name_servers(host: &str) -> Option<(Vec<IpAddr>, Duration)> {
+    let mut builder = TokioResolver::builder_tokio().ok()?;
+    let options = builder.options_mut();
+    options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
+    options.cache_size = 0;
+    let answer = builder.build().ok()?.lookup_ip(host).await;
+    let answer = answer
+        .inspect_err(|error| tracing::debug!(host, %error, "the name servers do not say"))
+        .ok()?;
+    let ttl = answer
+        .valid_until()
+        .saturating_duration_since(Instant::now());
+    let addresses: Vec<IpAddr> = answer.iter().take(ADDRESSES_MAX).collect();
+    (!addresses.is_empty()).then_some((addresses, ttl))
+}
+
+/// Each once, the best first, as RFC 6724 section 6 has it: what the host has a route to, then by
+/// precedence. Among equals the order stays.
+fn ordered(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let mut known: Vec<SocketAddr> = Vec::new();
+    for address in addresses {
+        if !known.contains(&address) && known.len() < ADDRESSES_MAX {
+            known.push(address);
+        }
+    }
+    known.sort_by_cached_key(|it| {
+        let precedence = std::cmp::Reverse(precedence(it.ip()));
+        (!has_route(*it), precedence)
+    });
+    known
+}
+
+/// Whether the kernel knows a way there; nothing is sent.
+fn has_route(remote: SocketAddr) -> bool {
+    let any: IpAddr = match remote {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    UdpSocket::bind((any, 0)).is_ok_and(|socket| socket.connect(remote).is_ok())
+}
+
+/// RFC 6724 section 2.1, the default policy table.
+fn precedence(address: IpAddr) -> u8 {
+    let IpAddr::V6(address) = address else {
+        return 35;
+    };
+    match address.segments() {
+        [0, 0, 0, 0, 0, 0, 0, 1] => 50,
+        [0, 0, 0, 0, 0, 0xffff, ..] => 35,
+        [0, 0, 0, 0, 0, 0, ..] => 1,
+        [0x2002, ..] => 30,
+        [0x2001, 0, ..] => 5,
+        [0x3ffe, ..] => 1,
+        [first, ..] if first & 0xfe00 == 0xfc00 => 3,
+        [first, ..] if first & 0xffc0 == 0xfec0 => 1,
+        _ => 40,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_that_of_rfc_6724() {
+        let order = [
+            "::1",
+            "2606:4700::1",
+            "192.0.2.1",
+            "2002:c000:201::1",
+            "2001:0:1::1",
+            "fd00::1",
+            "fec0::1",
+        ];
+        let all = order.map(|text| precedence(text.parse().expect("an address")));
+        assert!(all.is_sorted_by(|a, b| a > b), "{all:?}");
+        assert_eq!(precedence("::ffff:1.2.3.4".parse().expect("one")), 35);
+        assert_eq!(precedence("2001:db8::1".parse().expect("one")), 40);
+    }
+
+    #[test]
+    fn each_address_is_there_once_and_what_has_no_route_comes_last() {
+        let at = |text: &str| text.parse::<SocketAddr>().expect("an address");
+        // Nobody may send to all without having asked to.
+        let given = vec![
+            at("255.255.255.255:1"),
+            at("127.0.0.1:1"),
+            at("127.0.0.1:1"),
+        ];
+        assert_eq!(ordered(given), [at("127.0.0.1:1"), at("255.255.255.255:1")]);
+        let many = (1..=40).map(|last| SocketAddr::from(([127, 0, 0, last], 1)));
+        assert_eq!(ordered(many.collect()).len(), ADDRESSES_MAX);
     }
 }

@@ -3,15 +3,18 @@
 use std::{process::ExitCode, thread, time::Duration};
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 
 use crate::{
     api::{Answer, Client, Request},
     cli::{self, StatusArgs},
     config::{BadConfig, gateway_name},
     places::{self, Places},
+    plan,
     rates::SPAN_MIN,
     report::{Report, seconds_now},
     screen,
+    system::SystemReport,
 };
 
 pub mod amounts;
@@ -31,22 +34,25 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
     if args.watch {
         return screen::run(target, args.interval);
     }
-    let mut reports = reports(target.as_deref())?;
-    if args.json {
-        // One gateway asked for: one object. All: a list, also of one.
-        let text = match (&target, &reports[..]) {
-            (Some(_), [report]) => serde_json::to_string_pretty(report)?,
-            _ => serde_json::to_string_pretty(&reports)?,
-        };
-        cli::print(&text)?;
-        return Ok(ExitCode::SUCCESS);
+    if args.system {
+        show_system(target.as_deref(), args.json)?;
+    } else {
+        show(target.as_deref(), args.json)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show(target: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let mut reports = reports(target)?;
+    if json {
+        return print_json(target, &reports);
     }
     if reports.is_empty() {
         cli::print("no gateway runs")?;
     }
     if reports.iter().any(lacks_rates) {
         thread::sleep(SPAN_MIN + SPAN_MARGIN);
-        reports = self::reports(target.as_deref())?;
+        reports = self::reports(target)?;
     }
     let paper = text::Paper {
         colour: cli::stdout_colour(),
@@ -58,7 +64,7 @@ pub fn run(args: StatusArgs) -> anyhow::Result<ExitCode> {
         }
         cli::print(text::describe(report, paper, seconds_now()).trim_end())?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Whether it has to be asked once more, as nobody has for a while.
@@ -69,26 +75,64 @@ fn lacks_rates(report: &Report) -> bool {
     })
 }
 
+/// Shows what is set on the system.
+fn show_system(target: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let reports: Vec<SystemReport> = ask(target, &Request::System, |answer| match answer {
+        Answer::System(report) => Some(report),
+        _ => None,
+    })?;
+    if json {
+        return print_json(target, &reports);
+    }
+    if reports.is_empty() {
+        cli::print("no gateway runs")?;
+    }
+    for report in &reports {
+        cli::print(plan::describe(report).trim_end())?;
+    }
+    Ok(())
+}
+
+/// One gateway asked for: one object. All: a list, also of one.
+fn print_json(target: Option<&str>, reports: &[impl Serialize]) -> anyhow::Result<()> {
+    let text = match (target, reports) {
+        (Some(_), [report]) => serde_json::to_string_pretty(report)?,
+        _ => serde_json::to_string_pretty(reports)?,
+    };
+    Ok(cli::print(&text)?)
+}
+
 /// The report of the gateway `target`, which must run; or of all that do.
 ///
 /// # Errors
 /// It does not run, or may not be asked.
 pub fn reports(target: Option<&str>) -> anyhow::Result<Vec<Report>> {
+    ask(target, &Request::Status, |answer| match answer {
+        Answer::Status(report) => Some(*report),
+        _ => None,
+    })
+}
+
+/// Asks the gateway `target`, or all that run, and takes what is of use of their answers.
+fn ask<T>(
+    target: Option<&str>,
+    request: &Request,
+    take: fn(Answer) -> Option<T>,
+) -> anyhow::Result<Vec<T>> {
+    let of = |name: &str, client: Client| {
+        let Some(taken) = take(client.ask(request)?) else {
+            bail!("the gateway {name:?} answers something else");
+        };
+        Ok(taken)
+    };
     if let Some(name) = target {
-        return Ok(vec![ask(name, Client::of(name)?)?]);
+        return Ok(vec![of(name, Client::of(name)?)?]);
     }
     let all = places::gateways().into_iter().filter_map(|name| {
         // One that has gone in between is not missed.
         let client = Client::connect(&Places::of(&name)).transpose()?;
-        let report = client.and_then(|client| ask(&name, client));
-        Some(report.with_context(|| format!("gateway {name}")))
+        let taken = client.and_then(|client| of(&name, client));
+        Some(taken.with_context(|| format!("gateway {name}")))
     });
     all.collect()
-}
-
-fn ask(name: &str, client: Client) -> anyhow::Result<Report> {
-    match client.ask(&Request::Status)? {
-        Answer::Status(report) => Ok(*report),
-        _ => bail!("the gateway {name:?} answers something else"),
-    }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::{
     config::Offload,
-    report::{Peer, Report, Warning},
+    report::{Loss, Peer, Rejected, Report, Warning},
+    status::amounts::{percent, plural},
 };
 
 /// A clock that is before 2026 was never set: this program is younger.
@@ -19,7 +20,7 @@ const SESSION_SECONDS_MAX: u64 = 180;
 
 /// Drops that say that something is wrong: the reason, from which count on, what it means and what
 /// is to be done. Of the others single ones or many are nothing unusual: docs/metrics.md.
-const DROPS: [(&str, u64, &str); 12] = [
+const DROPS: [(&str, u64, &str); 9] = [
     (
         "outbound_malformed",
         10,
@@ -59,24 +60,9 @@ const DROPS: [(&str, u64, &str); 12] = [
          those are meant to come from there",
     ),
     (
-        "invalid_mac1",
-        10,
-        "handshakes were meant for another public key than ours; a peer may have an old one",
-    ),
-    (
         "handshake_invalid",
         3,
         "handshakes did not authenticate; compare the preshared keys at both ends",
-    ),
-    (
-        "unknown_peer",
-        3,
-        "handshakes came from a key that is none of our peers'; add that peer, or remove us there",
-    ),
-    (
-        "initiation_replayed",
-        3,
-        "handshakes were older than an earlier one; a peer's clock may have gone back",
     ),
     (
         "initiation_flood",
@@ -99,6 +85,14 @@ const FAILURES: [(&str, u64, &str); 2] = [
         "packets were not taken by the interface; is it down, or is the memory used up?",
     ),
 ];
+
+/// Rejected handshakes of one sender that are worth a word, and for how long after the last.
+const REJECTED_MIN: u64 = 3;
+const REJECTED_SECONDS_MAX: u64 = 3600;
+
+/// Of so many messages, at least, so many in a hundred may be missing: more is felt.
+const LOSS_MESSAGES_MIN: u64 = 100;
+const LOSS_PERCENT_MAX: u64 = 5;
 
 /// All that is to be said of a gateway at the moment `now`, in seconds since 1970. `wanted` is what
 /// its configuration says of offloads.
@@ -127,6 +121,10 @@ pub fn of(report: &Report, wanted: Offload, now: u64) -> Vec<Warning> {
     offloads(report, wanted).into_iter().for_each(&mut gateway);
     counted(&report.drops, &DROPS).for_each(&mut gateway);
     counted(&report.counters, &FAILURES).for_each(&mut gateway);
+    let rejected = report.rejected.iter();
+    rejected
+        .filter_map(|it| rejected_text(it, now))
+        .for_each(&mut gateway);
     for peer in &report.peers {
         let texts = of_peer(peer, now).into_iter();
         all.extend(texts.map(|text| Warning {
@@ -169,6 +167,39 @@ fn counted<'a>(
     })
 }
 
+/// Who tries in vain, and why.
+fn rejected_text(rejected: &Rejected, now: u64) -> Option<String> {
+    let age = now.saturating_sub(rejected.last);
+    if rejected.count < REJECTED_MIN || age > REJECTED_SECONDS_MAX {
+        return None;
+    }
+    let (from, count) = (rejected.from, rejected.count);
+    let key = rejected.public_key.as_deref().unwrap_or("of unknown name");
+    let who = match &rejected.peer {
+        Some(name) => format!("peer {name}"),
+        None => format!("the key {key}"),
+    };
+    match rejected.reason.as_str() {
+        "wrong_mac1" => Some(format!(
+            "{count} handshakes from {from} were meant for another public key than ours; somebody \
+             there may have an old one"
+        )),
+        "unknown_key" => Some(format!(
+            "{who} tried {count} times from {from} and is not configured; add that peer, or \
+             remove us there"
+        )),
+        "stale_timestamp" => Some(format!(
+            "{who} tried {count} times from {from} with a time that is not newer than its last; \
+             did its clock go back?"
+        )),
+        "low_order" | "not_authentic" => Some(format!(
+            "{who} tried {count} times from {from} with messages that are not authentic"
+        )),
+        // What comes and goes by itself: under load, too soon, too often.
+        _ => None,
+    }
+}
+
 fn of_peer(peer: &Peer, now: u64) -> Vec<String> {
     let mut texts = Vec::new();
     if let Some(name) = &peer.unresolved {
@@ -176,7 +207,16 @@ fn of_peer(peer: &Peer, now: u64) -> Vec<String> {
             "its endpoint {name} does not resolve; it is looked up again and again"
         ));
     }
-    texts.extend(no_session(peer, now));
+    texts.extend(trouble(peer).or_else(|| no_session(peer, now)));
+    if let Some(Loss { sent, missing }) = peer.loss
+        && sent >= LOSS_MESSAGES_MIN
+        && missing.saturating_mul(100) > sent.saturating_mul(LOSS_PERCENT_MAX)
+    {
+        let part = percent(missing, sent);
+        texts.push(format!(
+            "{part} of its last {sent} messages did not arrive; the path loses packets"
+        ));
+    }
     let ahead = peer.latest_handshake.map_or(0, |at| at.saturating_sub(now));
     if ahead > CLOCK_STEP_SECONDS_MAX {
         texts.push(format!(
@@ -184,6 +224,30 @@ fn of_peer(peer: &Peer, now: u64) -> Vec<String> {
         ));
     }
     texts
+}
+
+/// Why handshakes fail, if they do.
+fn trouble(peer: &Peer) -> Option<String> {
+    let tries = plural(peer.handshake.unanswered.into(), "initiation");
+    let at = match peer.endpoint {
+        Some(endpoint) => format!(" at {endpoint}"),
+        None => String::new(),
+    };
+    Some(match peer.handshake.trouble.as_deref()? {
+        "no_answer" => format!(
+            "it does not answer{at}, after {tries}: is it up, does its UDP port let us in, does it \
+             know our public key?"
+        ),
+        "invalid_response" => {
+            "its answers do not authenticate; compare the preshared keys at both ends".to_owned()
+        }
+        "cookies_only" => "it is under load and sends cookies only; we go on trying".to_owned(),
+        "unconfirmed" => "we answer its handshakes, but it does not use the sessions; compare the \
+                          preshared keys at both ends, and look whether our answers reach it"
+            .to_owned(),
+        "low_order" => "its public key is none; write the right one".to_owned(),
+        other => format!("handshakes fail: {other}"),
+    })
 }
 
 /// Why it is of note that there is none.
@@ -312,5 +376,82 @@ mod tests {
             it.peers[0].parked = 0;
         };
         assert_eq!(said(waits), [""; 0]);
+    }
+
+    #[test]
+    fn who_tries_in_vain_is_said() {
+        let rejected = |reason: &str, peer: Option<&str>| Rejected {
+            public_key: Some("KEY".to_owned()),
+            peer: peer.map(str::to_owned),
+            from: ([203, 0, 113, 7], 4711).into(),
+            reason: reason.to_owned(),
+            count: 14,
+            first: NOW - 100,
+            last: NOW,
+        };
+        for (reason, peer, start) in [
+            (
+                "unknown_key",
+                None,
+                "the key KEY tried 14 times from 203.0.113.7:4711 and is not",
+            ),
+            (
+                "wrong_mac1",
+                None,
+                "14 handshakes from 203.0.113.7:4711 were meant for another",
+            ),
+            (
+                "stale_timestamp",
+                Some("roof"),
+                "peer roof tried 14 times from 203.0.113.7:4711",
+            ),
+            ("not_authentic", None, "the key KEY tried 14 times"),
+        ] {
+            says(|it| it.rejected = vec![rejected(reason, peer)], start);
+        }
+        let mut few = rejected("unknown_key", None);
+        few.count = 2;
+        let mut old = rejected("unknown_key", None);
+        old.last = NOW - 3601;
+        let passing = rejected("under_load", None);
+        assert_eq!(said(|it| it.rejected = vec![few, old, passing]), [""; 0]);
+    }
+
+    #[test]
+    fn why_a_handshake_fails_is_said() {
+        for (trouble, start) in [
+            (
+                "no_answer",
+                "site-b: it does not answer at 203.0.113.7:51820, after 1 initiation: is",
+            ),
+            (
+                "invalid_response",
+                "site-b: its answers do not authenticate",
+            ),
+            ("cookies_only", "site-b: it is under load"),
+            ("unconfirmed", "site-b: we answer its handshakes"),
+            ("low_order", "site-b: its public key is none"),
+            ("news", "site-b: handshakes fail: news"),
+        ] {
+            says(
+                |it| {
+                    it.peers[0].handshake.trouble = Some(trouble.to_owned());
+                    it.peers[0].handshake.unanswered = 1;
+                },
+                start,
+            );
+        }
+    }
+
+    #[test]
+    fn loss_that_is_felt_is_said() {
+        let loss =
+            |sent, missing| move |it: &mut Report| it.peers[0].loss = Some(Loss { sent, missing });
+        says(
+            loss(100, 6),
+            "site-b: 6.0 % of its last 100 messages did not arrive",
+        );
+        assert_eq!(said(loss(100, 5)), [""; 0]);
+        assert_eq!(said(loss(99, 50)), [""; 0]);
     }
 }

@@ -314,7 +314,7 @@ impl World {
                 let key = PresharedKey::from_bytes(&[what >> 3 & 1; 32]);
                 gateway.set_preshared_key(id, (what & 16 != 0).then_some(key));
             }
-            (4, Some(id)) => gateway.set_endpoint(id, address(1 - us), env),
+            (4, Some(id)) => gateway.set_addresses(id, vec![address(1 - us), address(us)], env),
             (5, Some(id)) => {
                 let interval = Duration::from_secs(u64::from(what >> 3));
                 gateway.set_persistent_keepalive(id, (what & 8 != 0).then_some(interval), env);

@@ -10,9 +10,29 @@ use super::{Env, Gateway};
 use crate::PeerId;
 
 impl Gateway {
-    /// Sets where a peer is, by configuration or name service. Its source is chosen anew (P80). A
-    /// peer that is to be kept alive is greeted at once, if it had no address before.
+    /// Sets where a peer is, by configuration. Its source is chosen anew (P80). A peer that is to be
+    /// kept alive is greeted at once, if it had no address before.
     pub fn set_endpoint(&mut self, id: PeerId, remote: SocketAddr, env: &mut Env<'_>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.candidates = None;
+        }
+        self.point(id, remote, env);
+    }
+
+    /// A name service says that a peer has these addresses, the best first, of which the first
+    /// [`ADDRESSES_MAX`](super::ADDRESSES_MAX) count. The one that works stays as long as it is
+    /// among them; where handshakes fail, the next is tried.
+    pub fn set_addresses(&mut self, id: PeerId, addresses: Vec<SocketAddr>, env: &mut Env<'_>) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let candidates = member.candidates.get_or_insert_default();
+        if let Some(remote) = candidates.answered(addresses) {
+            self.point(id, remote, env);
+        }
+    }
+
+    fn point(&mut self, id: PeerId, remote: SocketAddr, env: &mut Env<'_>) {
         let Some(member) = self.members.get(&id) else {
             return;
         };

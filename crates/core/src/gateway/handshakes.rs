@@ -1,9 +1,9 @@
 //! Handshake messages that lanes handed over.
 
-use weapon_noise::{HandshakeError, Refused, Rejected, Verdict, open_initiation};
+use weapon_noise::{HandshakeError, PublicKey, Refused, Rejected, Verdict, open_initiation};
 use weapon_wire::message::{CookieReply, Initiation, Kind, Response, kind};
 
-use super::{Env, Gateway};
+use super::{Env, Gateway, RejectedBecause};
 use crate::{DropReason, ports::HandshakeMessage};
 
 /// Handshake messages that wait for the control loop at most. An eighth of it is "under load"
@@ -31,14 +31,23 @@ impl Gateway {
     /// Handles one handshake message. Only authentic ones, and those that must prove their address
     /// first, are answered.
     pub fn handle_handshake(&mut self, message: &HandshakeMessage, env: &mut Env<'_>) {
-        if let Err(reason) = self.try_handshake(message, env) {
-            self.shared.counters.count(reason);
+        let mut claimed = Claimed::default();
+        let Err(reason) = self.try_handshake(message, &mut claimed, env) else {
+            return;
+        };
+        self.shared.counters.count(reason);
+        if matches!(kind(message.bytes()), Ok(Kind::Initiation))
+            && let Some(because) = because(reason, claimed.is_low_order)
+        {
+            let from = message.from.remote;
+            self.rejections.note(claimed.key, from, because, env.now);
         }
     }
 
     fn try_handshake(
         &mut self,
         message: &HandshakeMessage,
+        claimed: &mut Claimed,
         env: &mut Env<'_>,
     ) -> Result<(), DropReason> {
         if !self.up {
@@ -53,7 +62,7 @@ impl Gateway {
             Kind::Initiation => {
                 self.check_macs(message, env)?;
                 let initiation = Initiation::parse(bytes).ok_or(DropReason::NotWireGuard)?;
-                self.initiation(initiation, message, env)
+                self.initiation(initiation, message, claimed, env)
             }
             Kind::Response => {
                 self.check_macs(message, env)?;
@@ -96,10 +105,14 @@ impl Gateway {
         &mut self,
         initiation: &Initiation,
         message: &HandshakeMessage,
+        claimed: &mut Claimed,
         env: &mut Env<'_>,
     ) -> Result<(), DropReason> {
-        let opened = open_initiation(&self.identity, initiation)
-            .map_err(|_| DropReason::HandshakeInvalid)?;
+        let opened = open_initiation(&self.identity, initiation).map_err(|error| {
+            claimed.is_low_order = error == HandshakeError::LowOrder;
+            DropReason::HandshakeInvalid
+        })?;
+        claimed.key = Some(*opened.remote_public());
         let id = self
             .peer_by_key(opened.remote_public())
             .ok_or(DropReason::UnknownPeer)?;
@@ -107,7 +120,11 @@ impl Gateway {
             tunnel.accept_initiation(opened, &message.from, host.now().tick, host)
         })
         .unwrap_or(Ok(()))
-        .map_err(reason)
+        .map_err(|rejected| {
+            let low_order = Rejected::Handshake(HandshakeError::LowOrder);
+            claimed.is_low_order = rejected == low_order;
+            reason(rejected)
+        })
     }
 
     fn response(
@@ -146,5 +163,28 @@ fn reason(rejected: Rejected) -> DropReason {
         Rejected::Refused(Refused::Flood) => DropReason::InitiationFlood,
         Rejected::Unasked => DropReason::ResponseUnasked,
         Rejected::Cookie => DropReason::CookieInvalid,
+    }
+}
+
+/// What became known of an initiation until it was dropped.
+#[derive(Default)]
+struct Claimed {
+    key: Option<PublicKey>,
+    is_low_order: bool,
+}
+
+/// What a person is told of an initiation that was dropped for `reason`; nothing if the reason is
+/// ours.
+fn because(reason: DropReason, is_low_order: bool) -> Option<RejectedBecause> {
+    match reason {
+        DropReason::InvalidMac1 => Some(RejectedBecause::WrongMac1),
+        DropReason::CookieRequired => Some(RejectedBecause::UnderLoad),
+        DropReason::RateLimited => Some(RejectedBecause::RateLimited),
+        DropReason::HandshakeInvalid if is_low_order => Some(RejectedBecause::LowOrder),
+        DropReason::HandshakeInvalid => Some(RejectedBecause::NotAuthentic),
+        DropReason::UnknownPeer => Some(RejectedBecause::UnknownKey),
+        DropReason::InitiationReplayed => Some(RejectedBecause::StaleTimestamp),
+        DropReason::InitiationFlood => Some(RejectedBecause::TooSoon),
+        _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! What a tunnel gets from its gateway.
 
-use std::sync::Arc;
+use core::net::SocketAddr;
+use std::{collections::BTreeMap, sync::Arc};
 
 use weapon_noise::{
     Entropy, EntropyNotReady, Keypair, Link, Role, Tai64n, TimestampGuard, TunnelHost,
@@ -11,7 +12,7 @@ use weapon_wire::{
     message::{Kind, kind},
 };
 
-use super::{Env, Now, WallTime};
+use super::{Env, Now, WallTime, candidates::Candidates};
 use crate::{
     Counters, DropReason, Outbound, Peer, PeerId, Session, SharedFib,
     index_table::Indices,
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     pub(super) counters: Arc<Counters>,
     /// Peers that got packets from the control loop itself and have wants since.
     pub(super) asked: Vec<PeerId>,
+    /// Peers with a name that have not answered since somebody asked, and what is tried next.
+    pub(super) unanswered: BTreeMap<PeerId, Option<SocketAddr>>,
 }
 
 /// Bytes that wait for sessions at most, of all peers together.
@@ -40,6 +43,7 @@ pub(super) struct Host<'a, 'env> {
     shared: &'a mut Shared,
     peer: &'a Arc<Peer>,
     parked: &'a mut Parked,
+    candidates: Option<&'a mut Candidates>,
     last_handshake: &'a mut Option<WallTime>,
     env: &'a mut Env<'env>,
 }
@@ -49,6 +53,7 @@ impl<'a, 'env> Host<'a, 'env> {
         shared: &'a mut Shared,
         peer: &'a Arc<Peer>,
         parked: &'a mut Parked,
+        candidates: Option<&'a mut Candidates>,
         last_handshake: &'a mut Option<WallTime>,
         env: &'a mut Env<'env>,
     ) -> Self {
@@ -56,6 +61,7 @@ impl<'a, 'env> Host<'a, 'env> {
             shared,
             peer,
             parked,
+            candidates,
             last_handshake,
             env,
         }
@@ -180,6 +186,20 @@ impl TunnelHost for Host<'_, '_> {
 
     fn handshake_completed(&mut self, _role: Role) {
         *self.last_handshake = Some(self.env.now.wall);
+        if let Some(candidates) = &mut self.candidates {
+            candidates.note_completed();
+        }
+    }
+
+    fn handshake_unanswered(&mut self, link: &Link) {
+        let Some(candidates) = &mut self.candidates else {
+            return;
+        };
+        let next = candidates.note_unanswered();
+        if let Some(remote) = next {
+            link.set_endpoint(Some(Endpoint::new(remote)));
+        }
+        self.shared.unanswered.insert(self.peer.id, next);
     }
 }
 

@@ -3,7 +3,7 @@
 //! It is told what happened, with the time and the ways out in an [`Env`]; it publishes what lanes
 //! need as a [`Fib`]; it says when it wants to be called again.
 
-use core::time::Duration;
+use core::{net::SocketAddr, time::Duration};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -35,8 +35,12 @@ mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
 mod origins;
 pub use origins::{ORIGINS, OriginHash, WAITING_OF_ORIGIN_MAX};
+mod candidates;
 mod host;
+pub use candidates::ADDRESSES_MAX;
 mod key;
+mod rejections;
+pub use rejections::{REJECTIONS_MAX, RejectedBecause, Rejection};
 mod status;
 pub use status::{GatewayStatus, PeerStatus, SessionStatus};
 mod unreachable;
@@ -99,6 +103,7 @@ pub struct Gateway {
     cookies: CookieChecker,
     load: LoadGauge,
     origins: origins::Origins,
+    rejections: rejections::Rejections,
     unreachable: Unreachable,
     /// Each peer's next deadline. A peer that waits for nothing is not in it.
     deadlines: BTreeSet<(Tick, PeerId)>,
@@ -110,6 +115,8 @@ struct Member {
     peer: Arc<Peer>,
     tunnel: Tunnel,
     parked: Parked,
+    /// Where a name service says it is. Most peers have none.
+    candidates: Option<Box<candidates::Candidates>>,
     persistent_keepalive: Option<Duration>,
     last_handshake: Option<WallTime>,
     /// When the tunnel must be called, and why.
@@ -139,9 +146,11 @@ impl Gateway {
                 counters: Arc::default(),
                 parked_bytes: 0,
                 asked: Vec::new(),
+                unanswered: BTreeMap::new(),
             },
             load: LoadGauge::new(),
             origins: origins::Origins::new(),
+            rejections: rejections::Rejections::default(),
             unreachable: Unreachable::new(&config.addresses),
             deadlines: BTreeSet::new(),
         };
@@ -227,10 +236,12 @@ impl Gateway {
             peer,
             tunnel,
             parked: Parked::default(),
+            candidates: None,
             persistent_keepalive: config.persistent_keepalive,
             last_handshake: None,
             deadline: None,
         };
+        self.rejections.forget(&config.public_key);
         self.members.insert(id, Box::new(member));
         self.by_key.insert(config.public_key, id);
         self.shared
@@ -381,6 +392,18 @@ impl Gateway {
         });
     }
 
+    /// Peers that have a name service's addresses and have not answered an initiation since the last
+    /// call, by their names: the service may know better by now. With each, the address that is
+    /// tried next, if it is another.
+    pub fn take_unanswered(&mut self) -> Vec<(Box<str>, Option<SocketAddr>)> {
+        let all = core::mem::take(&mut self.shared.unanswered).into_iter();
+        let named = all.filter_map(|(id, next)| {
+            let member = self.members.get(&id)?;
+            Some((member.peer.name.clone(), next))
+        });
+        named.collect()
+    }
+
     /// A lane dropped a packet that starts with `packet`: tells its sender (P84).
     pub fn return_unreachable(&mut self, packet: &[u8], env: &mut Env<'_>) {
         let mappings = &self.mappings;
@@ -455,9 +478,17 @@ impl Gateway {
             parked,
             last_handshake,
             deadline,
+            candidates,
             ..
         } = &mut **members.get_mut(&id)?;
-        let mut host = Host::new(shared, peer, parked, last_handshake, env);
+        let mut host = Host::new(
+            shared,
+            peer,
+            parked,
+            candidates.as_deref_mut(),
+            last_handshake,
+            env,
+        );
         let result = act(tunnel, identity, &mut host);
         let next = tunnel.poll_timeout();
         if *deadline != next {

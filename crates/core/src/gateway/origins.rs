@@ -38,10 +38,7 @@ impl OriginHash {
 
     /// The place of the origin of `address`, below [`ORIGINS`].
     pub fn origin(&self, address: IpAddr) -> usize {
-        let network = match address.to_canonical() {
-            IpAddr::V4(address) => u64::from(address.to_bits() >> 8),
-            IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
-        };
+        let network = network(address);
         // Dietzfelbinger's multiply-shift: the upper bits of a * low + b * high + c modulo 2^64 are
         // the same for two networks with the probability 1 / ORIGINS, whichever they are.
         let [a, b, c] = self.0;
@@ -56,6 +53,14 @@ impl OriginHash {
 impl core::fmt::Debug for OriginHash {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.write_str("OriginHash(..)")
+    }
+}
+
+/// The /24 or /64 of an address.
+pub(super) fn network(address: IpAddr) -> u64 {
+    match address.to_canonical() {
+        IpAddr::V4(address) => u64::from(address.to_bits() >> 8),
+        IpAddr::V6(address) => (address.to_bits() >> 64) as u64,
     }
 }
 

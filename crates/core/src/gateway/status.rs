@@ -4,10 +4,10 @@ use core::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
-use weapon_noise::{PublicKey, Role, Tick};
+use weapon_noise::{Arrivals, Attempts, PublicKey, Role, Tick, Trouble, Tunnel};
 use weapon_wire::Source;
 
-use super::{Gateway, WallTime};
+use super::{Gateway, Rejection, WallTime};
 use crate::PeerId;
 
 /// A gateway at one moment.
@@ -21,6 +21,8 @@ pub struct GatewayStatus {
     pub mtu: usize,
     /// The peers, in the order of their addition.
     pub peers: Vec<PeerStatus>,
+    /// Initiations that were not answered, the newest first.
+    pub rejections: Vec<Rejection>,
 }
 
 /// A peer at one moment.
@@ -51,6 +53,14 @@ pub struct PeerStatus {
     pub sent_bytes: u64,
     /// Packets that wait for a session.
     pub parked: usize,
+    /// What arrived of the newest messages that the peer sent in the present session.
+    pub arrivals: Option<Arrivals>,
+    /// What became of the handshakes.
+    pub attempts: Attempts,
+    /// Time since we sent the last initiation.
+    pub last_attempt_age: Option<Duration>,
+    /// Why there is no new session, if one is wanted.
+    pub trouble: Option<Trouble>,
 }
 
 /// A session at one moment.
@@ -98,6 +108,10 @@ impl Gateway {
                 received_bytes: link.traffic.received_bytes.load(Relaxed),
                 sent_bytes: link.traffic.sent_bytes.load(Relaxed),
                 parked: member.parked.len(),
+                arrivals: arrivals(&member.tunnel),
+                attempts: *member.tunnel.attempts(),
+                last_attempt_age: member.tunnel.attempts().last_sent.map(|at| now.since(at)),
+                trouble: member.tunnel.trouble(now),
             }
         });
         GatewayStatus {
@@ -105,6 +119,15 @@ impl Gateway {
             up: self.up,
             mtu: self.mtus.interface(),
             peers: peers.collect(),
+            rejections: self.rejections.list(),
         }
     }
+}
+
+/// Of the newest session in which the peer has sent anything.
+fn arrivals(tunnel: &Tunnel) -> Option<Arrivals> {
+    let sessions = tunnel.sessions();
+    let all = [sessions.current(), sessions.previous()];
+    let mut all = all.into_iter().flatten().map(|keypair| keypair.arrivals());
+    all.find(|arrivals| arrivals.sent != 0)
 }

@@ -21,6 +21,9 @@ mod monitor;
 /// Whether routes or addresses of the host change while we use them.
 mod route_monitor;
 
+/// Whether anybody changes rules of nftables.
+mod rule_monitor;
+
 /// Whether interfaces, addresses or routes change, of whichever interface.
 mod host_monitor;
 
@@ -31,6 +34,7 @@ pub use link::Link;
 pub use monitor::{LinkEvent, LinkMonitor};
 pub use route::{Path, Route};
 pub use route_monitor::{RouteChange, RouteMonitor};
+pub use rule_monitor::RuleMonitor;
 
 use rtnetlink::proto::Connection;
 use rtnetlink::sys::AsyncSocket;

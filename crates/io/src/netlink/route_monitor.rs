@@ -27,12 +27,13 @@ const INTERVAL_MIN: Duration = Duration::from_millis(20);
 pub struct RouteChange {
     /// Routes through the interface have, among others perhaps.
     pub through_interface: bool,
+    /// Addresses of the host have, among others perhaps.
+    pub addresses: bool,
 }
 
 /// Word of changed routes and addresses, IPv4 and IPv6, of the whole network namespace.
 pub struct RouteMonitor {
-    /// Whether each is of the interface.
-    messages: futures_util::stream::BoxStream<'static, bool>,
+    messages: futures_util::stream::BoxStream<'static, RouteChange>,
     task: AbortHandle,
     /// Something has changed, and nobody was told yet.
     pending: Option<RouteChange>,
@@ -57,7 +58,7 @@ impl RouteMonitor {
         Ok(Self {
             task: tokio::spawn(connection).abort_handle(),
             messages: messages
-                .map(move |(message, _from)| is_through(&message, interface))
+                .map(move |(message, _from)| change(&message, interface))
                 .boxed(),
             pending: None,
             told: None,
@@ -68,34 +69,47 @@ impl RouteMonitor {
     /// dropped and called again without losing a change.
     pub async fn changed(&mut self) -> RouteChange {
         if self.pending.is_none() {
-            let Some(through_interface) = self.messages.next().await else {
+            let Some(change) = self.messages.next().await else {
                 // The connection ended; the link monitor's end says so to whoever can act on it.
                 return std::future::pending().await;
             };
-            self.pending = Some(RouteChange { through_interface });
+            self.pending = Some(change);
         }
         if let Some(told) = self.told {
             sleep(INTERVAL_MIN.saturating_sub(told.elapsed())).await;
         }
         while let Ok(Some(more)) = timeout(Duration::ZERO, self.messages.next()).await {
             let pending = self.pending.get_or_insert_default();
-            pending.through_interface |= more;
+            pending.through_interface |= more.through_interface;
+            pending.addresses |= more.addresses;
         }
         self.told = Some(Instant::now());
         self.pending.take().unwrap_or_default()
     }
 }
 
-/// Whether the message is of a route through the interface, or says that such were left out.
-fn is_through(message: &NetlinkMessage<RouteNetlinkMessage>, interface: u32) -> bool {
+/// What the message tells of; all, if it says that others were left out.
+fn change(message: &NetlinkMessage<RouteNetlinkMessage>, interface: u32) -> RouteChange {
     let NetlinkPayload::InnerMessage(message) = &message.payload else {
-        return true;
+        return RouteChange {
+            through_interface: true,
+            addresses: true,
+        };
     };
-    let (RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route)) = message
-    else {
-        return false;
+    let through_interface = match message {
+        RouteNetlinkMessage::NewRoute(route) | RouteNetlinkMessage::DelRoute(route) => {
+            route.attributes.contains(&RouteAttribute::Oif(interface))
+        }
+        _ => false,
     };
-    route.attributes.contains(&RouteAttribute::Oif(interface))
+    let addresses = matches!(
+        message,
+        RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_)
+    );
+    RouteChange {
+        through_interface,
+        addresses,
+    }
 }
 
 impl fmt::Debug for RouteMonitor {

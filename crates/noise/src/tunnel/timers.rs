@@ -111,6 +111,7 @@ impl Tunnel {
     fn retransmit(&mut self, identity: &Identity, now: Tick, host: &mut dyn TunnelHost) {
         self.timers.retransmit_at = None;
         if self.timers.attempts > MAX_TIMER_HANDSHAKES {
+            host.handshake_unanswered(&self.link);
             self.link.activity.peer_waits.end();
             host.drop_parked();
             self.timers

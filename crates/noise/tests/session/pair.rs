@@ -58,6 +58,8 @@ pub(crate) struct Host {
     pub(crate) parked: VecDeque<Vec<u8>>,
     pub(crate) parked_dropped: usize,
     pub(crate) completed: Vec<(Tick, Role)>,
+    /// Initiations that were not answered in time.
+    pub(crate) unanswered: u32,
     outbox: Vec<(Endpoint, Vec<u8>)>,
 }
 
@@ -74,6 +76,7 @@ impl Host {
             parked: VecDeque::new(),
             parked_dropped: 0,
             completed: Vec::new(),
+            unanswered: 0,
             outbox: Vec::new(),
         }
     }
@@ -163,6 +166,10 @@ impl TunnelHost for Host {
 
     fn handshake_completed(&mut self, role: Role) {
         self.completed.push((self.now, role));
+    }
+
+    fn handshake_unanswered(&mut self, _link: &Link) {
+        self.unanswered += 1;
     }
 }
 

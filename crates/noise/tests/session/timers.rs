@@ -81,6 +81,7 @@ fn p36_twenty_initiations_then_nothing() {
         );
         let initiations = pair.sent(A, Wire::Initiation);
         assert_eq!(initiations.len(), 20, "{initiations:?}");
+        assert_eq!(pair.sides[A].host.unanswered, 20);
         assert!((95_000..=101_400).contains(&initiations[19]));
 
         let erase_at = pair.sides[A].deadline().expect("key erasure is armed");

@@ -73,14 +73,23 @@ impl Client {
     /// # Errors
     /// It does not run, or may not be asked.
     pub fn of(name: &str) -> anyhow::Result<Self> {
-        let places = Places::of(name);
-        if let Some(client) = Self::connect(&places)? {
-            return Ok(client);
+        Self::connect(&Places::of(name))?.ok_or_else(|| Self::missing(name))
+    }
+
+    /// The error that the gateway `name` does not run, with those that do.
+    pub fn missing(name: &str) -> anyhow::Error {
+        if let Some(pid) = claim::running_pid(&Places::of(name)) {
+            return anyhow!(
+                "the gateway {name:?} runs as process {pid}, but does not listen yet; try again"
+            );
         }
-        if let Some(pid) = claim::running_pid(&places) {
-            bail!("the gateway {name:?} runs as process {pid}, but does not listen yet; try again");
-        }
-        Err(not_running(name))
+        let running = places::gateways();
+        let others = if running.is_empty() {
+            "none runs".to_owned()
+        } else {
+            format!("running: {}", running.join(", "))
+        };
+        anyhow!("there is no running gateway {name:?}; {others}")
     }
 
     /// Asks.
@@ -109,17 +118,6 @@ impl Client {
             Ok(())
         })
     }
-}
-
-/// The error that there is no such gateway, with those that there are.
-fn not_running(name: &str) -> anyhow::Error {
-    let running = places::gateways();
-    let others = if running.is_empty() {
-        "none runs".to_owned()
-    } else {
-        format!("running: {}", running.join(", "))
-    };
-    anyhow!("there is no running gateway {name:?}; {others}")
 }
 
 fn refused(answer: Answer) -> anyhow::Result<Answer> {

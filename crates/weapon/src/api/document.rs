@@ -6,7 +6,7 @@ use utoipa::{
 };
 
 use super::{Reload, Reloaded, problem::Problem};
-use crate::report::Report;
+use crate::{report::Report, system::SystemReport};
 
 /// What the API is, for programs.
 #[derive(OpenApi)]
@@ -18,7 +18,7 @@ use crate::report::Report;
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "http://localhost", description = "the unix socket; the name is not looked at")),
-    paths(status, down, reload, confirm, openapi),
+    paths(status, system, down, reload, confirm, openapi),
 )]
 struct Document;
 
@@ -51,6 +51,19 @@ pub fn document() -> utoipa::openapi::OpenApi {
     reason = "the attribute describes the path; routes.rs serves it"
 )]
 fn status() {}
+
+/// What is set on the system for the gateway, and whether it is there.
+#[utoipa::path(get, path = "/v1/system", responses(
+    (status = 200, description = "What `weapon status NAME --system --json` prints",
+        body = SystemReport),
+    (status = 500, description = "The system does not say", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn system() {}
 
 /// Stops the gateway, and undoes all that it has done.
 ///

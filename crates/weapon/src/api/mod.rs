@@ -25,7 +25,7 @@ pub use client::Client;
 pub use listener::{listen, place};
 pub use server::serve;
 
-use crate::report::Report;
+use crate::{report::Report, system::SystemReport};
 
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Request {
     Reload(Reload),
     /// Keep what would go back.
     Confirm,
+    /// What is set on the system.
+    System,
 }
 
 /// What is answered.
@@ -51,6 +53,8 @@ pub enum Answer {
     Reloaded(Reloaded),
     /// To [`Request::Confirm`].
     Confirmed,
+    /// To [`Request::System`].
+    System(SystemReport),
     /// It could not be done.
     Error(String),
 }

@@ -6,7 +6,7 @@ use hyper::{Method, StatusCode, Uri, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Answer, Reload, Reloaded, Request, document, problem::Problem};
-use crate::report::Report;
+use crate::{report::Report, system::SystemReport};
 
 /// The type of a body.
 pub const JSON: &str = "application/json";
@@ -16,6 +16,8 @@ pub const JSON: &str = "application/json";
 pub enum Route {
     /// [`Request::Status`]
     Status,
+    /// [`Request::System`]
+    System,
     /// [`Request::Down`]
     Down,
     /// [`Request::Reload`]
@@ -28,8 +30,9 @@ pub enum Route {
 
 impl Route {
     /// Every one.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Status,
+        Self::System,
         Self::Down,
         Self::Reload,
         Self::Confirm,
@@ -40,6 +43,7 @@ impl Route {
     pub fn path(self) -> &'static str {
         match self {
             Self::Status => "/v1/status",
+            Self::System => "/v1/system",
             Self::Down => "/v1/down",
             Self::Reload => "/v1/reload",
             Self::Confirm => "/v1/confirm",
@@ -50,7 +54,7 @@ impl Route {
     /// How it is asked.
     pub fn method(self) -> Method {
         match self {
-            Self::Status | Self::Document => Method::GET,
+            Self::Status | Self::System | Self::Document => Method::GET,
             Self::Down | Self::Reload | Self::Confirm => Method::POST,
         }
     }
@@ -108,6 +112,7 @@ impl Route {
         }
         Ok(match self {
             Self::Status => Some(Request::Status),
+            Self::System => Some(Request::System),
             Self::Down => Some(Request::Down),
             Self::Confirm => Some(Request::Confirm),
             Self::Reload | Self::Document => None,
@@ -125,6 +130,7 @@ impl Route {
         }
         Ok(match self {
             Self::Status => Answer::Status(Box::new(read::<Report>(body)?)),
+            Self::System => Answer::System(read::<SystemReport>(body)?),
             Self::Reload => Answer::Reloaded(read::<Reloaded>(body)?),
             Self::Down => Answer::Stopping,
             Self::Confirm => Answer::Confirmed,
@@ -167,6 +173,7 @@ impl Request {
     pub fn route(&self) -> Route {
         match self {
             Self::Status => Route::Status,
+            Self::System => Route::System,
             Self::Down => Route::Down,
             Self::Reload(_) => Route::Reload,
             Self::Confirm => Route::Confirm,
@@ -180,7 +187,7 @@ impl Request {
     pub fn body(&self) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::Reload(reload) => serde_json::to_vec(reload),
-            Self::Status | Self::Down | Self::Confirm => Ok(Vec::new()),
+            Self::Status | Self::System | Self::Down | Self::Confirm => Ok(Vec::new()),
         }
     }
 }
@@ -192,6 +199,7 @@ impl Request {
 pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), Problem> {
     match answer {
         Answer::Status(report) => Ok((StatusCode::OK, json(report)?)),
+        Answer::System(system) => Ok((StatusCode::OK, json(system)?)),
         Answer::Reloaded(reloaded) => Ok((StatusCode::OK, json(reloaded)?)),
         Answer::Confirmed => Ok((StatusCode::NO_CONTENT, Vec::new())),
         Answer::Stopping => Ok((StatusCode::ACCEPTED, Vec::new())),
@@ -200,6 +208,7 @@ pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), P
                 // The file, or the system it is for, does not allow it.
                 Route::Reload => StatusCode::UNPROCESSABLE_ENTITY,
                 Route::Confirm => StatusCode::CONFLICT,
+                Route::System => StatusCode::INTERNAL_SERVER_ERROR,
                 Route::Status | Route::Down | Route::Document => StatusCode::SERVICE_UNAVAILABLE,
             };
             Err(Problem::new(status, detail))

@@ -122,6 +122,11 @@ fn parsed(answer: &str) -> (u16, String, Value) {
 fn good(request: &Request) -> Answer {
     match request {
         Request::Status => Answer::Status(Box::new(report())),
+        Request::System => Answer::System(SystemReport {
+            name: "site-a".to_owned(),
+            steps: Vec::new(),
+            warnings: vec!["by hand".to_owned()],
+        }),
         Request::Down => Answer::Stopping,
         Request::Reload(reload) => Answer::Reloaded(Reloaded {
             changes: vec![format!("now {}", reload.path.display())],
@@ -147,6 +152,8 @@ fn what_is_asked_is_answered() {
     assert!(headers.contains("cache-control: no-store"), "{headers}");
     let (status, headers, body) = served.ask("HEAD /v1/status HTTP/1.1", "");
     assert_eq!((status, body), (200, Value::Null), "{headers}");
+    let (status, _, body) = served.ask("GET /v1/system HTTP/1.1", "");
+    assert_eq!((status, &body["warnings"][0]), (200, &"by hand".into()));
     assert_eq!(served.ask("POST /v1/confirm HTTP/1.1", "").0, 204);
     let json = "POST /v1/reload HTTP/1.1\r\ncontent-type: Application/JSON; charset=utf-8";
     let (status, _, body) = served.ask(json, r#"{"path":"/a.toml","confirm_seconds":5}"#);
@@ -282,6 +289,7 @@ fn what_the_gateway_cannot_do_has_a_status() {
     let json = "POST /v1/reload HTTP/1.1\r\ncontent-type: application/json";
     for (request, body, status) in [
         ("GET /v1/status HTTP/1.1", "", 503),
+        ("GET /v1/system HTTP/1.1", "", 500),
         ("POST /v1/confirm HTTP/1.1", "", 409),
         (json, r#"{"path":"/a"}"#, 422),
     ] {
@@ -412,6 +420,8 @@ fn the_command_line_understands_the_gateway() {
     let client = || Client::at(&served.path).unwrap().unwrap();
     let answer = client().ask(&Request::Status).unwrap();
     assert!(matches!(answer, Answer::Status(report) if report.name == "site-a"));
+    let answer = client().ask(&Request::System).unwrap();
+    assert!(matches!(answer, Answer::System(report) if report.warnings == ["by hand"]));
     let reload = Reload {
         path: "/a \"b\".toml".into(),
         confirm_seconds: Some(9),

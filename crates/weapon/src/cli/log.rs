@@ -4,6 +4,7 @@ use std::io;
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::terminal;
 
@@ -75,12 +76,18 @@ impl LogArgs {
     }
 }
 
-/// Sends what is at least of `level` to standard error from here on. A second call does nothing.
+/// Sends what is at least of `level` to standard error from here on, and of libraries nothing that
+/// is less than a warning. A second call does nothing.
 pub fn start_log(level: LevelFilter) {
+    let ours = Targets::new()
+        .with_default(level.min(LevelFilter::WARN))
+        .with_target("weapon", level);
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)
         .with_ansi(terminal::stderr_colour())
         .with_target(false)
+        .finish()
+        .with(ours)
         .try_init();
 }

@@ -1,9 +1,11 @@
 //! The command line: one file per group of subcommands.
 
 mod check;
+mod doctor;
 mod down;
 mod keys;
 mod log;
+mod plan;
 mod reload;
 mod status;
 mod terminal;
@@ -16,8 +18,10 @@ use clap::{Parser, Subcommand};
 use crate::config::BadConfig;
 use crate::demo;
 
+pub use doctor::DoctorArgs;
 pub use down::DownArgs;
 pub use log::{LogArgs, start_log};
+pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
 pub use terminal::{print, print_problem, stdout_colour, stdout_width};
@@ -55,6 +59,8 @@ enum Command {
     Genpsk,
     /// Say what is wrong with configuration files, and change nothing
     Check(check::CheckArgs),
+    /// Show what `up` would set on the system: addresses, routes, rules; changes nothing
+    Plan(PlanArgs),
     /// Start a gateway
     Up(UpArgs),
     /// Stop a gateway
@@ -65,6 +71,8 @@ enum Command {
     Confirm(ConfirmArgs),
     /// Show the gateways that run
     Status(StatusArgs),
+    /// Look at the whole chain, from privileges to routes, and say what is wrong and what to do
+    Doctor(DoctorArgs),
     /// Link two private networks in namespaces of their own, and show that it works
     Demo(demo::DemoArgs),
 }
@@ -76,11 +84,13 @@ pub fn run() -> ExitCode {
         Command::Pubkey => keys::pubkey(),
         Command::Genpsk => keys::genpsk(),
         Command::Check(args) => check::run(&args),
+        Command::Plan(args) => crate::plan::run(&args),
         Command::Up(args) => crate::up::run(args),
         Command::Down(args) => crate::down::run(args),
         Command::Reload(args) => crate::reload::run(&args),
         Command::Confirm(args) => crate::reload::confirm(&args),
         Command::Status(args) => crate::status::run(args),
+        Command::Doctor(args) => crate::doctor::run(&args),
         Command::Demo(args) => demo::run(args),
     };
     result.unwrap_or_else(|error| report(&error))

@@ -8,11 +8,14 @@ pub struct StatusArgs {
     /// The gateway's NAME, or the path of its FILE; all that run if left out
     #[arg(value_name = "NAME|FILE")]
     pub target: Option<String>,
+    /// Show what is set on the system, and whether it is there: addresses, routes, rules
+    #[arg(long)]
+    pub system: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
     /// Show it on the whole terminal, and go on until `q` is pressed
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long, conflicts_with_all = ["json", "system"])]
     pub watch: bool,
     /// Seconds from one look to the next
     #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]

@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeSet, future::pending, path::Path, time::Duration};
 
-use anyhow::Context as _;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Daemon, End};
+use super::{Daemon, End, system};
 use crate::{
     api::{Answer, Reloaded},
     config::{self, Config},
     difference::{Difference, Sockets},
     interface::{Fittings, Replacement},
+    left_out::connected,
     resolver,
-    site::{Lookout, Wanted},
+    site::{Lookout, Site, Wanted},
 };
 
 /// Where to go back to, and when.
@@ -108,33 +108,49 @@ impl Daemon {
             port: self.port.number(),
             fwmark: self.port.fwmark(),
         };
+        let connected = connected(&self.netlink, &self.watch.state().name).await?;
+        let fittings = Fittings::of(&new, &connected);
         let Difference {
             lines,
             change,
             moved,
-        } = Difference::between(&self.config, &new, &running, sockets)?;
+        } = Difference::between(
+            &self.config,
+            &new,
+            &running,
+            sockets,
+            (&self.fittings, &fittings),
+        )?;
         // It may have been moved to another namespace. Its addresses and routes are somebody else's
         // then.
         let replacement = match self.watch.index() {
             Some(index) => {
-                Some(Replacement::begin(index, &self.config, &new, &self.netlink).await?)
+                let (before, after) = ((&self.config, &self.fittings), (&new, &fittings));
+                Some(Replacement::begin(index, before, after, &self.netlink).await?)
             }
             None => None,
         };
-        // After what can be undone at once: lanes let go of the old port in their own time.
-        let port = Some(new.listen_port).filter(|&port| port != 0);
-        let changed = self.port.change(port, Some(new.fwmark), &self.engine);
-        if let Err(error) = changed {
+        let mut watch = match lookout {
+            Some(lookout) => Some(lookout.follow(self.watch.index()).await),
+            None => None,
+        };
+        let site = match &mut watch {
+            Some(watch) => Site::of(&watch.entries()),
+            None => self.site.clone(),
+        };
+        let (from, to) = ((&self.config, &self.site), (&new, &site));
+        let (name, port) = (&self.watch.state().name, (&self.port, &self.engine));
+        if let Err(error) = system::change(&mut self.keeper, (from, to), name, port) {
             if let Some(replacement) = replacement {
                 replacement.undo().await;
             }
-            return Err(error).with_context(|| new.at(&new.written.listen));
+            return Err(error);
         }
         if let Some(replacement) = replacement {
             replacement.finish().await;
         }
         self.engine.change(change);
-        self.fittings = Fittings::of(&new);
+        self.fittings = fittings;
         let names: BTreeSet<&str> = new.peers.iter().map(|peer| peer.name.as_str()).collect();
         let is_kept = |name: &str| names.contains(name) && !moved.contains(name);
         self.look_ups.retain(is_kept);
@@ -145,10 +161,11 @@ impl Daemon {
         self.look_ups.begin(moved);
         self.facts.config = new.source.path.display().to_string();
         self.config = new;
-        if let Some(lookout) = lookout {
-            let watch = lookout.follow(self.watch.index()).await;
+        if let Some(watch) = watch {
             self.follow_site(watch).await;
         }
+        // By the port that it has now.
+        self.follow_system();
         Ok(lines)
     }
 

@@ -30,6 +30,7 @@ impl Daemon {
         let site = Site::of(&self.entries);
         tell(&self.site, &site);
         self.site = site;
+        self.follow_system();
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn engine_end(event: Option<Event>) -> End {
     match event {
         Some(Event::DeviceGone) => End::Deleted,
         Some(Event::Failed(reason)) => End::Failed(reason),
-        None => End::Failed("the engine ended".into()),
+        Some(Event::Unanswered { .. }) | None => End::Failed("the engine ended".into()),
     }
 }
 

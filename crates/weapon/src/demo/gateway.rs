@@ -178,6 +178,7 @@ fn write_configuration(
          address  = [\"10.99.0.{number}/24\"]\n\
          listen   = {PORT}\n\
          networks = [\"{network}\"]\n\
+         firewall = \"off\"  # the hosts of the demo forward by themselves, and it needs no nft\n\
          \n\
          [[peer]]\n\
          name       = \"{other_site}\"\n\

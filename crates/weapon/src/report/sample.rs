@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Behind, BehindPrefix, Cipher, Offloads, Peer, Rates, Report, Session};
+use super::{
+    Behind, BehindPrefix, Cipher, Handshake, Loss, Offloads, Peer, Rates, Report, Session,
+};
 
 /// The moment of the report, in seconds since 1970.
 pub const NOW: u64 = 1_800_000_000;
@@ -42,6 +44,7 @@ pub fn report() -> Report {
         peers: vec![well(), silent(), nameless()],
         drops: BTreeMap::from([("no_route".to_owned(), 4), ("forged".to_owned(), 0)]),
         counters: counters.map(|name| (name.to_owned(), 0)).into(),
+        rejected: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -69,6 +72,13 @@ pub fn well() -> Peer {
             sent_bytes_per_second: 900,
             span_seconds: 1,
         }),
+        loss: Some(Loss {
+            sent: 8192,
+            missing: 33,
+        }),
+        round_trip_us: Some(11_300),
+        round_trip_smoothed_us: Some(12_480),
+        handshake: Handshake::default(),
     }
 }
 
@@ -85,6 +95,9 @@ pub fn silent() -> Peer {
         sent_bytes: 740,
         parked: 3,
         rates: None,
+        loss: None,
+        round_trip_us: None,
+        round_trip_smoothed_us: None,
         ..well()
     }
 }

@@ -14,7 +14,7 @@ use super::view::{History, View};
 use crate::{
     report::{Peer, Report},
     status::{
-        amounts::{bytes, duration, plural, rate, short_duration},
+        amounts::{bytes, duration, milliseconds, percent, plural, rate, short_duration},
         fold::fold,
     },
 };
@@ -253,6 +253,12 @@ fn details(peer: &Peer, now: u64) -> Vec<Line<'static>> {
     };
     let received = bytes(peer.received_bytes);
     let sent = bytes(peer.sent_bytes);
+    let time = peer.round_trip_smoothed_us.map(milliseconds);
+    let loss = peer.loss.map(|loss| percent(loss.missing, loss.sent));
+    let path = [("round trip", time), ("loss", loss)];
+    let path = path
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name} {}", value?)));
     vec![
         Line::styled(peer.name.clone(), strong()),
         row("public key", peer.public_key.clone()),
@@ -260,6 +266,7 @@ fn details(peer: &Peer, now: u64) -> Vec<Line<'static>> {
         row("networks", peer.networks.join(", ")),
         row("handshake", handshake),
         row("transfer", format!("{received} received, {sent} sent")),
+        row("path", path.collect::<Vec<_>>().join(", ")),
     ]
 }
 

@@ -65,6 +65,16 @@ pub fn rate(bytes_per_second: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
+/// So many of so many, in a hundred.
+pub fn percent(part: u64, whole: u64) -> String {
+    format!("{:.1} %", part as f64 * 100.0 / whole.max(1) as f64)
+}
+
+/// A time on the network, of microseconds.
+pub fn milliseconds(microseconds: u64) -> String {
+    format!("{:.1} ms", microseconds as f64 / 1000.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +88,9 @@ mod tests {
         assert_eq!(rate(124), "992 bit/s");
         assert_eq!(rate(125), "1.0 kbit/s");
         assert_eq!(rate(1_250_000_000), "10.0 Gbit/s");
+        assert_eq!(percent(33, 8192), "0.4 %");
+        assert_eq!(percent(0, 0), "0.0 %");
+        assert_eq!(milliseconds(12_480), "12.5 ms");
         assert_eq!(plural(1, "packet"), "1 packet");
         assert_eq!(plural(3, "packet"), "3 packets");
     }

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    amounts::{bytes, duration, plural, rate},
+    amounts::{bytes, duration, milliseconds, percent, plural, rate},
     fold::fold,
 };
-use crate::report::{Behind, Cipher, Peer, Report, Warning};
+use crate::report::{Behind, Cipher, Loss, Peer, Report, Warning};
 
 /// Where values begin.
 const VALUES_AT: usize = 14;
@@ -124,6 +124,17 @@ impl Page {
             let received = rate(rates.received_bytes_per_second);
             let sent = rate(rates.sent_bytes_per_second);
             self.row("rate", &format!("{received} received, {sent} sent"));
+        }
+        if let Some(loss) = peer.loss {
+            let Loss { sent, missing } = loss;
+            let part = percent(missing, sent);
+            self.row(
+                "loss",
+                &format!("{part}, {missing} of its last {sent} messages"),
+            );
+        }
+        if let Some(time) = peer.round_trip_smoothed_us {
+            self.row("round trip", &milliseconds(time));
         }
         if let Some(seconds) = peer.persistent_keepalive {
             self.row("keepalive", &format!("every {}", plural(seconds, "second")));
@@ -277,6 +288,8 @@ peer site-b  session
   handshake   12 seconds ago
   transfer    5.00 GiB received, 1.50 KiB sent
   rate        25.2 Mbit/s received, 7.2 kbit/s sent
+  loss        0.4 %, 33 of its last 8192 messages
+  round trip  12.5 ms
   keepalive   every 25 seconds
 
 peer roof  no session

@@ -10,7 +10,7 @@ use tokio::{
     sync::mpsc,
 };
 use weapon_core::{GatewayDump, NetworkChange, PeerDump, PeerStatus, WallTime};
-use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
+use weapon_noise::{Attempts, PresharedKey, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
 
 use super::{
@@ -214,6 +214,10 @@ fn dump() -> GatewayDump {
         received_bytes: 7,
         sent_bytes: 8,
         parked: 0,
+        arrivals: None,
+        attempts: Attempts::default(),
+        last_attempt_age: None,
+        trouble: None,
     };
     GatewayDump {
         private_key: Some(PrivateKey::from_bytes(&key())),

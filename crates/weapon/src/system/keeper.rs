@@ -1,0 +1,362 @@
+//! The keeper: sets on the system what is wanted, keeps it there, and takes it back when dropped.
+
+use std::{collections::BTreeSet, future::pending, io, time::Duration};
+
+use tokio::time::{Instant, sleep_until};
+use weapon_io::netlink::RuleMonitor;
+
+use super::{
+    Step, Wanted,
+    firewalld::Zoned,
+    forwarding::{Parameters, Setting},
+    iptables::{self, Rule},
+    journal::{Entry, Journal, namespace},
+    leftovers,
+    steps::{Device, Seen, StepReport, planned},
+    surroundings::{Surroundings, legacy_programs},
+    table,
+};
+use crate::places::Places;
+
+/// Whoever changes rules mostly changes several: they are looked at when it is quiet again.
+const CHANGES_TIME: Duration = Duration::from_millis(200);
+
+/// The rules are looked at once in this time at most, however often somebody changes some.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// Of the rules of one gateway.
+#[derive(Debug)]
+pub struct Keeper {
+    places: Places,
+    namespace: String,
+    parameters: Parameters,
+    /// What is set; nothing before the first time.
+    wanted: Option<Wanted>,
+    steps: Vec<Step>,
+    /// Our table as it was listed when it had been loaded.
+    listing: Option<String>,
+    /// What has to be done by hand, as it was said.
+    warnings: Vec<String>,
+    monitor: Option<RuleMonitor>,
+    look_at: Option<Instant>,
+    looked: Option<Instant>,
+    /// That rules were gone was said.
+    has_complained: bool,
+}
+
+impl Keeper {
+    /// One that has set nothing. What killed gateways have left is undone.
+    ///
+    /// # Errors
+    /// That was not possible.
+    pub fn new(places: &Places) -> anyhow::Result<Self> {
+        leftovers::clear_all(places)?;
+        Ok(Self {
+            places: places.clone(),
+            namespace: namespace()?,
+            parameters: Parameters::default(),
+            wanted: None,
+            steps: Vec::new(),
+            listing: None,
+            warnings: Vec::new(),
+            monitor: None,
+            look_at: None,
+            looked: None,
+            has_complained: false,
+        })
+    }
+
+    /// Sets what is wanted in place of what is set.
+    ///
+    /// # Errors
+    /// Something can't be set; all is as it was.
+    pub fn become_as(&mut self, wanted: Option<Wanted>) -> anyhow::Result<()> {
+        if wanted == self.wanted {
+            return Ok(());
+        }
+        let before = self.wanted.clone();
+        let result = self.set(wanted);
+        if result.is_err()
+            && let Err(error) = self.set(before)
+        {
+            let error = format!("{error:#}");
+            tracing::error!(error, "the rules did not go back to what they were");
+        }
+        result
+    }
+
+    /// What has to be done by hand.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Whether each of the steps is so at this moment, those of the device before.
+    ///
+    /// # Errors
+    /// The firewall can't be seen.
+    pub fn report(&self, of_device: &[Step], device: &Device) -> anyhow::Result<Vec<StepReport>> {
+        let surroundings = match self.wanted {
+            Some(_) => Surroundings::look()?,
+            None => Surroundings::default(),
+        };
+        let seen = Seen {
+            surroundings: &surroundings,
+            parameters: &self.parameters,
+            listing: self.listing.as_deref(),
+            device: Some(device),
+        };
+        let all = of_device.iter().chain(&self.steps);
+        Ok(all
+            .map(|step| step.report(Some(step.is_there(&seen))))
+            .collect())
+    }
+
+    /// Waits until the rules should be looked at. May be dropped and called again without losing
+    /// a change.
+    pub async fn disturbed(&mut self) {
+        let at = match self.look_at {
+            Some(at) => at,
+            None => {
+                self.changed().await;
+                let quiet = Instant::now() + CHANGES_TIME;
+                let next = self.looked.map(|looked| looked + LOOK_INTERVAL_MIN);
+                let at = next.map_or(quiet, |next| next.max(quiet));
+                *self.look_at.insert(at)
+            }
+        };
+        sleep_until(at).await;
+        self.look_at = None;
+        self.looked = Some(Instant::now());
+        if let Some(monitor) = &self.monitor {
+            monitor.forget();
+        }
+    }
+
+    async fn changed(&self) {
+        if self.wanted.is_none() {
+            return pending().await;
+        }
+        let told = async {
+            let changed = match &self.monitor {
+                Some(monitor) => monitor.changed().await,
+                None => Err(io::ErrorKind::Unsupported.into()),
+            };
+            if changed.is_err() {
+                pending::<()>().await;
+            }
+        };
+        // The older kind of rules tells nobody.
+        if legacy_programs().next().is_none() {
+            return told.await;
+        }
+        let _ = tokio::time::timeout(LOOK_INTERVAL_MIN, told).await;
+    }
+
+    /// Looks at the rules, and sets again what is not there.
+    pub fn repair(&mut self) {
+        let Some(wanted) = self.wanted.clone() else {
+            return;
+        };
+        let repaired = self.repair_if_needed(&wanted);
+        if let Err(error) = repaired {
+            let error = format!("{error:#}");
+            tracing::error!(error, "rules and forwarding are not as they should be");
+        }
+    }
+
+    fn repair_if_needed(&mut self, wanted: &Wanted) -> anyhow::Result<()> {
+        let surroundings = Surroundings::look()?;
+        let held = self.held()?;
+        let steps = planned(wanted, &surroundings, &self.parameters, &held);
+        let seen = Seen {
+            surroundings: &surroundings,
+            parameters: &self.parameters,
+            listing: self.listing.as_deref(),
+            device: None,
+        };
+        let missing: Vec<&Step> = steps.iter().filter(|step| !step.is_there(&seen)).collect();
+        let rules: Vec<Rule> = rules(&steps);
+        let mark = iptables::mark(&wanted.interface);
+        let mut saved = surroundings.saved.iter();
+        if missing.is_empty() && saved.all(|it| it.transaction(&mark, &rules).is_none()) {
+            self.steps = steps;
+            return Ok(());
+        }
+        let lost = missing.into_iter().filter(|step| self.steps.contains(step));
+        let lost: Vec<String> = lost.map(|step| step.report(None).text).collect();
+        if lost.is_empty() {
+            tracing::info!("other rules have changed; those for this gateway follow");
+        } else if self.has_complained {
+            tracing::debug!(
+                ?lost,
+                "somebody has taken rules away again; they are set again"
+            );
+        } else {
+            self.has_complained = true;
+            tracing::warn!(?lost, "somebody has taken rules away; they are set again");
+        }
+        self.make(wanted, &surroundings)
+    }
+
+    fn held(&self) -> anyhow::Result<BTreeSet<String>> {
+        let journal = Journal::open(&self.places)?;
+        Ok(journal.held(self.places.name()).into_iter().collect())
+    }
+
+    fn set(&mut self, wanted: Option<Wanted>) -> anyhow::Result<()> {
+        let Some(wanted) = wanted else {
+            return self.undo();
+        };
+        let before = self.wanted.as_ref();
+        if before.is_some_and(|before| before.interface != wanted.interface) {
+            // What has the old name in it is not found by the new.
+            self.undo()?;
+        }
+        if self.monitor.is_none() {
+            // Before the first rule, so that none is changed unseen.
+            match RuleMonitor::open() {
+                Ok(monitor) => self.monitor = Some(monitor),
+                Err(error) => tracing::warn!(%error, "rules that are flushed are not set again"),
+            }
+        }
+        self.make(&wanted, &Surroundings::look()?)?;
+        self.wanted = Some(wanted);
+        Ok(())
+    }
+
+    /// Does all steps that are not done.
+    fn make(&mut self, wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<()> {
+        let name = self.places.name().to_owned();
+        let who = (name.as_str(), self.namespace.as_str());
+        let mut journal = Journal::open(&self.places)?;
+        let held = journal.held(&name).into_iter().collect();
+        let steps = planned(wanted, surroundings, &self.parameters, &held);
+        let gone = self.note(wanted, &steps, &mut journal)?;
+        let (rules, settings) = (rules(&steps), settings(&steps));
+        anyhow::ensure!(
+            rules.is_empty() || !wanted.interface.ends_with('+'),
+            "the interface {} can't be used with the rules of Docker or ufw, which take its name \
+             for all that begin so: give it one without `+` at its end",
+            wanted.interface
+        );
+        for step in &steps {
+            match step {
+                Step::Table(table) => {
+                    let now = table::listing(&table.name);
+                    let before = self.steps.contains(step);
+                    if !before || now.is_none() || now != self.listing {
+                        table.load()?;
+                        // What is listed the first time is kept: later on, somebody may have
+                        // changed it again since it was loaded.
+                        if !before || self.listing.is_none() {
+                            self.listing = table.listing();
+                        }
+                    }
+                }
+                Step::Zoned(zoned) if !zoned.is_there() => zoned.add()?,
+                _ => {}
+            }
+        }
+        let mark = iptables::mark(&wanted.interface);
+        for saved in &surroundings.saved {
+            saved.make(&mark, &rules)?;
+        }
+        for setting in &settings {
+            journal.set(who, setting, &self.parameters)?;
+        }
+        for zoned in &gone {
+            zoned.remove()?;
+        }
+        journal.release(who, &settings, &self.parameters)?;
+        self.steps = steps;
+        self.warn(surroundings.warnings(wanted));
+        Ok(())
+    }
+
+    /// Writes into the journal what is about to be set. Returns what firewalld need not have any
+    /// more.
+    fn note(
+        &self,
+        wanted: &Wanted,
+        steps: &[Step],
+        journal: &mut Journal,
+    ) -> anyhow::Result<Vec<Zoned>> {
+        let name = self.places.name();
+        let before = journal.entry(name).cloned().unwrap_or_default();
+        let mut programs: BTreeSet<String> = before.programs.into_iter().collect();
+        programs.extend(rules(steps).into_iter().map(|rule| rule.program));
+        let needed: Vec<&Zoned> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Zoned(zoned) => Some(zoned),
+                _ => None,
+            })
+            .collect();
+        let (mut zoned, gone): (Vec<Zoned>, Vec<Zoned>) = before
+            .zoned
+            .into_iter()
+            .partition(|it| needed.contains(&it));
+        // What was so before us stays so after us.
+        let come = needed.into_iter().filter(|it| !it.is_there());
+        for it in come {
+            if !zoned.contains(it) {
+                zoned.push(it.clone());
+            }
+        }
+        journal.put(Entry {
+            name: name.to_owned(),
+            namespace: self.namespace.clone(),
+            interface: wanted.interface.clone(),
+            programs: programs.into_iter().collect(),
+            zoned,
+        });
+        journal.save()?;
+        Ok(gone)
+    }
+
+    fn warn(&mut self, warnings: Vec<String>) {
+        for warning in &warnings {
+            if !self.warnings.contains(warning) {
+                tracing::warn!("{warning}");
+            }
+        }
+        self.warnings = warnings;
+    }
+
+    fn undo(&mut self) -> anyhow::Result<()> {
+        self.wanted = None;
+        self.steps.clear();
+        self.listing = None;
+        self.warnings.clear();
+        self.monitor = None;
+        let mut journal = Journal::open(&self.places)?;
+        leftovers::undo(&mut journal, self.places.name(), &self.parameters)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if self.wanted.is_some()
+            && let Err(error) = self.undo()
+        {
+            let error = format!("{error:#}");
+            tracing::error!(error, "not all that was set on the system could be undone");
+        }
+    }
+}
+
+fn rules(steps: &[Step]) -> Vec<Rule> {
+    let rules = steps.iter().filter_map(|step| match step {
+        Step::Rule(rule) => Some(rule.clone()),
+        _ => None,
+    });
+    rules.collect()
+}
+
+fn settings(steps: &[Step]) -> Vec<Setting> {
+    let settings = steps.iter().filter_map(|step| match step {
+        Step::Setting(setting) => Some(setting.clone()),
+        _ => None,
+    });
+    settings.collect()
+}

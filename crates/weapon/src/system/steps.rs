@@ -1,0 +1,162 @@
+//! The steps: one list that is shown before, done, checked and undone.
+
+use std::collections::BTreeSet;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Wanted,
+    firewalld::{self, Zoned},
+    forwarding::{Parameters, Setting, spelled},
+    iptables::Rule,
+    surroundings::Surroundings,
+    table::{self, Table},
+};
+use crate::left_out::LeftOut;
+
+/// One thing that is set on the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The TUN device of this name.
+    Interface(String),
+    /// The device's MTU.
+    Mtu(u32),
+    /// An address of the device.
+    Address(IpNet),
+    /// A route through the device.
+    Route(IpNet),
+    /// A route that is not set, on purpose.
+    LeftOut(LeftOut),
+    /// Our table of nftables.
+    Table(Table),
+    /// A rule in a chain of somebody else.
+    Rule(Rule),
+    /// What firewalld is told.
+    Zoned(Zoned),
+    /// A kernel parameter.
+    Setting(Setting),
+}
+
+/// The device at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Device {
+    /// Its MTU.
+    pub mtu: u32,
+    /// Its addresses.
+    pub addresses: Vec<IpNet>,
+    /// Where routes through it lead.
+    pub routes: Vec<IpNet>,
+}
+
+/// What steps are held against.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// The firewall.
+    pub surroundings: &'a Surroundings,
+    /// The kernel's parameters.
+    pub parameters: &'a Parameters,
+    /// Our table as it was listed when it had been loaded.
+    pub listing: Option<&'a str>,
+    /// The device, where it is.
+    pub device: Option<&'a Device>,
+}
+
+/// A step as it is shown, and printed with `--json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct StepReport {
+    /// `interface`, `mtu`, `address`, `route`, `route_left_out`, `table`, `rule`, `firewalld` or
+    /// `forwarding`.
+    pub kind: String,
+    /// What it is, in a line.
+    pub text: String,
+    /// The text of a table; null for the others.
+    pub detail: Option<String>,
+    /// Whether it is so at this moment; null where that was not asked.
+    pub there: Option<bool>,
+}
+
+/// All that is set on the system for one gateway.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SystemReport {
+    /// The gateway.
+    pub name: String,
+    /// The steps, in the order in which they are done.
+    pub steps: Vec<StepReport>,
+    /// What has to be done by hand.
+    pub warnings: Vec<String>,
+}
+
+/// What is to be set for what lies behind us, in that order: what forbids comes before what lets
+/// pass. `held` are the parameters that are set for us already.
+pub fn planned(
+    wanted: &Wanted,
+    surroundings: &Surroundings,
+    parameters: &Parameters,
+    held: &BTreeSet<String>,
+) -> Vec<Step> {
+    let mut steps = vec![Step::Table(Table::of(wanted))];
+    steps.extend(surroundings.rules(wanted).into_iter().map(Step::Rule));
+    if surroundings.has_firewalld {
+        steps.extend(firewalld::wanted(wanted).into_iter().map(Step::Zoned));
+    }
+    let settings = parameters.wanted(wanted, held).into_iter();
+    steps.extend(settings.map(Step::Setting));
+    steps
+}
+
+impl Step {
+    /// Whether it is so. What is left out is so if it is not there.
+    pub fn is_there(&self, seen: &Seen<'_>) -> bool {
+        let device = |is: &dyn Fn(&Device) -> bool| seen.device.is_some_and(is);
+        match self {
+            Self::Interface(_) => seen.device.is_some(),
+            Self::Mtu(mtu) => device(&|it| it.mtu == *mtu),
+            Self::Address(address) => device(&|it| it.addresses.contains(address)),
+            Self::Route(network) => device(&|it| it.routes.contains(network)),
+            Self::LeftOut(left) => device(&|it| !it.routes.contains(&left.network)),
+            Self::Table(it) => {
+                let now = table::listing(&it.name);
+                now.is_some() && now.as_deref() == seen.listing
+            }
+            Self::Rule(rule) => {
+                let mut saved = seen.surroundings.saved.iter();
+                saved.any(|it| it.program == rule.program && it.has(rule))
+            }
+            Self::Zoned(zoned) => zoned.is_there(),
+            // One that is gone with its interface is not missed.
+            Self::Setting(setting) => {
+                let now = seen.parameters.read(&setting.key);
+                now.is_none_or(|now| now == setting.value)
+            }
+        }
+    }
+
+    /// As it is shown.
+    pub fn report(&self, there: Option<bool>) -> StepReport {
+        let (kind, text) = match self {
+            Self::Interface(name) => ("interface", format!("interface {name}")),
+            Self::Mtu(mtu) => ("mtu", format!("MTU {mtu}")),
+            Self::Address(address) => ("address", format!("address {address}")),
+            Self::Route(network) => ("route", format!("route to {network}")),
+            Self::LeftOut(left) => ("route_left_out", left.to_string()),
+            Self::Table(table) => ("table", format!("nftables: table inet {}", table.name)),
+            Self::Rule(rule) => ("rule", rule.command()),
+            Self::Zoned(zoned) => ("firewalld", zoned.command()),
+            Self::Setting(setting) => {
+                let text = format!("{} = {}", spelled(&setting.key), setting.value);
+                ("forwarding", text)
+            }
+        };
+        let detail = match self {
+            Self::Table(table) => Some(table.text.clone()),
+            _ => None,
+        };
+        StepReport {
+            kind: kind.to_owned(),
+            text,
+            detail,
+            there,
+        }
+    }
+}

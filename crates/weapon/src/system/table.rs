@@ -1,0 +1,224 @@
+//! Our own table of nftables: its text, and how it is loaded, listed and removed.
+//!
+//! Each gateway has one, so that each can go without the others. It is replaced in one
+//! transaction: there is no moment without rules.
+
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
+use weapon_io::program::{self, ProgramError};
+
+use super::Wanted;
+
+/// A table that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name, in family `inet`.
+    pub name: String,
+    /// What `nft -f -` is fed.
+    pub text: String,
+}
+
+impl Table {
+    /// That of a gateway.
+    pub fn of(wanted: &Wanted) -> Self {
+        let name = name(&wanted.interface);
+        let mut text = format!("add table inet {name}\ndelete table inet {name}\n");
+        text.push_str(&format!("table inet {name} {{\n"));
+        chain_forward(&mut text, wanted);
+        chain_from_tunnel(&mut text, wanted);
+        chain_to_tunnel(&mut text, wanted);
+        chain_postrouting(&mut text, wanted);
+        text.push_str("}\n");
+        Self { name, text }
+    }
+
+    /// How it is listed, now that it was loaded; `None` if somebody has taken rules away since.
+    pub fn listing(&self) -> Option<String> {
+        let rules = |text: &str| text.matches("comment \"weapon: ").count();
+        listing(&self.name).filter(|listed| rules(listed) == rules(&self.text))
+    }
+
+    /// Loads it in place of what has its name.
+    ///
+    /// # Errors
+    /// What `nft` complains of.
+    pub fn load(&self) -> Result<(), ProgramError> {
+        program::run("nft", &["-f", "-"], &self.text).map(drop)
+    }
+}
+
+/// The table of the gateway with this interface. Of the characters that interfaces may have and
+/// tables may not, the code stands there.
+pub fn name(interface: &str) -> String {
+    let mut name = String::from("weapon-");
+    for character in interface.chars() {
+        if character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.') {
+            name.push(character);
+        } else {
+            let _ = write!(name, "/{:x}", u32::from(character));
+        }
+    }
+    name
+}
+
+/// The table as it is now, without its counters; `None` where there is none.
+pub fn listing(name: &str) -> Option<String> {
+    program::run("nft", &["-s", "list", "table", "inet", name], "").ok()
+}
+
+/// Removes the table, if it is there.
+///
+/// # Errors
+/// What `nft` complains of.
+pub fn remove(name: &str) -> Result<(), ProgramError> {
+    let text = format!("add table inet {name}\ndelete table inet {name}\n");
+    program::run("nft", &["-f", "-"], &text).map(drop)
+}
+
+fn rule(text: &mut String, what: &str, why: &str) {
+    let _ = writeln!(text, "\t\t{what} comment \"weapon: {why}\"");
+}
+
+/// Before other chains, so that what we drop is dropped, whatever they accept.
+fn chain_forward(text: &mut String, wanted: &Wanted) {
+    let tunnel = &wanted.interface;
+    text.push_str("\tchain forward {\n");
+    text.push_str("\t\ttype filter hook forward priority filter - 5; policy accept;\n");
+    let syn = "tcp flags syn / syn,rst tcp option maxseg size set rt mtu";
+    let fits = "TCP segments that fit through the tunnel";
+    rule(text, &format!("iifname \"{tunnel}\" {syn}"), fits);
+    rule(text, &format!("oifname \"{tunnel}\" {syn}"), fits);
+    let jump = |way: &str, chain: &str| format!("{way} \"{tunnel}\" jump {chain}");
+    let what = jump("iifname", "from_tunnel");
+    rule(text, &what, "what comes from peers");
+    rule(text, &jump("oifname", "to_tunnel"), "what goes to peers");
+    text.push_str("\t}\n");
+}
+
+fn chain_from_tunnel(text: &mut String, wanted: &Wanted) {
+    text.push_str("\tchain from_tunnel {\n");
+    rule(text, "ct state established,related accept", "answers");
+    rule(
+        text,
+        "ct status dnat accept",
+        "ports that this host itself publishes",
+    );
+    rule(
+        text,
+        &format!("oifname \"{}\" accept", wanted.interface),
+        "from peer to peer",
+    );
+    for matching in matches("daddr", &wanted.prefixes()) {
+        rule(
+            text,
+            &format!("{matching}accept"),
+            "to what lies behind this gateway",
+        );
+    }
+    rule(text, "counter drop", "nothing else is for peers");
+    text.push_str("\t}\n");
+}
+
+fn chain_to_tunnel(text: &mut String, wanted: &Wanted) {
+    text.push_str("\tchain to_tunnel {\n");
+    rule(text, "ct state established,related accept", "answers");
+    rule(
+        text,
+        &format!("iifname \"{}\" accept", wanted.interface),
+        "from peer to peer",
+    );
+    for matching in matches("saddr", &wanted.prefixes()) {
+        rule(
+            text,
+            &format!("{matching}accept"),
+            "from what lies behind this gateway",
+        );
+    }
+    rule(
+        text,
+        "counter drop",
+        "does not lie behind this gateway, see networks in [gateway]",
+    );
+    text.push_str("\t}\n");
+}
+
+/// Before everybody else's translation. A connection that is translated, be it to its own address,
+/// is not translated again: so it stays what it is, whoever masquerades later.
+fn chain_postrouting(text: &mut String, wanted: &Wanted) {
+    text.push_str("\tchain postrouting {\n");
+    text.push_str("\t\ttype nat hook postrouting priority srcnat - 10; policy accept;\n");
+    let tunnel = &wanted.interface;
+    let true_address = "sites see each other's true addresses";
+    for (family, site, peers) in by_family(&wanted.prefixes(), &wanted.peers) {
+        let out = format!(
+            "oifname \"{tunnel}\" {}{}",
+            one_match(family, "saddr", &site),
+            one_match(family, "daddr", &peers)
+        );
+        let itself = format!("snat {family} to {family} saddr");
+        rule(text, &format!("{out}{itself}"), true_address);
+        let into = format!(
+            "iifname \"{tunnel}\" {}{}",
+            one_match(family, "saddr", &peers),
+            one_match(family, "daddr", &site)
+        );
+        if wanted.masquerade {
+            let why = "masquerade = true: hosts here answer without a route to the peers";
+            rule(text, &format!("{into}masquerade"), why);
+        } else {
+            rule(text, &format!("{into}{itself}"), true_address);
+        }
+    }
+    text.push_str("\t}\n");
+}
+
+/// The families that both sides have something of.
+fn by_family(
+    site: &[IpNet],
+    peers: &[IpNet],
+) -> impl Iterator<Item = (&'static str, Vec<IpNet>, Vec<IpNet>)> {
+    let families = [("ip", true), ("ip6", false)].into_iter();
+    families.filter_map(|(family, is_ipv4)| {
+        let (site, peers) = (of_family(site, is_ipv4), of_family(peers, is_ipv4));
+        (!site.is_empty() && !peers.is_empty()).then_some((family, site, peers))
+    })
+}
+
+/// A match for each family that has prefixes.
+fn matches(side: &str, prefixes: &[IpNet]) -> Vec<String> {
+    let families = [("ip", true), ("ip6", false)].into_iter();
+    let found = families.filter_map(|(family, is_ipv4)| {
+        let prefixes = of_family(prefixes, is_ipv4);
+        if prefixes.is_empty() {
+            return None;
+        }
+        let one = one_match(family, side, &prefixes);
+        // Everything of a family needs no set, but must not be taken for the other family.
+        let ipv = if is_ipv4 { "ipv4" } else { "ipv6" };
+        Some(if one.is_empty() {
+            format!("meta nfproto {ipv} ")
+        } else {
+            one
+        })
+    });
+    found.collect()
+}
+
+/// Those of one family, none within another: nftables takes no sets that overlap.
+fn of_family(prefixes: &[IpNet], is_ipv4: bool) -> Vec<IpNet> {
+    let prefixes = prefixes.iter().filter(|it| it.addr().is_ipv4() == is_ipv4);
+    IpNet::aggregate(&prefixes.map(IpNet::trunc).collect())
+}
+
+/// A match on addresses, with a space behind it; nothing if all addresses do.
+fn one_match(family: &str, side: &str, prefixes: &[IpNet]) -> String {
+    if prefixes.iter().any(|prefix| prefix.prefix_len() == 0) {
+        return String::new();
+    }
+    let list: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+    format!("{family} {side} {{ {} }} ", list.join(", "))
+}
+
+#[cfg(test)]
+pub(super) mod tests;
