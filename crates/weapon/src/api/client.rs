@@ -1,6 +1,9 @@
 //! The command line's side of the local API.
 
-use std::{io, os::unix::net::UnixStream as StdStream, path::Path, time::Duration};
+use std::{
+    io, os::unix::net::UnixStream as StdStream, panic::resume_unwind, path::Path, thread,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail};
 use http_body_util::{BodyExt, Full, Limited};
@@ -29,10 +32,7 @@ const ANSWER_TIME: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// A connection to a running gateway, for one question.
-pub struct Client {
-    stream: StdStream,
-    runtime: Runtime,
-}
+pub struct Client(StdStream);
 
 impl Client {
     /// Connects; `None` if the gateway does not run.
@@ -48,8 +48,7 @@ impl Client {
         match StdStream::connect(path) {
             Ok(stream) => {
                 stream.set_nonblocking(true)?;
-                let runtime = daemon::runtime()?;
-                Ok(Some(Self { stream, runtime }))
+                Ok(Some(Self(stream)))
             }
             Err(error)
                 if matches!(
@@ -97,8 +96,7 @@ impl Client {
     /// # Errors
     /// The gateway went away or does not understand, or could not do it.
     pub fn ask(self, request: &Request) -> anyhow::Result<Answer> {
-        let Self { stream, runtime } = self;
-        let (answer, _) = runtime.block_on(exchange(stream, request))?;
+        let (answer, _) = wait(exchange(self.0, request))?;
         refused(answer)
     }
 
@@ -107,9 +105,8 @@ impl Client {
     /// # Errors
     /// It has not, in 10 s.
     pub fn stop(self) -> anyhow::Result<()> {
-        let Self { stream, runtime } = self;
-        runtime.block_on(async {
-            let (answer, mut stream) = exchange(stream, &Request::Down).await?;
+        wait(async {
+            let (answer, mut stream) = exchange(self.0, &Request::Down).await?;
             refused(answer)?;
             let mut rest = Vec::new();
             timeout(ANSWER_TIME, stream.read_to_end(&mut rest))
@@ -118,6 +115,17 @@ impl Client {
             Ok(())
         })
     }
+}
+
+/// Waits for what comes of it: on a thread of its own, as who asks may be a task itself.
+fn wait<T: Send>(task: impl Future<Output = anyhow::Result<T>> + Send) -> anyhow::Result<T> {
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("asks".into());
+        let thread = thread.spawn_scoped(scope, || daemon::runtime()?.block_on(task))?;
+        thread
+            .join()
+            .unwrap_or_else(|panicked| resume_unwind(panicked))
+    })
 }
 
 fn refused(answer: Answer) -> anyhow::Result<Answer> {

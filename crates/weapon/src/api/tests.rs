@@ -436,6 +436,18 @@ fn the_command_line_understands_the_gateway() {
     client().stop().unwrap();
 }
 
+/// `weapon doctor` asks while it looks at other things.
+#[test]
+fn a_task_may_ask_too() {
+    let served = Served::new(good);
+    let runtime = crate::daemon::runtime().unwrap();
+    runtime.block_on(async {
+        drop(Client::at(&served.path).unwrap());
+        let client = Client::at(&served.path).unwrap().unwrap();
+        assert!(client.ask(&Request::Status).is_ok());
+    });
+}
+
 #[test]
 fn the_command_line_says_what_the_gateway_says() {
     let served = Served::new(bad);
