@@ -15,7 +15,7 @@ impl Daemon {
     }
 
     /// What the engine tells by itself; the end, if it cannot go on.
-    pub(super) fn engine_event(&mut self, event: Option<Event>) -> Option<End> {
+    pub(super) fn engine_event(&self, event: Option<Event>) -> Option<End> {
         let Some(Event::Unanswered { peer, next }) = event else {
             return Some(engine_end(event));
         };
