@@ -14,7 +14,7 @@ use hyper::{
     header::{CONNECTION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
-use tokio::{io::AsyncReadExt, net::UnixStream, runtime::Runtime, time::timeout};
+use tokio::{io::AsyncReadExt, net::UnixStream, time::timeout};
 
 use super::{
     Answer, Request,
