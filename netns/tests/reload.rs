@@ -61,6 +61,7 @@ fn state(pair: &Pair, gateway: &Weapon) -> (Value, String) {
             "session",
             "parked",
             "latest_handshake",
+            "rates",
             "loss",
             "round_trip_us",
             "round_trip_smoothed_us",
@@ -69,7 +70,7 @@ fn state(pair: &Pair, gateway: &Weapon) -> (Value, String) {
             peer[changing] = Value::Null;
         }
     }
-    for changing in ["counters", "drops"] {
+    for changing in ["counters", "drops", "warnings"] {
         status[changing] = Value::Null;
     }
     let addresses = pair.one.run("ip -oneline address show dev w-one");

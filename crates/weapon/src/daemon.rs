@@ -16,13 +16,15 @@ use crate::{
     interface::Fittings,
     places::Places,
     port::Port,
-    report::{Cipher, Facts, Report},
+    rates::RateMeter,
+    report::{Cipher, Facts, Report, seconds_now},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
     site::{Entry, Site, SiteWatch},
     system::Keeper,
     timestamp_file::TimestampFile,
     uapi::{self, UapiFile},
+    warnings,
     watch::InterfaceWatch,
 };
 
@@ -96,6 +98,7 @@ struct Daemon {
     /// What comes back if nobody confirms what is now.
     way_back: Option<WayBack>,
     facts: Facts,
+    rates: RateMeter,
     port: Port,
     watch: InterfaceWatch,
     routes: RouteMonitor,
@@ -176,6 +179,7 @@ impl Daemon {
             config,
             way_back: None,
             facts,
+            rates: RateMeter::default(),
             port,
             watch,
             routes,
@@ -320,12 +324,9 @@ impl Daemon {
                 return Some((End::Asked("weapon down"), None));
             }
             Request::Status => self.status(),
-            Request::Reload {
-                path,
-                confirm_seconds,
-            } => {
-                let confirm = confirm_seconds.map(Duration::from_secs);
-                let answer = self.reload(path, confirm).await;
+            Request::Reload(reload) => {
+                let confirm = reload.confirm_seconds.map(Duration::from_secs);
+                let answer = self.reload(&reload.path, confirm).await;
                 answer.unwrap_or_else(|error| Answer::Error(format!("{error:#}")))
             }
             Request::Confirm => self.confirm(),
@@ -336,7 +337,7 @@ impl Daemon {
         None
     }
 
-    fn status(&self) -> Answer {
+    fn status(&mut self) -> Answer {
         match self.engine.status() {
             Ok(status) => {
                 let facts = Facts {
@@ -345,7 +346,10 @@ impl Daemon {
                     networks: site::report(&self.entries),
                     ..self.facts.clone()
                 };
-                Answer::Status(Box::new(Report::new(&facts, status)))
+                let mut report = Report::new(&facts, status);
+                self.rates.complete(&mut report, std::time::Instant::now());
+                report.warnings = warnings::of(&report, self.config.offload, seconds_now());
+                Answer::Status(Box::new(report))
             }
             Err(error) => Answer::Error(error.to_string()),
         }

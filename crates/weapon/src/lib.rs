@@ -34,9 +34,12 @@ mod api;
 mod doctor;
 mod down;
 mod plan;
+mod rates;
 mod report;
+mod screen;
 mod status;
 mod uapi;
+mod warnings;
 
 // `weapon demo`.
 mod demo;

@@ -7,12 +7,16 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use weapon_core::GatewayStatus;
 use weapon_engine::EngineStatus;
 use weapon_noise::Role;
 
+#[cfg(test)]
+pub mod sample;
+
 /// A running gateway.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The gateway's name.
     pub name: String,
@@ -48,10 +52,21 @@ pub struct Report {
     pub counters: BTreeMap<String, u64>,
     /// Initiations that were not answered, the newest first; 32 at most.
     pub rejected: Vec<Rejected>,
+    /// What is wrong, in plain words; what is wrong with `networks` stands there.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something that a person should know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Warning {
+    /// The name of the peer that it is about; null if it is about the gateway itself.
+    pub peer: Option<String>,
+    /// What is wrong, and what to do.
+    pub text: String,
 }
 
 /// What seals and opens.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Cipher {
     /// Its name: `library` is aws-lc.
     pub backend: String,
@@ -60,7 +75,7 @@ pub struct Cipher {
 }
 
 /// Kernel facilities in use.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Offloads {
     /// TCP superpackets on the TUN device.
     pub tun_tcp: bool,
@@ -73,7 +88,7 @@ pub struct Offloads {
 }
 
 /// What lies behind us by an entry of the gateway's `networks`.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Behind {
     /// The entry, as it is written.
     pub written: String,
@@ -84,7 +99,7 @@ pub struct Behind {
 }
 
 /// A prefix behind us.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct BehindPrefix {
     /// The prefix as its hosts have it: of a mapped one, the inside.
     pub prefix: String,
@@ -93,13 +108,14 @@ pub struct BehindPrefix {
 }
 
 /// A peer of a running gateway.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Peer {
     /// Its name.
     pub name: String,
     /// Its public key.
     pub public_key: String,
     /// Where it is; null while that is unknown.
+    #[schema(value_type = Option<String>, example = "203.0.113.7:51820")]
     pub endpoint: Option<SocketAddr>,
     /// The endpoint as it is written, while its name does not resolve; null else.
     pub unresolved: Option<String>,
@@ -117,6 +133,8 @@ pub struct Peer {
     pub sent_bytes: u64,
     /// Packets that wait for a session.
     pub parked: usize,
+    /// How fast it sends and receives; null until it was asked for twice, a second apart.
+    pub rates: Option<Rates>,
     /// What of the peer's messages did not arrive; null before the first one of a session.
     pub loss: Option<Loss>,
     /// Microseconds from our last initiation that was answered to its response; null is never.
@@ -127,9 +145,20 @@ pub struct Peer {
     pub handshake: Handshake,
 }
 
+/// How fast a peer sends and receives: the mean since an earlier question to the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Rates {
+    /// Bytes of authenticated messages in a second.
+    pub received_bytes_per_second: u64,
+    /// Bytes of messages sent in a second.
+    pub sent_bytes_per_second: u64,
+    /// Seconds from that earlier question to the one that was answered with this.
+    pub span_seconds: u64,
+}
+
 /// Messages of the peer that did not arrive, among the newest of the session: up to 8192, those
 /// that the replay window covers. Who is late is missing until it comes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Loss {
     /// So many the peer has sent.
     pub sent: u64,
@@ -138,7 +167,7 @@ pub struct Loss {
 }
 
 /// Handshakes with a peer since the last one that both ends have used.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Handshake {
     /// Why there is no new session, if one is wanted; null if all is well. One of `no_answer`,
     /// `invalid_response` (the peer has another preshared key), `cookies_only` (the peer is under
@@ -158,13 +187,14 @@ pub struct Handshake {
 }
 
 /// Initiations of one sender that were not answered, all for the same reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Rejected {
     /// The public key in them; null if they could not be opened so far.
     pub public_key: Option<String>,
     /// The name of the peer that has this key; null if none has.
     pub peer: Option<String>,
     /// Where the last one came from.
+    #[schema(value_type = String, example = "203.0.113.7:51820")]
     pub from: SocketAddr,
     /// One of `wrong_mac1` (meant for another public key than ours), `unknown_key` (not among our
     /// peers), `stale_timestamp` (a replay, or the sender's clock went back), `too_soon`,
@@ -179,7 +209,7 @@ pub struct Rejected {
 }
 
 /// A session.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Session {
     /// Seconds since it was derived.
     pub age: u64,
@@ -187,6 +217,13 @@ pub struct Session {
     pub initiator: bool,
     /// Messages sealed with it.
     pub sent_packets: u64,
+}
+
+/// The wall clock, as reports have it: in seconds since 1970.
+pub fn seconds_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// What the engine does not know of its gateway.
@@ -213,7 +250,7 @@ pub struct Facts {
 }
 
 impl Report {
-    /// Puts both together.
+    /// Puts both together. Rates and warnings are still to be added.
     pub fn new(facts: &Facts, status: EngineStatus) -> Self {
         let counters = [
             ("outbound_superpackets", status.outbound_superpackets),
@@ -262,6 +299,7 @@ impl Report {
             counters: counters
                 .map(|(name, count)| (name.to_owned(), count))
                 .into(),
+            warnings: Vec::new(),
         }
     }
 }
@@ -285,6 +323,7 @@ impl From<weapon_core::PeerStatus> for Peer {
             received_bytes: status.received_bytes,
             sent_bytes: status.sent_bytes,
             parked: status.parked,
+            rates: None,
             loss: status.arrivals.map(|arrivals| Loss {
                 sent: arrivals.sent,
                 missing: arrivals.missing(),

@@ -24,7 +24,7 @@ pub use log::{LogArgs, start_log};
 pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
-pub use terminal::{print, print_problem, stdout_colour};
+pub use terminal::{print, print_problem, stdout_colour, stdout_width};
 pub use up::UpArgs;
 
 /// Exit code when what was asked for could not be done.

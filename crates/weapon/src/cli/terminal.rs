@@ -15,6 +15,15 @@ pub fn stdout_colour() -> bool {
     io::stdout().is_terminal() && colour_is_wanted()
 }
 
+/// Columns of standard output, if it is a terminal.
+pub fn stdout_width() -> Option<usize> {
+    if !io::stdout().is_terminal() {
+        return None;
+    }
+    let (columns, _) = ratatui::crossterm::terminal::size().ok()?;
+    Some(usize::from(columns)).filter(|&columns| columns != 0)
+}
+
 fn colour_is_wanted() -> bool {
     let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -30,7 +30,9 @@ mod tests;
 
 use std::path::Path;
 
-pub use model::{Behind, CipherBackend, Config, ConfigSource, Format, HostPort, PeerConfig};
+pub use model::{
+    Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig,
+};
 pub use problem::{BadConfig, Place, Problem, Severity};
 pub use source::{gateway_name, locate};
 pub use suggest::nearest;

@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::{Daemon, End, system};
 use crate::{
-    api::Answer,
+    api::{Answer, Reloaded},
     config::{self, Config},
     difference::{Difference, Sockets},
     interface::{Fittings, Replacement},
@@ -82,11 +82,11 @@ impl Daemon {
         }
         let left = self.way_back.as_ref();
         let left = left.map(|back| back.at.saturating_duration_since(Instant::now()));
-        Ok(Answer::Reloaded {
+        Ok(Answer::Reloaded(Reloaded {
             changes,
             // To the nearest one, so that 60 s are 60.
             confirm_seconds: left.map(|left| left.as_secs_f64().round() as u64),
-        })
+        }))
     }
 
     /// Looks for what lies behind us by `new`, if that may be something else than now.

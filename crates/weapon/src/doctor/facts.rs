@@ -133,6 +133,7 @@ pub mod tests {
             session: None,
             received_bytes: 0,
             sent_bytes: 0,
+            rates: None,
             parked: 0,
             loss: None,
             round_trip_us: None,
@@ -168,6 +169,7 @@ pub mod tests {
             peers: vec![peer()],
             drops: std::collections::BTreeMap::new(),
             counters: std::collections::BTreeMap::new(),
+            warnings: Vec::new(),
             rejected: Vec::new(),
         }
     }

@@ -113,10 +113,10 @@ fn subjects(target: Option<&str>) -> anyhow::Result<Vec<Option<Subject>>> {
 
 /// The state of a gateway; nothing if it does not run.
 fn ask(name: &str) -> anyhow::Result<Option<Report>> {
-    let Some(mut client) = Client::connect(&Places::of(name))? else {
+    let Some(client) = Client::connect(&Places::of(name))? else {
         return Ok(None);
     };
-    match client.ask(Request::Status)? {
+    match client.ask(&Request::Status)? {
         Answer::Status(report) => Ok(Some(*report)),
         _ => bail!("the gateway {name:?} answers something else"),
     }

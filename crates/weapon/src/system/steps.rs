@@ -63,7 +63,7 @@ pub struct Seen<'a> {
 }
 
 /// A step as it is shown, and printed with `--json`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StepReport {
     /// `interface`, `mtu`, `address`, `route`, `route_left_out`, `table`, `rule`, `firewalld` or
     /// `forwarding`.
@@ -77,7 +77,7 @@ pub struct StepReport {
 }
 
 /// All that is set on the system for one gateway.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SystemReport {
     /// The gateway.
     pub name: String,

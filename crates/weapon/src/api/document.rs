@@ -1,0 +1,126 @@
+//! The description of the local API, made of the types themselves: OpenAPI.
+
+use utoipa::{
+    OpenApi,
+    openapi::{RefOr, schema::Schema},
+};
+
+use super::{Reload, Reloaded, problem::Problem};
+use crate::{report::Report, system::SystemReport};
+
+/// What the API is, for programs.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "weapon: the local API of a gateway",
+        description = "HTTP with JSON over the unix socket /run/weapon/NAME.sock, which only the \
+            user that started the gateway may open. Fields may be added; what is there stays.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
+    ),
+    servers((url = "http://localhost", description = "the unix socket; the name is not looked at")),
+    paths(status, system, down, reload, confirm, openapi),
+)]
+struct Document;
+
+/// The types of which parts may be left out, because we are told them.
+const ASKED: [&str; 1] = ["Reload"];
+
+/// The description.
+pub fn document() -> utoipa::openapi::OpenApi {
+    let mut document = Document::openapi();
+    let schemas = document.components.iter_mut();
+    for (name, schema) in schemas.flat_map(|components| &mut components.schemas) {
+        if let RefOr::T(Schema::Object(object)) = schema
+            && !ASKED.contains(&name.as_str())
+        {
+            // What we write is whole: null is written, not left out.
+            object.required = object.properties.keys().cloned().collect();
+        }
+    }
+    document
+}
+
+/// The state of everything.
+#[utoipa::path(get, path = "/v1/status", responses(
+    (status = 200, description = "What `weapon status NAME --json` prints", body = Report),
+    (status = 503, description = "The gateway is stopping", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn status() {}
+
+/// What is set on the system for the gateway, and whether it is there.
+#[utoipa::path(get, path = "/v1/system", responses(
+    (status = 200, description = "What `weapon status NAME --system --json` prints",
+        body = SystemReport),
+    (status = 500, description = "The system does not say", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn system() {}
+
+/// Stops the gateway, and undoes all that it has done.
+///
+/// Answered at once. The connection stays open until nothing of the gateway is left: who wants to
+/// wait for that reads on, to the connection's end.
+#[utoipa::path(post, path = "/v1/down", responses(
+    (status = 202, description = "It stops"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn down() {}
+
+/// Makes the gateway what a file says; peers that stay keep their sessions.
+///
+/// A file with which something is wrong changes nothing.
+#[utoipa::path(post, path = "/v1/reload", request_body = Reload, responses(
+    (status = 200, description = "The gateway is what the file says", body = Reloaded),
+    (status = 400, description = "The body is not what is asked for", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 415, description = "The body is not application/json", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 422, description = "The file cannot be used; nothing has changed", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "The gateway is stopping", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn reload() {}
+
+/// Keeps what would go back.
+#[utoipa::path(post, path = "/v1/confirm", responses(
+    (status = 204, description = "It is kept"),
+    (status = 409, description = "There is nothing to confirm", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 503, description = "The gateway is stopping", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn confirm() {}
+
+/// This description.
+#[utoipa::path(get, path = "/v1/openapi.json", responses(
+    (status = 200, description = "An OpenAPI document", body = serde_json::Value),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn openapi() {}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,230 @@
+//! Which path and method is which request, and which status and body is which answer.
+//!
+//! Both sides read it: what one writes the other understands.
+
+use hyper::{Method, StatusCode, Uri, header::HeaderMap};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{Answer, Reload, Reloaded, Request, document, problem::Problem};
+use crate::{report::Report, system::SystemReport};
+
+/// The type of a body.
+pub const JSON: &str = "application/json";
+
+/// What a path with a method stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// [`Request::Status`]
+    Status,
+    /// [`Request::System`]
+    System,
+    /// [`Request::Down`]
+    Down,
+    /// [`Request::Reload`]
+    Reload,
+    /// [`Request::Confirm`]
+    Confirm,
+    /// The description of the API.
+    Document,
+}
+
+impl Route {
+    /// Every one.
+    pub const ALL: [Self; 6] = [
+        Self::Status,
+        Self::System,
+        Self::Down,
+        Self::Reload,
+        Self::Confirm,
+        Self::Document,
+    ];
+
+    /// Where it is.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Status => "/v1/status",
+            Self::System => "/v1/system",
+            Self::Down => "/v1/down",
+            Self::Reload => "/v1/reload",
+            Self::Confirm => "/v1/confirm",
+            Self::Document => "/v1/openapi.json",
+        }
+    }
+
+    /// How it is asked.
+    pub fn method(self) -> Method {
+        match self {
+            Self::Status | Self::System | Self::Document => Method::GET,
+            Self::Down | Self::Reload | Self::Confirm => Method::POST,
+        }
+    }
+
+    /// Finds it.
+    ///
+    /// # Errors
+    /// There is none, or not with this method.
+    pub fn find(method: &Method, uri: &Uri) -> Result<Self, Problem> {
+        let at = |route: &Self| route.path() == uri.path();
+        let Some(route) = Self::ALL.into_iter().find(at) else {
+            let all = Self::ALL.map(Self::path).join(", ");
+            return Err(Problem::new(
+                StatusCode::NOT_FOUND,
+                format!("there is no {}; there is {all}", uri.path()),
+            ));
+        };
+        let allowed = route.method();
+        // The server leaves out the body of what answers a HEAD.
+        let is_head = allowed == Method::GET && method == Method::HEAD;
+        if *method != allowed && !is_head {
+            let mut problem = Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                format!("{} is asked with {allowed}", route.path()),
+            );
+            problem.allow = Some(if allowed == Method::GET {
+                "GET, HEAD"
+            } else {
+                "POST"
+            });
+            return Err(problem);
+        }
+        if uri.query().is_some() {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                format!("{} has no parameters", route.path()),
+            ));
+        }
+        Ok(route)
+    }
+
+    /// What is asked of the gateway; nothing if it need not be asked.
+    ///
+    /// # Errors
+    /// The body is not what belongs there.
+    pub fn request(self, headers: &HeaderMap, body: &[u8]) -> Result<Option<Request>, Problem> {
+        if self == Self::Reload {
+            return reload(headers, body).map(|reload| Some(Request::Reload(reload)));
+        }
+        if !body.is_empty() {
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                format!("{} takes no body", self.path()),
+            ));
+        }
+        Ok(match self {
+            Self::Status => Some(Request::Status),
+            Self::System => Some(Request::System),
+            Self::Down => Some(Request::Down),
+            Self::Confirm => Some(Request::Confirm),
+            Self::Reload | Self::Document => None,
+        })
+    }
+
+    /// What a client makes of the answer to it.
+    ///
+    /// # Errors
+    /// It is not one.
+    pub fn answer(self, status: StatusCode, body: &[u8]) -> anyhow::Result<Answer> {
+        if !status.is_success() {
+            let problem: Problem = serde_json::from_slice(body)?;
+            return Ok(Answer::Error(problem.detail));
+        }
+        Ok(match self {
+            Self::Status => Answer::Status(Box::new(read::<Report>(body)?)),
+            Self::System => Answer::System(read::<SystemReport>(body)?),
+            Self::Reload => Answer::Reloaded(read::<Reloaded>(body)?),
+            Self::Down => Answer::Stopping,
+            Self::Confirm => Answer::Confirmed,
+            Self::Document => anyhow::bail!("nobody asks for this here"),
+        })
+    }
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {
+    Ok(serde_json::from_slice(body)?)
+}
+
+fn reload(headers: &HeaderMap, body: &[u8]) -> Result<Reload, Problem> {
+    let kind = headers.get(hyper::header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    // Parameters follow a semicolon, and JSON has none that says anything.
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case(JSON) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            format!("the body is to be {JSON}"),
+        ));
+    }
+    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+    let reload: Reload =
+        serde_json::from_slice(body).map_err(|error| bad(format!("bad body: {error}")))?;
+    if !reload.path.is_absolute() {
+        return Err(bad("bad body: path is to begin at the root".to_owned()));
+    }
+    if reload.confirm_seconds == Some(0) {
+        return Err(bad(
+            "bad body: confirm_seconds is to be 1 or more, or null".to_owned()
+        ));
+    }
+    Ok(reload)
+}
+
+impl Request {
+    /// Where it is asked.
+    pub fn route(&self) -> Route {
+        match self {
+            Self::Status => Route::Status,
+            Self::System => Route::System,
+            Self::Down => Route::Down,
+            Self::Reload(_) => Route::Reload,
+            Self::Confirm => Route::Confirm,
+        }
+    }
+
+    /// The body that belongs to it; empty for most.
+    ///
+    /// # Errors
+    /// A path is not text.
+    pub fn body(&self) -> serde_json::Result<Vec<u8>> {
+        match self {
+            Self::Reload(reload) => serde_json::to_vec(reload),
+            Self::Status | Self::System | Self::Down | Self::Confirm => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Status and JSON of an answer; empty where the status says all.
+///
+/// # Errors
+/// The gateway could not do it.
+pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), Problem> {
+    match answer {
+        Answer::Status(report) => Ok((StatusCode::OK, json(report)?)),
+        Answer::System(system) => Ok((StatusCode::OK, json(system)?)),
+        Answer::Reloaded(reloaded) => Ok((StatusCode::OK, json(reloaded)?)),
+        Answer::Confirmed => Ok((StatusCode::NO_CONTENT, Vec::new())),
+        Answer::Stopping => Ok((StatusCode::ACCEPTED, Vec::new())),
+        Answer::Error(detail) => {
+            let status = match route {
+                // The file, or the system it is for, does not allow it.
+                Route::Reload => StatusCode::UNPROCESSABLE_ENTITY,
+                Route::Confirm => StatusCode::CONFLICT,
+                Route::System => StatusCode::INTERNAL_SERVER_ERROR,
+                Route::Status | Route::Down | Route::Document => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            Err(Problem::new(status, detail))
+        }
+    }
+}
+
+/// Status and body of the description.
+///
+/// # Errors
+/// It cannot be written, which does not happen.
+pub fn described() -> Result<(StatusCode, Vec<u8>), Problem> {
+    Ok((StatusCode::OK, json(&document::document())?))
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Problem> {
+    let text = serde_json::to_vec(value);
+    text.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
