@@ -24,10 +24,11 @@ fn mark() -> String {
     format!("{MARK}={}", std::process::id())
 }
 
-fn demo(argument: &str) -> Command {
+fn demo(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weapon"));
     command
-        .args(["demo", argument])
+        .arg("demo")
+        .args(arguments)
         .env(MARK, std::process::id().to_string());
     command
 }
@@ -36,7 +37,12 @@ fn demo(argument: &str) -> Command {
 /// is a failure.
 fn is_skipped(output: &Output) -> bool {
     let text = String::from_utf8_lossy(&output.stderr);
-    let reasons = ["this system does not let", "cannot open /dev/net/tun"];
+    let reasons = [
+        "this system does not let",
+        "cannot open /dev/net/tun",
+        "no Docker can be started here",
+        "Docker daemons need root",
+    ];
     if !reasons.iter().any(|reason| text.contains(reason)) {
         return false;
     }
@@ -80,9 +86,43 @@ fn nothing_is_left() {
 fn all_rows_are_good() {
     let _turn = turn();
     let start = Instant::now();
-    let output = demo("--json").output().unwrap();
-    if is_skipped(&output) {
+    if !all_are_good(&["--json"]) {
         return;
+    }
+    assert!(
+        start.elapsed() < Duration::from_secs(40),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
+/// Two daemons of Docker are started, and their containers are linked.
+#[test]
+fn all_rows_are_good_with_docker() {
+    let _turn = turn();
+    if all_are_good(&["--json", "--docker"]) {
+        no_group_is_left();
+    }
+}
+
+/// Control groups are the only thing of Docker's that is not in a namespace.
+fn no_group_is_left() {
+    let folders = |folder: &Path| -> Vec<std::path::PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let top = folders(Path::new("/sys/fs/cgroup"));
+    let below = top.iter().flat_map(|it| folders(it));
+    let ours = format!("weapon-docker-{}", std::process::id());
+    let left = below.filter(|it| it.to_string_lossy().contains(&ours));
+    assert_eq!(left.count(), 0);
+}
+
+/// Whether the demo could run; all that it shows is good then.
+fn all_are_good(arguments: &[&str]) -> bool {
+    let output = demo(arguments).output().unwrap();
+    if is_skipped(&output) {
+        return false;
     }
     let table = String::from_utf8_lossy(&output.stderr);
     let last = String::from_utf8_lossy(&output.stdout)
@@ -99,17 +139,13 @@ fn all_rows_are_good() {
         assert_eq!(row["ok"], true, "{row}");
         assert!(row["name"].is_string() && row["figure"].is_number() && row["unit"].is_string());
     }
-    assert!(
-        start.elapsed() < Duration::from_secs(40),
-        "{:?}",
-        start.elapsed()
-    );
     nothing_is_left();
+    true
 }
 
 /// Starts a demo and sends it `signal` when it has said `moment`; its exit code.
-fn ended_at(moment: &str, signal: Signal) -> Option<Option<i32>> {
-    let mut child: Child = demo("--keep")
+fn ended_at(options: &[&str], moment: &str, signal: Signal) -> Option<Option<i32>> {
+    let mut child: Child = demo(&[options, &["--keep"]].concat())
         .stderr(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
@@ -153,7 +189,24 @@ fn an_interrupt_at_any_time_leaves_nothing() {
         ("1 GB over TCP", Signal::KILL, None),
     ];
     for (moment, signal, expected) in moments {
-        let Some(code) = ended_at(moment, signal) else {
+        let Some(code) = ended_at(&[], moment, signal) else {
+            return;
+        };
+        assert_eq!(code, expected, "{moment}");
+        nothing_is_left();
+    }
+}
+
+#[test]
+fn an_interrupt_ends_docker_too() {
+    let _turn = turn();
+    let moments = [
+        ("what passes without", Signal::INT, Some(130)),
+        ("1 GB over TCP", Signal::TERM, Some(143)),
+        ("1 GB over TCP", Signal::KILL, None),
+    ];
+    for (moment, signal, expected) in moments {
+        let Some(code) = ended_at(&["--docker"], moment, signal) else {
             return;
         };
         assert_eq!(code, expected, "{moment}");
@@ -164,7 +217,7 @@ fn an_interrupt_at_any_time_leaves_nothing() {
 #[test]
 fn kept_until_ctrl_c_is_a_success() {
     let _turn = turn();
-    let Some(code) = ended_at("In a1, for example", Signal::INT) else {
+    let Some(code) = ended_at(&[], "In a1, for example", Signal::INT) else {
         return;
     };
     assert_eq!(code, Some(0));

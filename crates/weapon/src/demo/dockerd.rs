@@ -46,6 +46,9 @@ mount -t tmpfs tmpfs /run
 exec "$@"
 "#;
 
+/// What begins the name of a daemon's groups; its process number and folder follow.
+const MARK: &str = "weapon-docker-";
+
 /// A running daemon.
 #[derive(Debug)]
 pub struct Dockerd {
@@ -89,9 +92,10 @@ impl Dockerd {
             folder: folder.to_owned(),
             namespace: namespace.try_clone()?,
             bridge: bridge.to_owned(),
-            mark: format!("weapon-docker-{}-{name}", std::process::id()),
+            mark: format!("{MARK}{}-{name}", std::process::id()),
             child: None,
         };
+        remove_cgroups(&is_orphan);
         daemon.launch()?;
         daemon.import()?;
         Ok(daemon)
@@ -123,8 +127,18 @@ impl Dockerd {
     /// # Errors
     /// Docker's own.
     pub fn run(&self, name: &str) -> io::Result<()> {
-        let words = ["run", "-d", "--restart", "always", "--name", name, IMAGE];
-        self.docker(&words).map(drop)
+        // What sleeps hears no signal: it need not be waited for.
+        let words = [
+            "run",
+            "-d",
+            "--restart",
+            "always",
+            "--stop-timeout",
+            "1",
+            "--name",
+        ];
+        self.docker(&[&words[..], &[name, IMAGE]].concat())
+            .map(drop)
     }
 
     /// The address of a container on the daemon's bridge.
@@ -157,6 +171,7 @@ impl Dockerd {
     ///
     /// # Errors
     /// As for [`Dockerd::start`].
+    #[allow(dead_code, reason = "for tests of the whole, which use this file too")]
     pub fn restart(&mut self) -> io::Result<()> {
         self.end();
         self.launch()
@@ -298,7 +313,7 @@ impl Dockerd {
 impl Drop for Dockerd {
     fn drop(&mut self) {
         self.end();
-        remove_cgroups(Path::new("/sys/fs/cgroup"), &self.mark, 2);
+        remove_cgroups(&|name| name == self.mark);
     }
 }
 
@@ -313,24 +328,37 @@ fn libraries_of(program: &str) -> io::Result<Vec<String>> {
         .collect())
 }
 
-/// Removes the groups called `mark`, which no process is in any more, `depth` levels down at most.
-fn remove_cgroups(folder: &Path, mark: &str, depth: usize) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if entry.file_name() == *mark {
-            remove_tree(&path);
-        } else if depth > 0 && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_cgroups(&path, mark, depth - 1);
+/// Whether a group is of a process that was killed before it could remove it.
+fn is_orphan(name: &str) -> bool {
+    let number = name
+        .strip_prefix(MARK)
+        .and_then(|rest| rest.split('-').next());
+    number.is_some_and(|number| !Path::new("/proc").join(number).exists())
+}
+
+/// Removes the groups with such names, which no process is in any more: in one hierarchy, or in
+/// each of the older kind.
+fn remove_cgroups(is_meant: &dyn Fn(&str) -> bool) {
+    let top = Path::new("/sys/fs/cgroup");
+    let below = folders(top).into_iter().flat_map(|it| folders(&it));
+    for group in below.chain(folders(top)) {
+        let name = group.file_name().unwrap_or_default().to_string_lossy();
+        if is_meant(&name) {
+            remove_tree(&group);
         }
     }
 }
 
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(of).into_iter().flatten().flatten();
+    let folders = entries.filter(|it| it.file_type().is_ok_and(|kind| kind.is_dir()));
+    folders.map(|it| it.path()).collect()
+}
+
 /// Groups have files, which go with them, and groups.
 fn remove_tree(group: &Path) {
-    for entry in fs::read_dir(group).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path());
-        }
+    for inner in folders(group) {
+        remove_tree(&inner);
     }
     let _still_in_use = fs::remove_dir(group);
 }

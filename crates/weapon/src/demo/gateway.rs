@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal};
 use weapon_io::namespace::die_with_parent;
 use weapon_noise::{PrivateKey, PublicKey};
 
+use super::docker::Daemons;
 use super::topology::{Host, World, inside};
 
 /// The UDP port of both gateways.
@@ -36,7 +37,7 @@ const LOG_LINES_SHOWN: usize = 12;
 
 /// The gateways that run, shared with whoever has to end them.
 #[derive(Clone, Default)]
-pub(super) struct Gateways(Arc<Mutex<Vec<Gateway>>>);
+pub(super) struct Gateways(Arc<Mutex<Vec<Gateway>>>, Daemons);
 
 struct Gateway {
     file: PathBuf,
@@ -135,6 +136,19 @@ impl Gateways {
         ends
     }
 
+    /// Where daemons of Docker are put that are to end with the demo.
+    pub(super) fn daemons(&self) -> Daemons {
+        Arc::clone(&self.1)
+    }
+
+    /// Ends Docker's daemons, and all containers.
+    pub(super) fn end_docker(&self) {
+        self.1
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Gateway>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -172,13 +186,20 @@ fn write_configuration(
     other_number: u8,
     other_key: PublicKey,
 ) -> anyhow::Result<Site> {
+    let behind = match host.docker {
+        Some(_) => "networks = [\"docker:bridge\"]".to_owned(),
+        None => format!(
+            "networks = [\"{}\"]\n\
+             firewall = \"off\"  # the hosts of the demo forward by themselves, and it needs no nft",
+            host.network
+        ),
+    };
     let text = format!(
         "[gateway]\n\
          private_key_file = \"{site}.key\"\n\
          address  = [\"10.99.0.{number}/24\"]\n\
          listen   = {PORT}\n\
-         networks = [\"{network}\"]\n\
-         firewall = \"off\"  # the hosts of the demo forward by themselves, and it needs no nft\n\
+         {behind}\n\
          \n\
          [[peer]]\n\
          name       = \"{other_site}\"\n\
@@ -186,7 +207,6 @@ fn write_configuration(
          endpoint   = \"{other_address}:{PORT}\"\n\
          networks   = [\"{other_network}\", \"10.99.0.{other_number}/32\"]\n",
         site = host.site,
-        network = host.network,
         other_site = other.site,
         other_address = other.address,
         other_network = other.network,
@@ -214,6 +234,9 @@ fn spawn(host: &Host) -> anyhow::Result<Gateway> {
         .stderr(log)
         // Ctrl-C on the terminal is for the demo, which ends its gateways in order.
         .process_group(0);
+    if let Some(socket) = &host.docker {
+        command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
+    }
     host.namespace.command(&mut command)?;
     let child = die_with_parent(&mut command).spawn()?;
     Ok(Gateway { file, child })

@@ -63,6 +63,7 @@ impl Interrupt {
                     return;
                 }
                 gateways.stop();
+                gateways.end_docker();
                 report::say("\nweapon: interrupted; the gateways are stopped, nothing is left");
                 std::process::exit(EXIT_BY_SIGNAL + kind.as_raw_value());
             })

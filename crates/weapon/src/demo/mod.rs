@@ -10,9 +10,17 @@
 //! Everything is made by this program, so that nothing needs to be installed. All of it lives in
 //! anonymous namespaces, which the kernel removes with the last process in them: nothing can be
 //! left behind, whatever ends this process.
+//!
+//! With `--docker` each host has a Docker daemon, and the containers are Docker's.
 
 /// The network namespaces and what joins them.
 mod topology;
+
+/// A Docker daemon for a host.
+mod dockerd;
+
+/// Two of them.
+mod docker;
 
 /// The two gateways: keys, configuration, processes.
 mod gateway;
@@ -56,6 +64,9 @@ pub struct DemoArgs {
     /// Leave everything up, and say how to look around
     #[arg(long)]
     pub keep: bool,
+    /// With two real Docker daemons, each on a host of its own
+    #[arg(long)]
+    pub docker: bool,
 }
 
 /// What the demo covers with a file system of its own: sockets, state and configurations go there.
@@ -79,13 +90,17 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
     cover_with_tmpfs(PRIVATE_DIRECTORY)
         .with_context(|| format!("cannot cover {PRIVATE_DIRECTORY} with a private tmpfs"))?;
     check_tun_device()?;
+    if args.docker {
+        docker::check(isolation)?;
+    }
 
     let gateways = Gateways::default();
     let interrupt = Interrupt::watch(gateways.clone())?;
     let mut report = Report::new();
     report::say(DIAGRAM);
     report.doing("building two hosts, four containers and an internet between them");
-    let world = World::build().context("cannot build the networks")?;
+    let world = World::build(args.docker.then(|| gateways.daemons()))
+        .context("cannot build the networks")?;
     let before = Inventory::of(&world)?;
     play::run(&world, &gateways, &mut report);
     if args.keep {
@@ -96,9 +111,11 @@ pub fn run(args: DemoArgs) -> anyhow::Result<ExitCode> {
         // staying either.
         let _ = ctrl_c.recv();
         gateways.stop();
+        gateways.end_docker();
         report::say("\nweapon: the gateways are stopped, nothing is left");
     } else {
         play::stop(&world, &before, &gateways, &mut report);
+        gateways.end_docker();
         // A Ctrl-C that is being dealt with has the last word.
         interrupt.settle();
         report.finish(args.json, start.elapsed())?;

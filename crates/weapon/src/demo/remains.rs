@@ -3,14 +3,17 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::process::Command;
 
+use anyhow::Context;
 use ipnet::IpNet;
 
 use super::gateway::RUNTIME_DIRECTORY;
 use super::topology::{Host, World, inside};
 
-/// What there is on both hosts, in words: interfaces, addresses, routes.
-pub(super) struct Inventory(Vec<String>);
+/// What there is on both hosts, in words: interfaces, addresses, routes, with Docker the rules of
+/// the firewall; and the processes of Docker.
+pub(super) struct Inventory(Vec<String>, Vec<String>);
 
 impl Inventory {
     /// Takes stock.
@@ -19,10 +22,15 @@ impl Inventory {
     /// The kernel could not be asked.
     pub(super) fn of(world: &World) -> anyhow::Result<Self> {
         let mut found = Vec::new();
+        let mut running = Vec::new();
         for host in [&world.a, &world.b] {
             found.extend(things(host)?);
+            if host.docker.is_some() {
+                found.extend(rules(host)?);
+                running.extend(processes(host)?);
+            }
         }
-        Ok(Self(found))
+        Ok(Self(found, running))
     }
 
     /// What there is that was not there, what was there and is gone, and whatever still runs.
@@ -36,7 +44,8 @@ impl Inventory {
         let mut difference: Vec<_> = more.cloned().collect();
         difference.extend(less.map(|thing| format!("{thing} is gone")));
         for host in [&world.a, &world.b] {
-            difference.extend(processes(host)?);
+            let running = processes(host)?.into_iter();
+            difference.extend(running.filter(|process| !self.1.contains(process)));
         }
         difference.extend(files());
         Ok(difference)
@@ -69,6 +78,19 @@ fn things(host: &Host) -> anyhow::Result<Vec<String>> {
         }
         Ok(found)
     })
+}
+
+/// The rules of the firewall, without their counters.
+fn rules(host: &Host) -> anyhow::Result<Vec<String>> {
+    let mut command = Command::new("nft");
+    host.namespace
+        .command(command.args(["-s", "list", "ruleset"]))?;
+    let output = command.output().context("nft")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text
+        .lines()
+        .map(|line| format!("{}: rule {}", host.site, line.trim()));
+    Ok(lines.collect())
 }
 
 fn is_lasting(net: &IpNet) -> bool {

@@ -3,11 +3,15 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::path::PathBuf;
+use std::sync::PoisonError;
 
 use anyhow::Context;
 use ipnet::{IpNet, Ipv4Net};
 use weapon_io::namespace::Namespace;
 use weapon_io::netlink::{self, Netlink, NetlinkError, Route};
+
+use super::docker::{self, Daemons};
 
 /// The bridge that containers are ports of, called as Docker calls it.
 pub(super) const BRIDGE: &str = "docker0";
@@ -36,6 +40,8 @@ pub(super) struct Host {
     pub(super) link: &'static str,
     pub(super) namespace: Namespace,
     pub(super) containers: [Container; 2],
+    /// Where Docker listens, if the containers are its.
+    pub(super) docker: Option<PathBuf>,
 }
 
 /// All that there is.
@@ -46,19 +52,25 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Makes the namespaces and the links between them.
+    /// Makes the namespaces and the links between them; with daemons of Docker, which are put into
+    /// `docker`, if there is such a place.
     ///
     /// # Errors
-    /// No namespaces, or the kernel lacks veth or bridges.
-    pub(super) fn build() -> anyhow::Result<Self> {
+    /// No namespaces, or the kernel lacks veth or bridges, or Docker does not start.
+    pub(super) fn build(docker: Option<Daemons>) -> anyhow::Result<Self> {
         let internet = Namespace::new().context("no network namespace")?;
         inside(&internet, async |netlink| loopback_up(netlink).await)?;
         forward(&internet)?;
-        let a = Host::new("site-a", "to-a", [203, 0, 113], [172, 17], ["a1", "a2"])?;
-        let b = Host::new("site-b", "to-b", [198, 51, 100], [172, 18], ["b1", "b2"])?;
-        for host in [&a, &b] {
+        let mut a = Host::new("site-a", "to-a", [203, 0, 113], [172, 17], ["a1", "a2"])?;
+        let mut b = Host::new("site-b", "to-b", [198, 51, 100], [172, 18], ["b1", "b2"])?;
+        for host in [&mut a, &mut b] {
             host.connect_to(&internet)
                 .with_context(|| format!("connecting {}", host.site))?;
+            if let Some(daemons) = &docker {
+                host.start_docker(daemons)?;
+                continue;
+            }
+            host.lay_bridge()?;
             for (number, container) in host.containers.iter().enumerate() {
                 host.plug(number, container)
                     .with_context(|| container.name)?;
@@ -122,6 +134,7 @@ impl Host {
             link,
             namespace: Namespace::new().context("no network namespace")?,
             containers: [container(names[0], 2)?, container(names[1], 3)?],
+            docker: None,
         })
     }
 
@@ -130,7 +143,7 @@ impl Host {
         Ipv4Addr::from_bits(self.network.addr().to_bits() + 1)
     }
 
-    /// A cable from the internet to this host, and the bridge within.
+    /// A cable from the internet to this host.
     fn connect_to(&self, internet: &Namespace) -> anyhow::Result<()> {
         inside(internet, async |netlink| {
             netlink.add_veth(self.link, UPLINK).await?;
@@ -148,12 +161,36 @@ impl Host {
             netlink
                 .add_route(&default_route(uplink, self.router))
                 .await?;
+            Ok(())
+        })
+    }
+
+    /// The bridge of its containers.
+    fn lay_bridge(&self) -> anyhow::Result<()> {
+        inside(&self.namespace, async |netlink| {
             netlink.add_bridge(BRIDGE).await?;
             address_and_up(netlink, BRIDGE, self.bridge_address(), 16).await?;
             Ok(())
         })?;
         // As dockerd does.
         forward(&self.namespace)
+    }
+
+    /// Docker in the place of bridge and containers.
+    fn start_docker(&mut self, daemons: &Daemons) -> anyhow::Result<()> {
+        let bridge = format!("{}/{}", self.bridge_address(), self.network.prefix_len());
+        let names = [self.containers[0].name, self.containers[1].name];
+        let daemon = docker::start(self.site, &self.namespace, &bridge, names)
+            .with_context(|| format!("Docker on {}", self.site))?;
+        self.docker = Some(daemon.socket());
+        // Before all else, so that it ends with the demo whatever comes.
+        let mut daemons = daemons.lock().unwrap_or_else(PoisonError::into_inner);
+        daemons.push(daemon);
+        let daemon = daemons.last().context("a daemon")?;
+        for container in &mut self.containers {
+            (container.address, container.namespace) = docker::container(daemon, container.name)?;
+        }
+        Ok(())
     }
 
     /// A cable from the bridge to a container.
