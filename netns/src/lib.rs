@@ -54,6 +54,13 @@ pub mod tap;
 /// What a gateway could leave behind.
 pub mod traces;
 
+/// What it could leave behind on the system.
+pub mod footprint;
+
+/// A Docker daemon on a host.
+#[path = "../../crates/weapon/src/demo/dockerd.rs"]
+pub mod dockerd;
+
 /// Initiations without number.
 pub mod flood;
 
@@ -72,6 +79,7 @@ pub mod interop;
 /// Files of which a part is written by a program.
 pub mod markdown;
 
+pub use footprint::Footprint;
 pub use gateway::{Gateway, Kind};
 pub use lab::{Host, link, ready, until};
 pub use losses::losses;

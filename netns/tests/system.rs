@@ -3,7 +3,6 @@
 //! nothing is left of it, also after kill -9.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use serde_json::Value;
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Host, Pair, Weapon, link, ready, until};
+use weapon_netns::{Footprint, Host, Pair, Weapon, link, ready, until};
 
 const PROGRAMS: [&str; 3] = ["nft", "iptables", "ip6tables"];
 
@@ -146,74 +145,6 @@ fn source_seen(from: &Host, to: &Host, address: &str) -> IpAddr {
         let (_, source) = receiver.recv_from(&mut [0; 64]).ok()?;
         Some(source.ip())
     })
-}
-
-/// All that could be left behind.
-#[derive(Debug, PartialEq, Eq)]
-struct Footprint(String);
-
-impl Footprint {
-    #[track_caller]
-    fn of(host: &Host) -> Self {
-        let mut text = String::new();
-        for line in [
-            "nft -s list ruleset",
-            "iptables-save",
-            "ip6tables-save",
-            "ip -o link",
-            "ip -o addr",
-            "ip -4 route show table all",
-            "ip -6 route show table all",
-        ] {
-            let said = host.run(line);
-            // What IPv6 does by itself in its own time, dates, and counters of chains.
-            let lines = said.lines().filter(|it| {
-                !["fe80:", "ff00::", "anycast", "# "]
-                    .iter()
-                    .any(|no| it.contains(no))
-            });
-            for line in lines {
-                let line = line.split(" [").next().unwrap_or_default();
-                writeln!(text, "{line}").expect("room in a string");
-            }
-        }
-        text.push_str(&host.enter(parameters));
-        Self(text)
-    }
-}
-
-/// The kernel parameters of the namespace of this thread that have to do with forwarding.
-fn parameters() -> String {
-    let mut text = String::new();
-    let names = [
-        "forwarding",
-        "force_forwarding",
-        "accept_ra",
-        "rp_filter",
-        "send_redirects",
-    ];
-    for family in ["ipv4", "ipv6"] {
-        let folder = format!("/proc/sys/net/{family}/conf");
-        let entries = fs::read_dir(&folder).expect("parameters");
-        let interfaces: BTreeSet<String> = entries
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .into_string()
-                    .expect("text")
-            })
-            .collect();
-        for interface in interfaces {
-            for name in names {
-                let path = format!("{folder}/{interface}/{name}");
-                if let Ok(value) = fs::read_to_string(&path) {
-                    writeln!(text, "{path} = {}", value.trim()).expect("room in a string");
-                }
-            }
-        }
-    }
-    text
 }
 
 #[track_caller]
@@ -406,7 +337,10 @@ fn what_a_killed_gateway_has_left_is_undone() {
     kill();
     let text = sites.pair.plan.toml().replace("\"one\"", "\"two\"");
     let two = Weapon::start_with(one, home, "two.toml", &text);
-    assert_eq!(Footprint::of(one).0.matches("weapon w-one:").count(), 0);
+    assert_eq!(
+        Footprint::of(one).text().matches("weapon w-one:").count(),
+        0
+    );
     assert_eq!(two.stop().code(), Some(0));
     assert_eq!(Footprint::of(one), before);
 }

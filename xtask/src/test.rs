@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 15] = [
+const TOOLS: [Tool; 18] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -43,6 +43,21 @@ const TOOLS: [Tool; 15] = [
         program: "iptables",
         package: "iptables",
         purpose: "firewalls of others on the gateways' hosts",
+    },
+    Tool {
+        program: "dockerd",
+        package: "docker.io",
+        purpose: "two hosts with containers",
+    },
+    Tool {
+        program: "docker",
+        package: "docker.io",
+        purpose: "two hosts with containers",
+    },
+    Tool {
+        program: "busybox",
+        package: "busybox",
+        purpose: "what is in the containers",
     },
     Tool {
         program: "conntrack",
