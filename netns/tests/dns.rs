@@ -87,8 +87,8 @@ fn a_peer_that_moves_is_found_by_its_name() {
         expect_at(&one, "192.0.2.2");
 
         // Its name is looked up again because handshakes fail: the answer would count an hour.
-        pair.other.run("ip address add 192.0.2.99/24 dev eth0");
         pair.other.run("ip address del 192.0.2.2/24 dev eth0");
+        pair.other.run("ip address add 192.0.2.99/24 dev eth0");
         server.set(NAME, &["192.0.2.99"], 3600);
         pair.one.ping_within("10.99.0.2", LONG);
         expect_at(&one, "192.0.2.99");

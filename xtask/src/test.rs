@@ -271,10 +271,38 @@ fn install_missing() -> Result<()> {
         bail!("run as root, or first: sudo apt-get install {packages} (or pass --no-install)");
     }
     eprintln!("test: installing {packages}");
+    // A daemon that comes with a package would set up a firewall of its own on this machine.
+    let _no_daemons = NoDaemons::begin()?;
     apt("apt-get -q update")?;
     apt(&format!(
         "apt-get -q -y install --no-install-recommends {packages}"
     ))
+}
+
+/// While it lives, packages that are installed start no daemons: what `invoke-rc.d` asks.
+struct NoDaemons(bool);
+
+impl NoDaemons {
+    const POLICY: &str = "/usr/sbin/policy-rc.d";
+
+    fn begin() -> Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        if std::path::Path::new(Self::POLICY).exists() {
+            return Ok(Self(false));
+        }
+        std::fs::write(Self::POLICY, "#!/bin/sh\nexit 101\n").context(Self::POLICY)?;
+        let executable = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(Self::POLICY, executable).context(Self::POLICY)?;
+        Ok(Self(true))
+    }
+}
+
+impl Drop for NoDaemons {
+    fn drop(&mut self) {
+        if self.0 {
+            let _gone_already = std::fs::remove_file(Self::POLICY);
+        }
+    }
 }
 
 fn apt(line: &str) -> Result<()> {

@@ -195,9 +195,11 @@ impl TunnelHost for Host<'_, '_> {
         let Some(candidates) = &mut self.candidates else {
             return;
         };
-        let next = candidates.note_unanswered();
+        let mut next = candidates.note_unanswered();
         if let Some(remote) = next {
+            let before = link.endpoint().as_deref().map(|before| before.remote);
             link.set_endpoint(Some(Endpoint::new(remote)));
+            next = next.filter(|_| before != Some(remote));
         }
         self.shared.unanswered.insert(self.peer.id, next);
     }
