@@ -131,7 +131,8 @@ fn no_client_is_in_the_way() {
     for bytes in [
         &b""[..],
         b"GET /v1/status HTTP/1.1\r\nhost: ",
-        b"POST /v1/reload HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{",
+        b"POST /v1/reload HTTP/1.1\r\ncontent-type: application/json\r\n\
+          content-length: 99\r\n\r\n{",
         b"GET /v1/status HTTP/1.1\r\n\r\n",
         b"{\"request\":\"down\"}\n",
         b"\0\xff\xfe\r\n\r\n",
