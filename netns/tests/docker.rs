@@ -89,7 +89,8 @@ fn files(home: &Home) -> [String; 2] {
     home.write("shared.secret", secret.to_base64().as_str());
     let file = |name: &str, peer: &str, place: &str, networks: &str| {
         format!(
-            "peer = [{{ name = \"{peer}\", endpoint = \"{place}:{PORT}\", networks = [\"{networks}\"] }}]\n\
+            "peer = [{{ name = \"{peer}\", endpoint = \"{place}:{PORT}\", \
+             networks = [\"{networks}\"] }}]\n\
              [gateway]\n\
              name = \"{name}\"\n\
              secret_file = \"shared.secret\"\n\

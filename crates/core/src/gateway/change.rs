@@ -114,6 +114,43 @@ impl Gateway {
         }
     }
 
+    /// Gives `network` to the peer, and takes it from whoever had it.
+    pub fn add_network(&mut self, id: PeerId, network: IpNet) {
+        if let Some(member) = self.members.get(&id) {
+            Arc::make_mut(&mut self.routes).insert(network, &member.peer);
+            self.publish();
+        }
+    }
+
+    /// Takes `network` from the peer, if it has it.
+    pub fn remove_network(&mut self, id: PeerId, network: IpNet) {
+        if Arc::make_mut(&mut self.routes).remove(network, id) {
+            self.publish();
+        }
+    }
+
+    /// Changes a peer's pre-shared key, from its next handshake on (P23).
+    pub fn set_preshared_key(&mut self, id: PeerId, key: Option<PresharedKey>) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.tunnel.set_preshared_key(key);
+        }
+    }
+
+    /// Changes the interval of a peer's persistent keepalive.
+    pub fn set_persistent_keepalive(
+        &mut self,
+        id: PeerId,
+        interval: Option<Duration>,
+        env: &mut Env<'_>,
+    ) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.persistent_keepalive = interval;
+        }
+        self.with_tunnel(id, env, |tunnel, identity, host| {
+            tunnel.set_persistent_keepalive(interval, identity, host.now().tick, host);
+        });
+    }
+
     /// Removes the peers that are named first to be removed, and empties those that are named first
     /// to be emptied: one walk over all routes instead of one for each.
     fn clear_in_advance(&mut self, peers: &[PeerChange], env: &mut Env<'_>) -> BTreeSet<PublicKey> {

@@ -10,8 +10,8 @@ use super::{Env, Gateway};
 use crate::PeerId;
 
 impl Gateway {
-    /// Sets where a peer is, by configuration. Its source is chosen anew (P80). A peer that is to be
-    /// kept alive is greeted at once, if it had no address before.
+    /// Sets where a peer is, by configuration. Its source is chosen anew (P80). A peer that is to
+    /// be kept alive is greeted at once, if it had no address before.
     pub fn set_endpoint(&mut self, id: PeerId, remote: SocketAddr, env: &mut Env<'_>) {
         if let Some(member) = self.members.get_mut(&id) {
             member.candidates = None;
@@ -30,6 +30,18 @@ impl Gateway {
         if let Some(remote) = candidates.answered(addresses) {
             self.point(id, remote, env);
         }
+    }
+
+    /// Peers that have a name service's addresses and have not answered an initiation since the
+    /// last call, by their names: the service may know better by now. With each, the address that
+    /// is tried next, if it is another.
+    pub fn take_unanswered(&mut self) -> Vec<(Box<str>, Option<SocketAddr>)> {
+        let all = core::mem::take(&mut self.shared.unanswered).into_iter();
+        let named = all.filter_map(|(id, next)| {
+            let member = self.members.get(&id)?;
+            Some((member.peer.name.clone(), next))
+        });
+        named.collect()
     }
 
     fn point(&mut self, id: PeerId, remote: SocketAddr, env: &mut Env<'_>) {

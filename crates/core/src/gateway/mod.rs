@@ -3,17 +3,16 @@
 //! It is told what happened, with the time and the ways out in an [`Env`]; it publishes what lanes
 //! need as a [`Fib`]; it says when it wants to be called again.
 
-use core::{net::SocketAddr, time::Duration};
+use core::time::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use weapon_noise::{
-    Cipher, CookieChecker, Entropy, Identity, LoadGauge, PresharedKey, PublicKey, Tick,
-    TimestampGuard, Tunnel, TunnelConfig,
+    Cipher, CookieChecker, Entropy, Identity, LoadGauge, PublicKey, Tick, TimestampGuard, Tunnel,
+    TunnelConfig,
 };
 use weapon_wire::{Endpoint, VnetHeader};
 
@@ -269,43 +268,6 @@ impl Gateway {
         self.by_key.remove(&member.tunnel.public_key());
     }
 
-    /// Gives `network` to the peer, and takes it from whoever had it.
-    pub fn add_network(&mut self, id: PeerId, network: IpNet) {
-        if let Some(member) = self.members.get(&id) {
-            Arc::make_mut(&mut self.routes).insert(network, &member.peer);
-            self.publish();
-        }
-    }
-
-    /// Takes `network` from the peer, if it has it.
-    pub fn remove_network(&mut self, id: PeerId, network: IpNet) {
-        if Arc::make_mut(&mut self.routes).remove(network, id) {
-            self.publish();
-        }
-    }
-
-    /// Changes a peer's pre-shared key, from its next handshake on (P23).
-    pub fn set_preshared_key(&mut self, id: PeerId, key: Option<PresharedKey>) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.tunnel.set_preshared_key(key);
-        }
-    }
-
-    /// Changes the interval of a peer's persistent keepalive.
-    pub fn set_persistent_keepalive(
-        &mut self,
-        id: PeerId,
-        interval: Option<Duration>,
-        env: &mut Env<'_>,
-    ) {
-        if let Some(member) = self.members.get_mut(&id) {
-            member.persistent_keepalive = interval;
-        }
-        self.with_tunnel(id, env, |tunnel, identity, host| {
-            tunnel.set_persistent_keepalive(interval, identity, host.now().tick, host);
-        });
-    }
-
     /// The MTU of the interface changed, or of a route through it.
     pub fn set_mtus(&mut self, mtus: Mtus) {
         if self.mtus != mtus {
@@ -390,18 +352,6 @@ impl Gateway {
                 tunnel.want_session(identity, now, host);
             }
         });
-    }
-
-    /// Peers that have a name service's addresses and have not answered an initiation since the last
-    /// call, by their names: the service may know better by now. With each, the address that is
-    /// tried next, if it is another.
-    pub fn take_unanswered(&mut self) -> Vec<(Box<str>, Option<SocketAddr>)> {
-        let all = core::mem::take(&mut self.shared.unanswered).into_iter();
-        let named = all.filter_map(|(id, next)| {
-            let member = self.members.get(&id)?;
-            Some((member.peer.name.clone(), next))
-        });
-        named.collect()
     }
 
     /// A lane dropped a packet that starts with `packet`: tells its sender (P84).

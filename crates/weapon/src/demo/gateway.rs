@@ -190,7 +190,7 @@ fn write_configuration(
         Some(_) => "networks = [\"docker:bridge\"]".to_owned(),
         None => format!(
             "networks = [\"{}\"]\n\
-             firewall = \"off\"  # the hosts of the demo forward by themselves, and it needs no nft",
+             firewall = \"off\"  # the demo's hosts forward by themselves, and it needs no nft",
             host.network
         ),
     };
