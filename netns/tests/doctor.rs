@@ -337,8 +337,9 @@ fn rules_that_drop() {
     );
     other.assert("firewall", "good", "51820");
 
-    pair.one.run("nft delete table inet wall");
+    // In this order, so that no handshake passes in between.
     pair.other.nft(&drop("input"));
+    pair.one.run("nft delete table inet wall");
     let (one, other) = both(&pair);
     one.assert("handshake", "bad", "a firewall drops UDP");
     one.assert("firewall", "good", "51820");
