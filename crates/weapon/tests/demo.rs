@@ -1,5 +1,10 @@
 //! `weapon demo` as a person runs it: all good, and nothing left behind whatever ends it.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::unwrap_in_result,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
