@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use crate::lab::Host;
 
@@ -46,36 +47,25 @@ impl Footprint {
     }
 }
 
-/// The kernel parameters of the namespace of this thread that have to do with forwarding.
+/// All kernel parameters of the namespace of this thread that may be read, but for the one that
+/// counts.
 fn parameters() -> String {
     let mut text = String::new();
-    let names = [
-        "forwarding",
-        "force_forwarding",
-        "accept_ra",
-        "rp_filter",
-        "send_redirects",
-    ];
-    for family in ["ipv4", "ipv6"] {
-        let folder = format!("/proc/sys/net/{family}/conf");
-        let entries = fs::read_dir(&folder).expect("parameters");
-        let interfaces: BTreeSet<String> = entries
-            .map(|entry| {
-                entry
-                    .expect("an entry")
-                    .file_name()
-                    .into_string()
-                    .expect("text")
-            })
-            .collect();
-        for interface in interfaces {
-            for name in names {
-                let path = format!("{folder}/{interface}/{name}");
-                if let Ok(value) = fs::read_to_string(&path) {
-                    writeln!(text, "{path} = {}", value.trim()).expect("room in a string");
-                }
-            }
+    collect(Path::new("/proc/sys/net"), &mut text);
+    text
+}
+
+fn collect(folder: &Path, text: &mut String) {
+    const COUNTER: &str = "nf_conntrack_count";
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths: BTreeSet<PathBuf> = entries.map(|entry| entry.path()).collect();
+    for path in paths {
+        if path.is_dir() {
+            collect(&path, text);
+        } else if !path.ends_with(COUNTER)
+            && let Ok(value) = fs::read_to_string(&path)
+        {
+            writeln!(text, "{} = {}", path.display(), value.trim()).expect("room in a string");
         }
     }
-    text
 }

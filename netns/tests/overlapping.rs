@@ -14,7 +14,7 @@ use std::time::Duration;
 use weapon_netns::plan::introduce;
 use weapon_netns::traffic::{Pace, Stream};
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Gateway, Home, Host, Kind, Plan, Weapon, link, ready, until};
+use weapon_netns::{Footprint, Gateway, Home, Host, Kind, Plan, Weapon, link, ready, until};
 
 const TRANSFER_BYTES: u64 = 50_000_000;
 
@@ -28,7 +28,8 @@ struct Site {
 
 impl Site {
     fn new(name: &str, outside: &'static str) -> Self {
-        let (router, host) = (Host::router(name), Host::new("host"));
+        // Whether it forwards is the gateway's to see to.
+        let (router, host) = (Host::new(name), Host::new("host"));
         link(
             (&router, "lan0", &["192.168.1.1/24", "fd00:77::1/64"]),
             (&host, "eth0", &["192.168.1.5/24", "fd00:77::5/64"]),
@@ -53,12 +54,11 @@ fn file(plan: &Plan, networks: &[&str]) -> String {
         || panic!("a file has lines"),
         |(header, rest)| (header.to_owned(), rest.to_owned()),
     );
-    // What is forwarded and filtered is not what is tested here.
-    format!("{header}\nfirewall = \"off\"\nnetworks = {networks:?}\n{rest}")
+    format!("{header}\nnetworks = {networks:?}\n{rest}")
 }
 
-/// Two such sites, linked by gateways of ours.
-fn linked(home: &Rc<Home>) -> ([Site; 2], [Weapon; 2]) {
+/// Two such sites, linked by gateways of ours; and what their routers were before.
+fn linked(home: &Rc<Home>) -> ([Site; 2], [Weapon; 2], [Footprint; 2]) {
     let (one, other) = (
         Site::new("one", "10.77.1.5"),
         Site::new("other", "10.77.2.5"),
@@ -67,6 +67,7 @@ fn linked(home: &Rc<Home>) -> ([Site; 2], [Weapon; 2]) {
         (&one.router, "eth0", &["192.0.2.1/24"]),
         (&other.router, "eth0", &["192.0.2.2/24"]),
     );
+    let before = [Footprint::of(&one.router), Footprint::of(&other.router)];
     let mut plan = Plan::new("one", &["10.99.0.1/24", "fd99::1/64"]);
     let mut other_plan = Plan::new("other", &["10.99.0.2/24", "fd99::2/64"]);
     introduce(
@@ -94,7 +95,7 @@ fn linked(home: &Rc<Home>) -> ([Site; 2], [Weapon; 2]) {
         ],
     );
     let first = Weapon::start_with(&one.router, home, "one.toml", &text);
-    ([one, other], [first, second])
+    ([one, other], [first, second], before)
 }
 
 /// Connects from a site's host to the other's, and returns whom that one sees.
@@ -111,11 +112,11 @@ fn seen(from: &Host, to: &Host, known_as: IpAddr) -> IpAddr {
 
 #[test]
 fn hosts_of_both_sites_reach_each_other_by_the_other_prefix() {
-    if !ready(&[]) {
+    if !ready(&["nft", "iptables"]) {
         return;
     }
     let home = Home::new();
-    let (sites, gateways) = linked(&home);
+    let (sites, gateways, before) = linked(&home);
     let pace = Pace {
         bytes: Some(TRANSFER_BYTES),
         pause: Duration::ZERO,
@@ -140,15 +141,20 @@ fn hosts_of_both_sites_reach_each_other_by_the_other_prefix() {
         assert_eq!(gateway.drops("not_mapped"), 0);
         assert_eq!(gateway.drops("wrong_source"), 0);
     }
+    for gateway in gateways {
+        assert_eq!(gateway.stop().code(), Some(0));
+    }
+    let after = [0, 1].map(|site| Footprint::of(&sites[site].router));
+    assert_eq!(after, before);
 }
 
 #[test]
 fn errors_come_back_to_whom_they_are_about() {
-    if !ready(&[]) {
+    if !ready(&["nft", "iptables"]) {
         return;
     }
     let home = Home::new();
-    let ([one, other], _gateways) = linked(&home);
+    let ([one, other], _gateways, _) = linked(&home);
     one.host.ping(other.outside);
 
     // Nobody is at that port: the kernel tells only the socket that the quoted packet came from.
@@ -180,7 +186,7 @@ fn errors_come_back_to_whom_they_are_about() {
 
 #[test]
 fn a_stock_peer_sees_the_other_prefix() {
-    if !ready(&["wg", "wireguard-go"]) {
+    if !ready(&["wg", "wireguard-go", "nft"]) {
         return;
     }
     let home = Home::new();

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
+use weapon_netns::traffic::transfer;
 use weapon_netns::weapon::PATIENCE;
 use weapon_netns::{Footprint, Host, Pair, Weapon, link, ready, until};
 
@@ -65,7 +66,7 @@ impl Sites {
 
     #[track_caller]
     fn start_other(&self) -> Weapon {
-        let more = "networks = [\"10.2.0.0/24\", \"fd02::/64\"]";
+        let more = "networks = [\"lan:eth1\"]";
         let text = gateway_lines(&self.pair.other_plan.toml(), more);
         Weapon::start_with(&self.pair.other, &self.pair.home, "other.toml", &text)
     }
@@ -202,6 +203,27 @@ fn sites_are_linked_and_all_is_undone() {
     assert_eq!(b.stop().code(), Some(0));
     assert_eq!((Footprint::of(one), Footprint::of(other)), before);
     assert!(!home.runtime().join("system.journal").exists());
+}
+
+/// The hosts of both LANs know nothing of the gateway but that it is their router.
+#[test]
+fn two_lans_are_linked_and_all_is_undone() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let mut sites = Sites::new();
+    sites.more = "networks = [\"lan:eth1\"]".to_owned();
+    let (one, other) = (sites.pair.one.again(), sites.pair.other.again());
+    let before = [Footprint::of(&one), Footprint::of(&other)];
+    let (b, a) = (sites.start_other(), sites.start());
+    sites.assert_linked();
+    transfer(&sites.near, &sites.far, "10.2.0.2", 100_000_000);
+    one.run("nft flush ruleset");
+    sites.assert_linked();
+    for gateway in [a, b] {
+        assert_eq!(gateway.stop().code(), Some(0));
+    }
+    assert_eq!([Footprint::of(&one), Footprint::of(&other)], before);
 }
 
 #[test]
