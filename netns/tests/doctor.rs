@@ -415,3 +415,31 @@ fn what_lies_behind_us_is_not_forwarded() {
     let found = doctor(&pair, &pair.one, "one");
     found.assert("forwarding", "good", "10.70.0.0/24");
 }
+
+/// Who keeps the rules is asked for them, also where others drop what is forwarded.
+#[test]
+fn rules_that_the_gateway_keeps() {
+    if !ready(&["nft", "iptables"]) {
+        return;
+    }
+    let pair = Pair::new();
+    let lan = Host::new("lan");
+    weapon_netns::link(
+        (&pair.one, "eth1", &["10.70.0.1/24"]),
+        (&lan, "eth0", &["10.70.0.2/24"]),
+    );
+    for line in [
+        "iptables -N DOCKER-USER",
+        "iptables -A FORWARD -j DOCKER-USER",
+        "iptables -P FORWARD DROP",
+    ] {
+        pair.one.run(line);
+    }
+    let gateway = "[gateway]\nnetworks = [\"lan:eth1\"]\n";
+    let text = pair.plan.toml().replace("[gateway]\n", gateway);
+    let file = pair.home.write("one.toml", &text);
+    let _other = pair.start_other();
+    let _one = weapon_netns::Weapon::start(&pair.one, &pair.home, &file);
+    let found = doctor(&pair, &pair.one, "one");
+    found.assert("rules", "good", "as they should be");
+}

@@ -3,13 +3,13 @@
 
 use super::{
     check::Check,
-    firewall::{Forwarding, Ruleset},
+    firewall::{Forwarding, Ruleset, rules},
     gateway::{File, Interface, Port, Running, offloads},
     machine::Machine,
     peers::{Peer, rejected},
     routes::Reach,
 };
-use crate::config::model::Offload;
+use crate::{config::model::Offload, system::SystemReport};
 
 /// What was found out.
 #[derive(Clone, Debug)]
@@ -45,6 +45,8 @@ pub struct GatewayFacts {
     pub ruleset: Result<Ruleset, String>,
     /// What is forwarded.
     pub forwarding: Forwarding,
+    /// What the running gateway has set on the system; `None` if it does not run.
+    pub system: Option<SystemReport>,
 }
 
 impl Facts {
@@ -106,6 +108,11 @@ impl GatewayFacts {
         };
         if let Some(port) = self.port.as_ref().filter(|port| port.number != 0) {
             checks.push(ruleset.udp(port.number));
+        }
+        // Who keeps rules knows best which of them are needed.
+        if let Some(check) = self.system.as_ref().and_then(rules) {
+            checks.push(check);
+            return;
         }
         checks.push(ruleset.forward(!self.forwarding.behind.is_empty()));
         checks.push(ruleset.docker(self.forwarding.wants_docker));
@@ -202,6 +209,7 @@ pub mod tests {
                 networks: Vec::new(),
                 ruleset: Err("nft is not installed".into()),
                 forwarding: Forwarding::default(),
+                system: None,
             }),
         };
         let checks = facts.checks();

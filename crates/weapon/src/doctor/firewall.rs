@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::check::Check;
+use crate::system::SystemReport;
 
 /// What nftables has, as far as it concerns us.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -162,6 +163,27 @@ impl Ruleset {
     }
 }
 
+/// Whether what a gateway has set for what lies behind it is there; nothing if it sets no rules.
+pub fn rules(system: &SystemReport) -> Option<Check> {
+    const NAME: &str = "rules";
+    if !system.steps.iter().any(|step| step.kind == "table") {
+        return None;
+    }
+    let lost = system.steps.iter().find(|step| step.there == Some(false));
+    Some(match (lost, system.warnings.first()) {
+        (Some(lost), _) => Check::bad(
+            NAME,
+            format!("this is not on the system as it should be: {}", lost.text),
+            format!(
+                "see the log of {0}, and `weapon status --system {0}`",
+                system.name
+            ),
+        ),
+        (None, Some(warning)) => Check::warning(NAME, warning, "do what it says"),
+        (None, None) => Check::good(NAME, "forwarding and rules are as they should be"),
+    })
+}
+
 enum Effect {
     Drop(Option<u16>),
     Accept(u16),
@@ -265,7 +287,7 @@ impl Forwarding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::check::Verdict;
+    use crate::{doctor::check::Verdict, system::StepReport};
 
     fn ruleset(text: &str) -> Ruleset {
         Ruleset::parse(&serde_json::from_str(text).unwrap())
@@ -317,6 +339,31 @@ mod tests {
         assert_eq!(input("drop", &accept).udp(51_820).result, Verdict::Good);
         assert_eq!(input("drop", &accept).udp(1).result, Verdict::Warning);
         assert_eq!(input("accept", "").udp(1).result, Verdict::Good);
+    }
+
+    #[test]
+    fn rules_that_are_kept_are_held_against_what_there_is() {
+        let step = |kind: &str, there| StepReport {
+            kind: kind.into(),
+            text: format!("a {kind}"),
+            detail: None,
+            there: Some(there),
+        };
+        let mut system = SystemReport {
+            name: "a".into(),
+            steps: vec![step("route", true)],
+            warnings: Vec::new(),
+        };
+        assert!(rules(&system).is_none(), "it keeps none");
+        system.steps.push(step("table", true));
+        let verdict = |system: &SystemReport| rules(system).map(|check| check.result);
+        assert_eq!(verdict(&system), Some(Verdict::Good));
+        system.warnings.push("firewalld needs a policy".into());
+        assert_eq!(verdict(&system), Some(Verdict::Warning));
+        system.steps.push(step("rule", false));
+        let check = rules(&system).unwrap();
+        assert_eq!(check.result, Verdict::Bad);
+        assert!(check.says.ends_with("a rule"), "{}", check.says);
     }
 
     #[test]

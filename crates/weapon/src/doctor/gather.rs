@@ -28,6 +28,7 @@ use crate::{
     places::Places,
     report::{self, BehindPrefix, Report},
     resolver,
+    system::SystemReport,
     timestamp_file::TimestampFile,
 };
 
@@ -44,10 +45,11 @@ pub struct Subject {
     pub file: Option<std::path::PathBuf>,
 }
 
-/// Finds out all. `ask` asks the running gateway.
+/// Finds out all. `ask` asks the running gateway, `ask_system` for what it has set.
 pub async fn gather(
     subject: Option<Subject>,
     ask: &dyn Fn(&str) -> anyhow::Result<Option<Report>>,
+    ask_system: &dyn Fn(&str) -> Option<SystemReport>,
 ) -> anyhow::Result<Facts> {
     let name = subject.as_ref().map(|subject| subject.name.as_str());
     let machine = machine(name);
@@ -77,7 +79,11 @@ pub async fn gather(
         config: config.as_ref(),
     };
     let gateway = look.all(file, subject.start).await;
-    let gateway = GatewayFacts { running, ..gateway };
+    let gateway = GatewayFacts {
+        system: running.report().and_then(|_| ask_system(&subject.name)),
+        running,
+        ..gateway
+    };
     let gateway = Some(gateway);
     Ok(Facts { machine, gateway })
 }
@@ -143,6 +149,7 @@ impl Look<'_> {
             },
             ruleset: ruleset(),
             forwarding: self.forwarding(),
+            system: None,
         }
     }
 

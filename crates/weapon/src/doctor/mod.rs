@@ -13,6 +13,7 @@ use crate::{
     daemon,
     places::{self, Places},
     report::Report,
+    system::SystemReport,
 };
 
 // What is found out.
@@ -52,7 +53,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     for subject in subjects {
         let runtime = daemon::runtime()?;
         let gateway = subject.as_ref().map(|subject| subject.name.clone());
-        let facts = runtime.block_on(gather(subject, &ask))?;
+        let facts = runtime.block_on(gather(subject, &ask, &ask_system))?;
         // A look-up that hangs does not hold us up.
         runtime.shutdown_background();
         let checks = facts.checks();
@@ -119,6 +120,15 @@ fn ask(name: &str) -> anyhow::Result<Option<Report>> {
     match client.ask(&Request::Status)? {
         Answer::Status(report) => Ok(Some(*report)),
         _ => bail!("the gateway {name:?} answers something else"),
+    }
+}
+
+/// What a gateway has set on the system; nothing if it cannot say.
+fn ask_system(name: &str) -> Option<SystemReport> {
+    let client = Client::connect(&Places::of(name)).ok()??;
+    match client.ask(&Request::System) {
+        Ok(Answer::System(report)) => Some(report),
+        _ => None,
     }
 }
 
