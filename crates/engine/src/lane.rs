@@ -51,18 +51,20 @@ impl<D: Device, S: Socket> Lane<D, S> {
         self.socket.refresh_in(epoll, UNDERLAY)?;
         loop {
             epoll.wait(&mut events, None)?;
+            // Before we look for what it was about: a wake-up that comes after the look must stay
+            // for the next turn.
+            if events.iter().any(|event| event.token == WAKE) {
+                self.wake.drain();
+                if self.stopping.load(Relaxed) {
+                    return Ok(false);
+                }
+            }
             // Also when it is a packet that has woken us, and the wake-up is still to come.
             self.socket.refresh_in(epoll, UNDERLAY)?;
             let now = tick();
             for event in events.iter() {
                 let is_gone = match event.token {
-                    WAKE => {
-                        self.wake.drain();
-                        if self.stopping.load(Relaxed) {
-                            return Ok(false);
-                        }
-                        false
-                    }
+                    WAKE => false,
                     token if token >= UNDERLAY => {
                         let family = Family::ALL[(token - UNDERLAY) as usize];
                         let Some(socket) = self.socket.socket() else {

@@ -238,6 +238,21 @@ fn p99_down_closes_the_socket_and_up_opens_it_again() {
     assert!(one.rebinds.load(Ordering::Relaxed) >= 1);
 }
 
+/// Up and down so fast that a lane is still busy with the wake-up before: it must not sleep over the
+/// one that tells it to let go of its socket.
+#[test]
+fn p99_a_flap_leaves_nobody_with_a_socket() {
+    let network = Network::default();
+    let one = start(0, &network);
+    for _ in 0..1500 {
+        one.engine.set_up(true);
+        until("up", || one.status().gateway.up.then_some(()));
+        one.engine.set_up(false);
+        drop(until("free addresses", || bind(0, &network).ok()));
+    }
+    one.engine.stop();
+}
+
 /// With another port, or another mark, another address of ours may be the right one.
 #[test]
 fn p80_sockets_bound_anew_know_no_sources() {
