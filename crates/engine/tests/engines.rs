@@ -238,8 +238,8 @@ fn p99_down_closes_the_socket_and_up_opens_it_again() {
     assert!(one.rebinds.load(Ordering::Relaxed) >= 1);
 }
 
-/// Up and down so fast that a lane is still busy with the wake-up before: it must not sleep over the
-/// one that tells it to let go of its socket.
+/// Up and down so fast that a lane is still busy with the wake-up before: it must not sleep over
+/// the one that tells it to let go of its socket.
 #[test]
 fn p99_a_flap_leaves_nobody_with_a_socket() {
     let network = Network::default();
