@@ -164,10 +164,9 @@ impl<'i> Talk<'i> {
     /// Talks until the program has closed all its pipes; [`io::ErrorKind::TimedOut`] if it does not
     /// in time.
     fn until(mut self, deadline: Instant) -> io::Result<Self> {
-        for pipe in [&self.stdin, &self.stdout.pipe, &self.stderr.pipe] {
-            if let Some(pipe) = pipe {
-                ioctl_fionbio(pipe, true)?;
-            }
+        let pipes = [&self.stdin, &self.stdout.pipe, &self.stderr.pipe];
+        for pipe in pipes.into_iter().flatten() {
+            ioctl_fionbio(pipe, true)?;
         }
         while self.stdout.pipe.is_some() || self.stderr.pipe.is_some() {
             let pipes = [

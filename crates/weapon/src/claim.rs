@@ -4,9 +4,9 @@
 //! was left behind by a gateway that was killed, and what it made is found and removed.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     process, thread,
     time::Duration,
@@ -16,7 +16,7 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::{places::Places, timestamp_file};
+use crate::{lock::try_take, places::Places, timestamp_file};
 
 /// How often, and after which time, a lock is tried again that nobody has for long.
 const LOCK_TRIES_MAX: u32 = 10;
@@ -93,40 +93,24 @@ pub fn running_pid(places: &Places) -> Option<u32> {
     Some(record.pid)
 }
 
-/// Opens and locks the claim's file; again if its holder removed it in between.
+/// Locks the claim's file.
 fn lock(places: &Places) -> anyhow::Result<File> {
     let path = places.claim();
-    let mut tries = 0;
-    loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| cannot_write(&path, "RUNTIME_DIRECTORY"))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            match running_pid(places) {
-                Some(pid) => bail!(
-                    "this gateway runs already, as process {pid}; stop it with `weapon down {}` \
-                     first",
-                    places.name()
-                ),
-                // Somebody only looks, or is about to be gone.
-                None if tries < LOCK_TRIES_MAX => {
-                    tries += 1;
-                    thread::sleep(LOCK_RETRY);
-                    continue;
-                }
-                None => bail!("this gateway is just starting or stopping; try again"),
-            }
-        }
-        let held = file.metadata()?;
-        if fs::metadata(&path).is_ok_and(|there| there.ino() == held.ino()) {
+    for _ in 0..LOCK_TRIES_MAX {
+        let taken = try_take(&path);
+        if let Some(file) = taken.with_context(|| cannot_write(&path, "RUNTIME_DIRECTORY"))? {
             return Ok(file);
         }
+        if let Some(pid) = running_pid(places) {
+            bail!(
+                "this gateway runs already, as process {pid}; stop it with `weapon down {}` first",
+                places.name()
+            );
+        }
+        // Somebody only looks, or is about to be gone.
+        thread::sleep(LOCK_RETRY);
     }
+    bail!("this gateway is just starting or stopping; try again")
 }
 
 fn report_leftovers(places: &Places, text: &str) {

@@ -20,7 +20,7 @@ use crate::{
     report::{Cipher, Facts, Report, seconds_now},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
-    site::{Entry, Site, SiteWatch},
+    site::{Entry, SiteWatch},
     system::Keeper,
     timestamp_file::TimestampFile,
     uapi::{self, UapiFile},
@@ -104,9 +104,7 @@ struct Daemon {
     routes: RouteMonitor,
     netlink: Netlink,
     site_watch: SiteWatch,
-    /// What lies behind us.
-    site: Site,
-    /// The same, as the file has it.
+    /// What the file's entries stand for now: what lies behind us.
     entries: Vec<Entry>,
     /// By which interface the host's routes led to each peer when they last changed.
     ways: BTreeMap<PublicKey, u32>,
@@ -185,7 +183,6 @@ impl Daemon {
             routes,
             netlink,
             site_watch: ground.site_watch,
-            site: ground.site,
             entries: ground.entries,
             ways: BTreeMap::new(),
             unchecked: Vec::new(),
@@ -263,7 +260,7 @@ impl Daemon {
                     }
                 }
                 () = self.keeper.disturbed() => self.keeper.repair(),
-                entries = self.site_watch.changed() => self.take_entries(entries).await,
+                entries = self.site_watch.changed() => self.take_entries(entries),
                 () = ready(()), if !self.unchecked.is_empty() => self.check_source().await,
                 Some(resolved) = self.resolved.recv() => self.resolved(resolved),
                 Some(call) = self.calls.recv() => {

@@ -230,7 +230,7 @@ impl Fittings {
     }
 
     /// Takes them from the interface. What is not there any more is no loss.
-    async fn remove(&self, index: u32, netlink: &Netlink) {
+    pub async fn remove(&self, index: u32, netlink: &Netlink) {
         for &network in &self.routes {
             note(netlink.delete_route(&Route::new(network, index)).await);
         }

@@ -15,6 +15,7 @@ mod detach;
 mod difference;
 mod interface;
 mod left_out;
+mod lock;
 mod places;
 mod port;
 mod reload;

@@ -20,6 +20,8 @@ pub struct InterfaceWatch {
     monitor: Option<LinkMonitor>,
     link: TunLink,
     last: LinkState,
+    /// What it was called last where it was made.
+    name: String,
     pending: VecDeque<LinkEvent>,
     next_look: Instant,
     /// It could not be looked at, and this was said.
@@ -34,8 +36,10 @@ impl InterfaceWatch {
     pub async fn of(tun: &Tun) -> anyhow::Result<Self> {
         let monitor = LinkMonitor::open(tun.ifindex()).await?;
         let link = TunLink::of(tun)?;
+        let last = link.look()?;
         Ok(Self {
-            last: link.look()?,
+            name: last.name.clone(),
+            last,
             monitor: Some(monitor),
             link,
             pending: VecDeque::new(),
@@ -47,6 +51,12 @@ impl InterfaceWatch {
     /// The interface as it was after the last event.
     pub fn state(&self) -> &LinkState {
         &self.last
+    }
+
+    /// Its name where it was made, the last one that it had there. What it is called where it was
+    /// moved to is chosen by whoever is at home there, and says nothing of this host.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its index, as long as it is where it was made.
@@ -94,7 +104,10 @@ impl InterfaceWatch {
                     match &event {
                         LinkEvent::Up(up) => self.last.up = *up,
                         LinkEvent::Mtu(mtu) => self.last.mtu = *mtu,
-                        LinkEvent::Renamed(name) => self.last.name.clone_from(name),
+                        LinkEvent::Renamed(name) => {
+                            self.last.name.clone_from(name);
+                            self.name.clone_from(name);
+                        }
                         LinkEvent::Deleted => {}
                     }
                     return Some(event);

@@ -27,6 +27,9 @@ pub use server::serve;
 
 use crate::{report::Report, system::SystemReport};
 
+/// The longest time that anybody would wait for who has locked himself out: a day, in seconds.
+pub const CONFIRM_SECONDS_MAX: u64 = 24 * 60 * 60;
+
 /// What is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -68,7 +71,7 @@ pub struct Reload {
     pub path: PathBuf,
     /// Go back after so many seconds unless that is confirmed; null or left out is never.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 86400)]
     pub confirm_seconds: Option<u64>,
 }
 

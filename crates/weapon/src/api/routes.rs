@@ -5,7 +5,7 @@
 use hyper::{Method, StatusCode, Uri, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Answer, Reload, Reloaded, Request, document, problem::Problem};
+use super::{Answer, CONFIRM_SECONDS_MAX, Reload, Reloaded, Request, document, problem::Problem};
 use crate::{report::Report, system::SystemReport};
 
 /// The type of a body.
@@ -160,10 +160,11 @@ fn reload(headers: &HeaderMap, body: &[u8]) -> Result<Reload, Problem> {
     if !reload.path.is_absolute() {
         return Err(bad("bad body: path is to begin at the root".to_owned()));
     }
-    if reload.confirm_seconds == Some(0) {
-        return Err(bad(
-            "bad body: confirm_seconds is to be 1 or more, or null".to_owned()
-        ));
+    let confirm = reload.confirm_seconds.unwrap_or(1);
+    if !(1..=CONFIRM_SECONDS_MAX).contains(&confirm) {
+        return Err(bad(format!(
+            "bad body: confirm_seconds is to be 1 to {CONFIRM_SECONDS_MAX}, or null"
+        )));
     }
     Ok(reload)
 }

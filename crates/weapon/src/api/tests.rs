@@ -258,6 +258,12 @@ fn what_is_wrong_is_said_as_a_problem() {
         ),
         (
             json,
+            r#"{"path":"/a","confirm_seconds":18446744073709551615}"#,
+            400,
+            "bad body: confirm_seconds is",
+        ),
+        (
+            json,
             r#"{"path":"/a","confirm_seconds":-1}"#,
             400,
             "bad body: invalid value",

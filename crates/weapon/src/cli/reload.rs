@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::api::CONFIRM_SECONDS_MAX;
+
 /// Arguments of `weapon reload`.
 #[derive(clap::Args, Debug)]
 pub struct ReloadArgs {
@@ -24,9 +26,6 @@ pub struct ConfirmArgs {
     pub target: String,
 }
 
-/// The longest time that anybody would wait for who has locked himself out.
-const TIME_MAX: Duration = Duration::from_secs(24 * 60 * 60);
-
 /// Seconds, also as `60s`, or minutes or hours, as `5m` or `1h`.
 ///
 /// # Errors
@@ -41,10 +40,9 @@ pub fn time(text: &str) -> Result<Duration, String> {
         _ => (text, 1),
     };
     let count: u64 = digits.parse().map_err(|_| wrong())?;
-    let time = count.checked_mul(seconds).map(Duration::from_secs);
-    match time {
-        Some(Duration::ZERO) => Err("no time at all: nobody could confirm".into()),
-        Some(time) if time <= TIME_MAX => Ok(time),
+    match count.checked_mul(seconds) {
+        Some(0) => Err("no time at all: nobody could confirm".into()),
+        Some(seconds) if seconds <= CONFIRM_SECONDS_MAX => Ok(Duration::from_secs(seconds)),
         _ => Err("more than a day".into()),
     }
 }

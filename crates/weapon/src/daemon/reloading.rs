@@ -22,6 +22,9 @@ pub(super) struct WayBack {
     pub(super) to: Option<Box<Config>>,
 }
 
+/// After which time it is tried again to go back.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Until it is time to go back; for ever if there is no way.
 pub(super) async fn until(way_back: Option<&WayBack>) {
     match way_back {
@@ -108,7 +111,7 @@ impl Daemon {
             port: self.port.number(),
             fwmark: self.port.fwmark(),
         };
-        let connected = connected(&self.netlink, &self.watch.state().name).await?;
+        let connected = connected(&self.netlink, self.watch.name()).await?;
         let fittings = Fittings::of(&new, &connected);
         let Difference {
             lines,
@@ -134,12 +137,13 @@ impl Daemon {
             Some(lookout) => Some(lookout.follow(self.watch.index()).await),
             None => None,
         };
+        let before = Site::of(&self.entries);
         let site = match &mut watch {
             Some(watch) => Site::of(&watch.entries()),
-            None => self.site.clone(),
+            None => before.clone(),
         };
-        let (from, to) = ((&self.config, &self.site), (&new, &site));
-        let (name, port) = (&self.watch.state().name, (&self.port, &self.engine));
+        let (from, to) = ((&self.config, &before), (&new, &site));
+        let (name, port) = (self.watch.name(), (&self.port, &self.engine));
         if let Err(error) = system::change(&mut self.keeper, (from, to), name, port) {
             if let Some(replacement) = replacement {
                 replacement.undo().await;
@@ -161,8 +165,10 @@ impl Daemon {
         self.look_ups.begin(moved);
         self.facts.config = new.source.path.display().to_string();
         self.config = new;
-        if let Some(watch) = watch {
-            self.follow_site(watch).await;
+        if let Some(mut watch) = watch {
+            let entries = watch.entries();
+            self.site_watch = watch;
+            self.take_entries(entries);
         }
         // By the port that it has now.
         self.follow_system();
@@ -171,7 +177,8 @@ impl Daemon {
 
     /// Nobody has confirmed.
     pub(super) async fn go_back(&mut self) -> Option<End> {
-        let Some(to) = self.way_back.take()?.to else {
+        // It stays until it was gone: what was not confirmed is not to stay because of a failure.
+        let Some(to) = self.way_back.as_ref()?.to.clone() else {
             return Some(End::Asked("nobody, as nobody has confirmed"));
         };
         // What was good once is gone back to, even if something of it is not there now.
@@ -182,13 +189,20 @@ impl Daemon {
         };
         match went {
             Ok(changes) => {
+                self.way_back = None;
                 let file = &self.facts.config;
                 tracing::warn!(?changes, "nobody has confirmed: all goes back");
                 tracing::warn!(file, "still says what was not confirmed");
             }
             Err(error) => {
                 let error = format!("{error:#}");
-                tracing::error!(error, "nobody has confirmed, but there is no way back");
+                tracing::error!(
+                    error,
+                    "nobody has confirmed, but the way back is barred; it is tried again"
+                );
+                if let Some(back) = &mut self.way_back {
+                    back.at = Instant::now() + RETRY_INTERVAL;
+                }
             }
         }
         None

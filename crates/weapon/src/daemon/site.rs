@@ -5,41 +5,27 @@ use std::collections::BTreeSet;
 use super::Daemon;
 use crate::{
     report,
-    site::{Entry, Remark, Site, SiteNetwork, SiteWatch},
+    site::{Entry, Remark, Site, SiteNetwork},
 };
 
 impl Daemon {
-    /// Follows the site by another watch from here on.
-    pub(super) async fn follow_site(&mut self, mut watch: SiteWatch) {
-        let entries = watch.entries();
-        self.site_watch = watch;
-        self.take_entries(entries).await;
-    }
-
-    /// Takes note of what the file's entries stand for now, and says what is different.
-    pub(super) async fn take_entries(&mut self, entries: Vec<Entry>) {
+    /// Takes note of what the file's entries stand for now, and says what is different. All that
+    /// depends on it follows.
+    pub(super) fn take_entries(&mut self, entries: Vec<Entry>) {
+        let (before, now) = (Site::of(&self.entries), Site::of(&entries));
         warn(&self.entries, &entries);
         self.entries = entries;
-        if self.site != Site::of(&self.entries) {
-            self.site_changed().await;
+        if before != now {
+            tell(&before, &now);
+            self.follow_system();
         }
-    }
-
-    /// The site is what the entries stand for now. All that depends on it follows here.
-    async fn site_changed(&mut self) {
-        let site = Site::of(&self.entries);
-        tell(&self.site, &site);
-        self.site = site;
-        self.follow_system();
     }
 }
 
-/// The site at the start, which was said.
-pub(super) fn first_site(entries: &[Entry]) -> Site {
-    let site = Site::of(entries);
-    tell(&Site::default(), &site);
+/// Says what lies behind us at the start.
+pub(super) fn tell_first(entries: &[Entry]) {
+    tell(&Site::default(), &Site::of(entries));
     warn(&[], entries);
-    site
 }
 
 /// What is different, a line for each network.

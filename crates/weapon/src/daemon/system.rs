@@ -7,7 +7,7 @@ use weapon_io::{
     tun::Tun,
 };
 
-use super::{Daemon, site::first_site};
+use super::{Daemon, site::tell_first};
 use crate::{
     api::Answer,
     config::Config,
@@ -22,14 +22,9 @@ use crate::{
 impl Daemon {
     /// Something that the rules are made of has changed.
     pub(super) fn follow_system(&mut self) {
-        let (interface, port) = (&self.watch.state().name, self.port.number());
-        keep(set(
-            &mut self.keeper,
-            &self.config,
-            &self.site,
-            interface,
-            port,
-        ));
+        let (interface, port) = (self.watch.name(), self.port.number());
+        let wanted = wanted(&self.config, &Site::of(&self.entries), interface, port);
+        self.keeper.follow(wanted);
     }
 
     /// The host has come to be part of other prefixes: routes that would be taken from it go, and
@@ -38,7 +33,7 @@ impl Daemon {
         let Some(index) = self.watch.index() else {
             return;
         };
-        let connected = match connected(&self.netlink, &self.watch.state().name).await {
+        let connected = match connected(&self.netlink, self.watch.name()).await {
             Ok(connected) => connected,
             Err(error) => {
                 tracing::warn!(%error, "it is not known which prefixes this host is part of");
@@ -49,12 +44,10 @@ impl Daemon {
         for left in &now.left_out {
             if !self.fittings.left_out.contains(left) {
                 tracing::warn!("{left}");
-                let route = Route::new(left.network, index);
-                if let Err(error) = self.netlink.delete_route(&route).await {
-                    tracing::debug!(%error, "was gone already");
-                }
             }
         }
+        let gone = self.fittings.without(&now);
+        gone.remove(index, &self.netlink).await;
         for network in now.without(&self.fittings).routes {
             match self.netlink.add_route(&Route::new(network, index)).await {
                 Ok(()) => tracing::info!(%network, "the route is set, as nothing is taken by it"),
@@ -84,7 +77,7 @@ impl Daemon {
             device.routes = routes.into_iter().map(|route| route.destination).collect();
         }
         let mtu = self.config.mtu.unwrap_or(state.mtu);
-        let steps = device_steps(&state.name, mtu, &self.fittings);
+        let steps = device_steps(self.watch.name(), mtu, &self.fittings);
         Ok(SystemReport {
             name: self.config.name.clone(),
             steps: self.keeper.report(&steps, &device)?,
@@ -99,7 +92,6 @@ pub(super) struct Ground {
     pub(super) fittings: Fittings,
     pub(super) site_watch: SiteWatch,
     pub(super) entries: Vec<Entry>,
-    pub(super) site: Site,
     pub(super) keeper: Keeper,
 }
 
@@ -121,14 +113,14 @@ impl Ground {
         let tun = interface::make(config, &fittings, lanes, netlink).await?;
         let mut site_watch = lookout.follow(Some(tun.ifindex())).await;
         let entries = site_watch.entries();
-        let site = first_site(&entries);
+        tell_first(&entries);
+        let site = Site::of(&entries);
         set(&mut keeper, config, &site, &config.interface, port)?;
         Ok(Self {
             tun,
             fittings,
             site_watch,
             entries,
-            site,
             keeper,
         })
     }
@@ -142,13 +134,18 @@ pub(super) fn set(
     interface: &str,
     port: u16,
 ) -> anyhow::Result<()> {
-    let wanted = Wanted::of(config, site, port).map(|wanted| Wanted {
-        interface: interface.to_owned(),
-        ..wanted
-    });
+    let wanted = wanted(config, site, interface, port);
     let place = config.written.behind.first();
     let place = place.unwrap_or(&config.written.interface);
     keeper.become_as(wanted).with_context(|| config.at(place))
+}
+
+/// What `config` and `site` want, by the name that the interface has now.
+fn wanted(config: &Config, site: &Site, interface: &str, port: u16) -> Option<Wanted> {
+    Wanted::of(config, site, port).map(|wanted| Wanted {
+        interface: interface.to_owned(),
+        ..wanted
+    })
 }
 
 /// Rules, forwarding and the port become what the second wants, or stay what the first wants.
@@ -165,17 +162,9 @@ pub(super) fn change(
     let number = Some(new.listen_port).filter(|&port| port != 0);
     let changed = port.change(number, Some(new.fwmark), engine);
     if changed.is_err() {
-        keep(set(keeper, from.0, from.1, interface, before));
+        keeper.follow(wanted(from.0, from.1, interface, before));
     }
     changed.with_context(|| new.at(&new.written.listen))
-}
-
-/// What could not be set is said.
-pub(super) fn keep(set: anyhow::Result<()>) {
-    if let Err(error) = set {
-        let error = format!("{error:#}");
-        tracing::error!(error, "rules and forwarding stay as they were");
-    }
 }
 
 /// What is set on the device itself.

@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
-use weapon_io::program;
+use weapon_io::program::{self, ProgramError};
 
 use super::{Wanted, surroundings::Surroundings};
 
@@ -55,18 +55,19 @@ impl Zoned {
         self.run("add").context("firewalld refuses")
     }
 
-    /// Takes it back.
+    /// Takes it back. Where firewalld does not run any more, it went with it.
     ///
     /// # Errors
-    /// What firewalld complains of.
+    /// What firewalld complains of, or that it does not answer.
     pub fn remove(&self) -> anyhow::Result<()> {
-        if self.is_there() {
-            self.run("remove").context("firewalld refuses")?;
+        match self.run("query") {
+            Ok(()) => self.run("remove").context("firewalld refuses"),
+            Err(ProgramError::Failed { .. } | ProgramError::Missing { .. }) => Ok(()),
+            Err(error) => Err(error).context("firewalld does not answer"),
         }
-        Ok(())
     }
 
-    fn run(&self, what: &str) -> Result<(), program::ProgramError> {
+    fn run(&self, what: &str) -> Result<(), ProgramError> {
         let arguments = self.arguments(what);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         program::run("firewall-cmd", &arguments, "").map(drop)

@@ -74,16 +74,10 @@ impl Saved {
     /// Asks `program` for its rules.
     ///
     /// # Errors
-    /// There is no such program. One that cannot read its tables has none.
+    /// There is no such program, or it cannot read its tables.
     pub fn of(program: &str) -> Result<Self, ProgramError> {
-        match program::run(&format!("{program}-save"), &[], "") {
-            Ok(text) => Ok(Self::parse(program, &text)),
-            Err(error) if error.is_missing() => Err(error),
-            Err(error) => {
-                tracing::debug!(%error, "no rules of this program");
-                Ok(Self::parse(program, ""))
-            }
-        }
+        let text = program::run(&format!("{program}-save"), &[], "")?;
+        Ok(Self::parse(program, &text))
     }
 
     /// From what `iptables-save` wrote.

@@ -9,18 +9,25 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     os::unix::fs::MetadataExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
-use rustix::fs::{FlockOperation, flock};
+use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
 
 use super::{
     firewalld::Zoned,
     forwarding::{Parameters, Setting, spelled},
 };
-use crate::places::Places;
+use crate::{lock::try_take, places::Places};
+
+/// How long another gateway may have the journal: as long as the programs that it runs may take.
+const LOCK_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// After which time it is tried again.
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// What is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,7 +69,7 @@ struct Changed {
 pub struct Journal {
     path: PathBuf,
     record: Record,
-    /// The folder, held for its lock.
+    /// Held for its lock.
     _lock: File,
 }
 
@@ -79,29 +86,34 @@ impl Journal {
     /// Opens it, and waits until nobody else has it.
     ///
     /// # Errors
-    /// The folder can't be read.
+    /// The folder can't be written, the journal can't be read, or somebody else keeps it.
     pub fn open(places: &Places) -> anyhow::Result<Self> {
-        let folder = places.runtime();
-        let cannot = || format!("cannot lock {}", folder.display());
-        let lock = File::open(folder).with_context(cannot)?;
-        flock(&lock, FlockOperation::LockExclusive).with_context(cannot)?;
-        Ok(Self::read(places.journal(), lock))
+        Self::at(places.journal())
     }
 
-    fn read(path: PathBuf, lock: File) -> Self {
+    fn at(path: PathBuf) -> anyhow::Result<Self> {
+        let lock = lock(&lock_path(&path), LOCK_TIME_MAX)?;
+        let cannot = || format!("cannot read {}", path.display());
         let record = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                let path = path.display();
-                tracing::warn!(%path, %error, "what earlier gateways have set is not known");
-                Record::default()
-            }),
-            Err(_) => Record::default(),
+            Ok(bytes) => match serde_json::from_slice(&bytes) {
+                Ok(record) => record,
+                Err(error) => {
+                    // It may say to somebody else what is to be undone by hand.
+                    let kept = path.with_extension("unreadable");
+                    fs::rename(&path, &kept).with_context(cannot)?;
+                    let kept = kept.display();
+                    tracing::error!(%kept, %error, "what earlier gateways have set is not known");
+                    Record::default()
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Record::default(),
+            Err(error) => return Err(error).with_context(cannot),
         };
-        Self {
+        Ok(Self {
             path,
             record,
             _lock: lock,
-        }
+        })
     }
 
     /// Writes it; it is gone when there is nothing in it.
@@ -242,21 +254,50 @@ impl Journal {
     }
 
     fn drop_holder(&mut self, name: &str, namespace: &str, key: &str) {
-        for changed in &mut self.record.parameters {
-            if changed.key == key && changed.namespace == namespace {
-                changed.holders.retain(|holder| holder != name);
-            }
-        }
-        self.record.parameters.retain(|it| !it.holders.is_empty());
+        self.drop_holders(name, |it| it.key == key && it.namespace == namespace);
     }
 
     /// Nothing of a gateway that was in another network namespace can be undone from here.
     pub fn abandon(&mut self, name: &str) {
         self.forget(name);
-        for changed in &mut self.record.parameters {
+        self.drop_holders(name, |_| true);
+    }
+
+    /// The gateway does not need those that are `meant`.
+    fn drop_holders(&mut self, name: &str, meant: impl Fn(&Changed) -> bool) {
+        for changed in self.record.parameters.iter_mut().filter(|it| meant(it)) {
             changed.holders.retain(|holder| holder != name);
         }
         self.record.parameters.retain(|it| !it.holders.is_empty());
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // While nobody else can have it.
+        if let Err(error) = fs::remove_file(lock_path(&self.path)) {
+            tracing::debug!(%error, "the lock of the journal stays");
+        }
+    }
+}
+
+fn lock_path(journal: &Path) -> PathBuf {
+    journal.with_extension("lock")
+}
+
+fn lock(path: &Path, patience: Duration) -> anyhow::Result<File> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let taken = try_take(path).with_context(|| format!("cannot lock {}", path.display()))?;
+        match taken {
+            Some(lock) => return Ok(lock),
+            None if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
+            None => bail!(
+                "another gateway has had {} locked for {} s: it changes rules, or hangs; see                  `fuser {0}`",
+                path.display(),
+                patience.as_secs_f32()
+            ),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, future::pending, io, time::Duration};
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use weapon_io::netlink::RuleMonitor;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     leftovers,
     steps::{Device, Seen, StepReport, planned},
     surroundings::{Surroundings, legacy_programs},
-    table,
+    table::Loaded,
 };
 use crate::places::Places;
 
@@ -23,6 +23,9 @@ const CHANGES_TIME: Duration = Duration::from_millis(200);
 
 /// The rules are looked at once in this time at most, however often somebody changes some.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// After which time it is tried again what could not be set.
+const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Of the rules of one gateway.
 #[derive(Debug)]
@@ -33,8 +36,11 @@ pub struct Keeper {
     /// What is set; nothing before the first time.
     wanted: Option<Wanted>,
     steps: Vec<Step>,
-    /// Our table as it was listed when it had been loaded.
-    listing: Option<String>,
+    loaded: Option<Loaded>,
+    /// What should be set, but could not.
+    missed: Option<Missed>,
+    /// Something of ours may be on the system.
+    is_marked: bool,
     /// What has to be done by hand, as it was said.
     warnings: Vec<String>,
     monitor: Option<RuleMonitor>,
@@ -42,6 +48,14 @@ pub struct Keeper {
     looked: Option<Instant>,
     /// That rules were gone was said.
     has_complained: bool,
+}
+
+/// What has changed by itself, and could not be followed.
+#[derive(Debug)]
+struct Missed {
+    wanted: Option<Wanted>,
+    retry_at: Instant,
+    why: String,
 }
 
 impl Keeper {
@@ -57,7 +71,9 @@ impl Keeper {
             parameters: Parameters::default(),
             wanted: None,
             steps: Vec::new(),
-            listing: None,
+            loaded: None,
+            missed: None,
+            is_marked: false,
             warnings: Vec::new(),
             monitor: None,
             look_at: None,
@@ -71,7 +87,9 @@ impl Keeper {
     /// # Errors
     /// Something can't be set; all is as it was.
     pub fn become_as(&mut self, wanted: Option<Wanted>) -> anyhow::Result<()> {
-        if wanted == self.wanted {
+        let is_done = wanted == self.wanted && (wanted.is_some() || !self.is_marked);
+        if is_done {
+            self.missed = None;
             return Ok(());
         }
         let before = self.wanted.clone();
@@ -82,7 +100,31 @@ impl Keeper {
             let error = format!("{error:#}");
             tracing::error!(error, "the rules did not go back to what they were");
         }
+        if result.is_ok() {
+            self.missed = None;
+        }
         result
+    }
+
+    /// As [`become_as`](Self::become_as), for what has changed by itself: nobody hears of a failure
+    /// but by the log, and it is tried again.
+    pub fn follow(&mut self, wanted: Option<Wanted>) {
+        let before = self.missed.take();
+        let Err(error) = self.become_as(wanted.clone()) else {
+            return;
+        };
+        let why = format!("{error:#}");
+        if before.is_none_or(|before| before.why != why) {
+            tracing::error!(
+                error = why,
+                "rules and forwarding stay as they were for now"
+            );
+        }
+        self.missed = Some(Missed {
+            wanted,
+            retry_at: Instant::now() + RETRY_INTERVAL,
+            why,
+        });
     }
 
     /// What has to be done by hand.
@@ -102,7 +144,7 @@ impl Keeper {
         let seen = Seen {
             surroundings: &surroundings,
             parameters: &self.parameters,
-            listing: self.listing.as_deref(),
+            loaded: self.loaded.as_ref(),
             device: Some(device),
         };
         let all = of_device.iter().chain(&self.steps);
@@ -117,7 +159,10 @@ impl Keeper {
         let at = match self.look_at {
             Some(at) => at,
             None => {
-                self.changed().await;
+                match self.unasked_at() {
+                    Some(at) => drop(timeout_at(at, self.changed()).await),
+                    None => self.changed().await,
+                }
                 let quiet = Instant::now() + CHANGES_TIME;
                 let next = self.looked.map(|looked| looked + LOOK_INTERVAL_MIN);
                 let at = next.map_or(quiet, |next| next.max(quiet));
@@ -132,28 +177,35 @@ impl Keeper {
         }
     }
 
-    async fn changed(&self) {
-        if self.wanted.is_none() {
-            return pending().await;
-        }
-        let told = async {
-            let changed = match &self.monitor {
-                Some(monitor) => monitor.changed().await,
-                None => Err(io::ErrorKind::Unsupported.into()),
-            };
-            if changed.is_err() {
-                pending::<()>().await;
-            }
-        };
+    /// When the rules are looked at though nobody tells of a change. It counts from what was done
+    /// last, so that other things that happen don't put it off.
+    fn unasked_at(&self) -> Option<Instant> {
+        let retry = self.missed.as_ref().map(|missed| missed.retry_at);
         // The older kind of rules tells nobody.
-        if legacy_programs().next().is_none() {
-            return told.await;
+        let is_silent = self.wanted.is_some() && legacy_programs().next().is_some();
+        let look = self.looked.filter(|_| is_silent);
+        let look = look.map(|looked| looked + LOOK_INTERVAL_MIN);
+        retry.into_iter().chain(look).min()
+    }
+
+    async fn changed(&self) {
+        let changed = match &self.monitor {
+            Some(monitor) if self.wanted.is_some() => monitor.changed().await,
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        };
+        if changed.is_err() {
+            pending().await
         }
-        let _ = tokio::time::timeout(LOOK_INTERVAL_MIN, told).await;
     }
 
     /// Looks at the rules, and sets again what is not there.
     pub fn repair(&mut self) {
+        let is_due = |missed: &mut Missed| missed.retry_at <= Instant::now();
+        if let Some(missed) = self.missed.take_if(is_due) {
+            let wanted = missed.wanted.clone();
+            self.missed = Some(missed);
+            self.follow(wanted);
+        }
         let Some(wanted) = self.wanted.clone() else {
             return;
         };
@@ -161,6 +213,7 @@ impl Keeper {
         if let Err(error) = repaired {
             let error = format!("{error:#}");
             tracing::error!(error, "rules and forwarding are not as they should be");
+            self.look_at = Some(Instant::now() + RETRY_INTERVAL);
         }
     }
 
@@ -171,7 +224,7 @@ impl Keeper {
         let seen = Seen {
             surroundings: &surroundings,
             parameters: &self.parameters,
-            listing: self.listing.as_deref(),
+            loaded: self.loaded.as_ref(),
             device: None,
         };
         let missing: Vec<&Step> = steps.iter().filter(|step| !step.is_there(&seen)).collect();
@@ -207,6 +260,7 @@ impl Keeper {
         let Some(wanted) = wanted else {
             return self.undo();
         };
+        wanted.ensure_names()?;
         let before = self.wanted.as_ref();
         if before.is_some_and(|before| before.interface != wanted.interface) {
             // What has the old name in it is not found by the new.
@@ -220,6 +274,7 @@ impl Keeper {
             }
         }
         self.make(&wanted, &Surroundings::look()?)?;
+        self.looked = Some(Instant::now());
         self.wanted = Some(wanted);
         Ok(())
     }
@@ -231,6 +286,7 @@ impl Keeper {
         let mut journal = Journal::open(&self.places)?;
         let held = journal.held(&name).into_iter().collect();
         let steps = planned(wanted, surroundings, &self.parameters, &held);
+        self.is_marked = true;
         let gone = self.note(wanted, &steps, &mut journal)?;
         let (rules, settings) = (rules(&steps), settings(&steps));
         anyhow::ensure!(
@@ -242,15 +298,9 @@ impl Keeper {
         for step in &steps {
             match step {
                 Step::Table(table) => {
-                    let now = table::listing(&table.name);
-                    let before = self.steps.contains(step);
-                    if !before || now.is_none() || now != self.listing {
-                        table.load()?;
-                        // What is listed the first time is kept: later on, somebody may have
-                        // changed it again since it was loaded.
-                        if !before || self.listing.is_none() {
-                            self.listing = table.listing();
-                        }
+                    let loaded = self.loaded.as_ref().filter(|it| it.table == *table);
+                    if !loaded.is_some_and(Loaded::is_there) {
+                        self.loaded = Some(Loaded::load(table, self.loaded.take())?);
                     }
                 }
                 Step::Zoned(zoned) if !zoned.is_there() => zoned.add()?,
@@ -326,17 +376,19 @@ impl Keeper {
     fn undo(&mut self) -> anyhow::Result<()> {
         self.wanted = None;
         self.steps.clear();
-        self.listing = None;
+        self.loaded = None;
         self.warnings.clear();
         self.monitor = None;
         let mut journal = Journal::open(&self.places)?;
-        leftovers::undo(&mut journal, self.places.name(), &self.parameters)
+        leftovers::undo(&mut journal, self.places.name(), &self.parameters)?;
+        self.is_marked = false;
+        Ok(())
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        if self.wanted.is_some()
+        if self.is_marked
             && let Err(error) = self.undo()
         {
             let error = format!("{error:#}");

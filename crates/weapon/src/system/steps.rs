@@ -11,7 +11,7 @@ use super::{
     forwarding::{Parameters, Setting, spelled},
     iptables::Rule,
     surroundings::Surroundings,
-    table::{self, Table},
+    table::{Loaded, Table},
 };
 use crate::left_out::LeftOut;
 
@@ -56,8 +56,8 @@ pub struct Seen<'a> {
     pub surroundings: &'a Surroundings,
     /// The kernel's parameters.
     pub parameters: &'a Parameters,
-    /// Our table as it was listed when it had been loaded.
-    pub listing: Option<&'a str>,
+    /// Our table as it was loaded.
+    pub loaded: Option<&'a Loaded>,
     /// The device, where it is.
     pub device: Option<&'a Device>,
 }
@@ -95,7 +95,7 @@ pub fn planned(
     parameters: &Parameters,
     held: &BTreeSet<String>,
 ) -> Vec<Step> {
-    let mut steps = vec![Step::Table(Table::of(wanted))];
+    let mut steps = vec![Step::Table(Table::of(wanted, surroundings.translates()))];
     steps.extend(surroundings.rules(wanted).into_iter().map(Step::Rule));
     if surroundings.has_firewalld {
         steps.extend(firewalld::wanted(wanted).into_iter().map(Step::Zoned));
@@ -116,8 +116,8 @@ impl Step {
             Self::Route(network) => device(&|it| it.routes.contains(network)),
             Self::LeftOut(left) => device(&|it| !it.routes.contains(&left.network)),
             Self::Table(it) => {
-                let now = table::listing(&it.name);
-                now.is_some() && now.as_deref() == seen.listing
+                let loaded = seen.loaded.filter(|loaded| loaded.table == *it);
+                loaded.is_some_and(Loaded::is_there)
             }
             Self::Rule(rule) => {
                 let mut saved = seen.surroundings.saved.iter();

@@ -26,6 +26,8 @@ struct Chain {
     name: String,
     /// What it hangs on, if it is a base chain.
     hook: Option<String>,
+    /// `filter`, `nat` or `route`, if it is a base chain.
+    kind: Option<String>,
     policy: Option<String>,
 }
 
@@ -63,10 +65,11 @@ impl Surroundings {
             chains: chains(&text),
             ..Self::default()
         };
+        let legacy: Vec<&str> = legacy_programs().collect();
         for program in ["iptables", "ip6tables"] {
-            found.add(program)?;
+            found.add(program, &legacy)?;
         }
-        for program in legacy_programs() {
+        for program in legacy {
             // Where this is what `iptables` means, it was asked already.
             match Saved::of(program) {
                 Ok(saved) if !found.saved.iter().any(|it| it.is_same(&saved)) => {
@@ -80,16 +83,17 @@ impl Surroundings {
     }
 
     /// Asks one program, if it has any rules.
-    fn add(&mut self, program: &str) -> anyhow::Result<()> {
+    fn add(&mut self, program: &str, legacy: &[&str]) -> anyhow::Result<()> {
         let family = if program == "iptables" { "ip" } else { "ip6" };
-        let is_legacy = legacy_programs().any(|it| it == format!("{program}-legacy"));
+        let is_legacy = legacy.iter().any(|it| *it == format!("{program}-legacy"));
         if !is_legacy && !self.has_table(family, "filter") && !self.has_table(family, "raw") {
             return Ok(());
         }
         match Saved::of(program) {
             Ok(saved) => self.saved.push(saved),
             Err(error) if error.is_missing() => self.ensure_not_needed(family, program)?,
-            Err(error) => return Err(error.into()),
+            // As it can't read its tables, nobody else has rules in them.
+            Err(error) => tracing::debug!(%error, "no rules of this program"),
         }
         Ok(())
     }
@@ -113,6 +117,18 @@ impl Surroundings {
     pub fn has_table(&self, family: &str, table: &str) -> bool {
         let mut chains = self.chains.iter();
         chains.any(|it| it.family == family && it.table == table)
+    }
+
+    /// Whether somebody, beside gateways, translates addresses here. The kernel tracks connections
+    /// then, whoever else asks for their state.
+    pub fn translates(&self) -> bool {
+        let is_gateways = |chain: &Chain| chain.family == "inet" && table::is_ours(&chain.table);
+        let mut chains = self.chains.iter();
+        chains.any(|it| it.kind.as_deref() == Some("nat") && !is_gateways(it))
+            || self
+                .saved
+                .iter()
+                .any(|it| it.has_chain("nat", "POSTROUTING"))
     }
 
     /// The rules that are wanted in chains of others.
@@ -193,6 +209,7 @@ fn chains(text: &str) -> Vec<Chain> {
             table: word("table")?,
             name: word("name")?,
             hook: word("hook"),
+            kind: word("type"),
             policy: word("policy"),
         })
     });

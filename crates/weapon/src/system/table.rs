@@ -10,6 +10,43 @@ use weapon_io::program::{self, ProgramError};
 
 use super::Wanted;
 
+/// What belongs to somebody else's connection, path MTU discovery above all.
+const ICMP_ERRORS: [&str; 2] = [
+    "icmp type { destination-unreachable, time-exceeded, parameter-problem }",
+    "icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, parameter-problem }",
+];
+
+/// A table that was loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The table.
+    pub table: Table,
+    /// How it was listed then; `None` if somebody had taken rules away by that time.
+    listing: Option<String>,
+}
+
+impl Loaded {
+    /// Loads `table` in place of what has its name. `before` is what was loaded last: of the same
+    /// table the first listing is kept, as later on somebody may change it again before it is listed.
+    ///
+    /// # Errors
+    /// What `nft` complains of.
+    pub fn load(table: &Table, before: Option<Self>) -> Result<Self, ProgramError> {
+        table.load()?;
+        let before = before.filter(|it| it.table == *table);
+        let listing = before.and_then(|it| it.listing);
+        Ok(Self {
+            listing: listing.or_else(|| table.listing()),
+            table: table.clone(),
+        })
+    }
+
+    /// Whether it is as it was loaded.
+    pub fn is_there(&self) -> bool {
+        self.listing.is_some() && listing(&self.table.name) == self.listing
+    }
+}
+
 /// A table that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -20,38 +57,46 @@ pub struct Table {
 }
 
 impl Table {
-    /// That of a gateway.
-    pub fn of(wanted: &Wanted) -> Self {
+    /// That of a gateway. Where nobody translates addresses, prefixes alone decide, and the kernel
+    /// does not come to track connections for our sake, which costs more than all rules.
+    pub fn of(wanted: &Wanted, others_translate: bool) -> Self {
+        let is_tracked = others_translate || wanted.masquerade;
         let name = name(&wanted.interface);
         let mut text = format!("add table inet {name}\ndelete table inet {name}\n");
         text.push_str(&format!("table inet {name} {{\n"));
         chain_forward(&mut text, wanted);
-        chain_from_tunnel(&mut text, wanted);
-        chain_to_tunnel(&mut text, wanted);
-        chain_postrouting(&mut text, wanted);
+        chain_from_tunnel(&mut text, wanted, is_tracked);
+        chain_to_tunnel(&mut text, wanted, is_tracked);
+        if is_tracked {
+            chain_postrouting(&mut text, wanted);
+        }
         text.push_str("}\n");
         Self { name, text }
     }
 
     /// How it is listed, now that it was loaded; `None` if somebody has taken rules away since.
-    pub fn listing(&self) -> Option<String> {
+    fn listing(&self) -> Option<String> {
         let rules = |text: &str| text.matches("comment \"weapon: ").count();
         listing(&self.name).filter(|listed| rules(listed) == rules(&self.text))
     }
 
-    /// Loads it in place of what has its name.
-    ///
-    /// # Errors
-    /// What `nft` complains of.
-    pub fn load(&self) -> Result<(), ProgramError> {
+    fn load(&self) -> Result<(), ProgramError> {
         program::run("nft", &["-f", "-"], &self.text).map(drop)
     }
+}
+
+/// What the names of all our tables begin with.
+const PREFIX: &str = "weapon-";
+
+/// Whether a table of family `inet` is a gateway's.
+pub fn is_ours(name: &str) -> bool {
+    name.starts_with(PREFIX)
 }
 
 /// The table of the gateway with this interface. Of the characters that interfaces may have and
 /// tables may not, the code stands there.
 pub fn name(interface: &str) -> String {
-    let mut name = String::from("weapon-");
+    let mut name = String::from(PREFIX);
     for character in interface.chars() {
         if character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.') {
             name.push(character);
@@ -96,20 +141,22 @@ fn chain_forward(text: &mut String, wanted: &Wanted) {
     text.push_str("\t}\n");
 }
 
-fn chain_from_tunnel(text: &mut String, wanted: &Wanted) {
+fn chain_from_tunnel(text: &mut String, wanted: &Wanted, is_tracked: bool) {
     text.push_str("\tchain from_tunnel {\n");
-    rule(text, "ct state established,related accept", "answers");
-    rule(
-        text,
-        "ct status dnat accept",
-        "ports that this host itself publishes",
-    );
+    if is_tracked {
+        rule(text, "ct state established,related accept", "answers");
+        rule(
+            text,
+            "ct status dnat accept",
+            "ports that this host itself publishes",
+        );
+    }
     rule(
         text,
         &format!("oifname \"{}\" accept", wanted.interface),
         "from peer to peer",
     );
-    for matching in matches("daddr", &wanted.prefixes()) {
+    for matching in matches("daddr", wanted.prefixes().iter()) {
         rule(
             text,
             &format!("{matching}accept"),
@@ -120,20 +167,30 @@ fn chain_from_tunnel(text: &mut String, wanted: &Wanted) {
     text.push_str("\t}\n");
 }
 
-fn chain_to_tunnel(text: &mut String, wanted: &Wanted) {
+/// A source is believed from the interface that leads to it, and from no other: else a neighbour on
+/// any network of this host could send to peers in the name of what lies behind it.
+fn chain_to_tunnel(text: &mut String, wanted: &Wanted, is_tracked: bool) {
     text.push_str("\tchain to_tunnel {\n");
-    rule(text, "ct state established,related accept", "answers");
+    if is_tracked {
+        rule(text, "ct state established,related accept", "answers");
+    }
     rule(
         text,
         &format!("iifname \"{}\" accept", wanted.interface),
         "from peer to peer",
     );
-    for matching in matches("saddr", &wanted.prefixes()) {
-        rule(
-            text,
-            &format!("{matching}accept"),
-            "from what lies behind this gateway",
-        );
+    for interface in wanted.interfaces() {
+        let from = format!("iifname \"{interface}\" ");
+        for matching in matches("saddr", wanted.prefixes_by(interface)) {
+            let why = "from what lies behind this gateway";
+            rule(text, &format!("{from}{matching}accept"), why);
+        }
+        if !is_tracked {
+            // From routers on the way there, which may have addresses of any kind.
+            for errors in ICMP_ERRORS {
+                rule(text, &format!("{from}{errors} accept"), "errors");
+            }
+        }
     }
     rule(
         text,
@@ -186,10 +243,11 @@ fn by_family(
 }
 
 /// A match for each family that has prefixes.
-fn matches(side: &str, prefixes: &[IpNet]) -> Vec<String> {
+fn matches<'p>(side: &str, prefixes: impl Iterator<Item = &'p IpNet>) -> Vec<String> {
+    let prefixes: Vec<IpNet> = prefixes.copied().collect();
     let families = [("ip", true), ("ip6", false)].into_iter();
     let found = families.filter_map(|(family, is_ipv4)| {
-        let prefixes = of_family(prefixes, is_ipv4);
+        let prefixes = of_family(&prefixes, is_ipv4);
         if prefixes.is_empty() {
             return None;
         }

@@ -1,9 +1,10 @@
 //! What a gateway wants of the system, in the words of its configuration.
 
+use anyhow::{anyhow, ensure};
 use ipnet::IpNet;
 
 use crate::{
-    config::{Behind, Config},
+    config::{Behind, Config, value},
     site::Site,
 };
 
@@ -44,6 +45,13 @@ impl Wanted {
         self.site.networks.iter().map(|it| it.prefix).collect()
     }
 
+    /// Those of them that this interface leads to.
+    pub fn prefixes_by(&self, interface: &str) -> impl Iterator<Item = &IpNet> {
+        let networks = self.site.networks.iter();
+        let networks = networks.filter(move |it| it.interface.as_deref() == Some(interface));
+        networks.map(|it| &it.prefix)
+    }
+
     /// The interfaces that lead to what lies behind us, each once.
     pub fn interfaces(&self) -> Vec<&str> {
         let networks = self.site.networks.iter();
@@ -52,6 +60,24 @@ impl Wanted {
         names.dedup();
         names.retain(|&name| name != self.interface);
         names
+    }
+
+    /// Rules are texts, and the names of interfaces stand in them.
+    ///
+    /// # Errors
+    /// One has a name that would mean something else there, or more than one interface.
+    pub fn ensure_names(&self) -> anyhow::Result<()> {
+        value::interface_name(&self.interface)
+            .map_err(|error| anyhow!("no rules can be set for this interface: {error}"))?;
+        for name in self.interfaces() {
+            let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\"\\*".contains(&byte);
+            ensure!(
+                name.bytes().all(is_plain),
+                "no rules can be set for the interface {name:?}, which leads to what lies behind \
+                 this gateway: give it a name without blanks, quotes, `*` and `\\`"
+            );
+        }
+        Ok(())
     }
 
     /// Whether a network of Docker lies behind us.

@@ -31,9 +31,7 @@ impl Machine {
 
     /// The journal, read anew.
     fn journal(&self) -> Journal {
-        let lock = File::open(self.folder.path()).unwrap();
-        let path = self.folder.path().join("system.journal");
-        Journal::read(path, lock)
+        Journal::at(self.folder.path().join("system.journal")).unwrap()
     }
 
     fn set(&self, name: &str) {
@@ -149,5 +147,35 @@ fn a_journal_that_cannot_be_read_is_an_empty_one() {
         ..Entry::default()
     });
     journal.save().unwrap();
+    drop(journal);
     assert_eq!(machine.journal().names(), ["one"]);
+}
+
+#[test]
+fn one_gateway_has_it_at_a_time_and_another_does_not_wait_for_ever() {
+    let machine = Machine::new();
+    let journal = machine.journal();
+    let path = lock_path(&journal.path);
+    let error = lock(&path, Duration::from_millis(50)).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("system.lock locked for 0.05 s"), "{said}");
+    drop(journal);
+    assert!(!path.exists());
+    machine.journal();
+}
+
+#[test]
+fn what_cannot_be_read_is_not_forgotten() {
+    let machine = Machine::new();
+    let path = machine.folder.path().join("system.journal");
+    fs::write(&path, "{\"gateways\":").unwrap();
+    machine.journal().save().unwrap();
+    let kept = path.with_extension("unreadable");
+    assert_eq!(fs::read(kept).unwrap(), b"{\"gateways\":");
+    fs::create_dir(&path).unwrap();
+    let error = Journal::at(path).unwrap_err();
+    assert!(
+        format!("{error:#}").starts_with("cannot read "),
+        "{error:#}"
+    );
 }

@@ -74,3 +74,23 @@ fn docker_with_nftables_is_recognised() {
     );
     assert!(found(text).rules(&wanted).is_empty());
 }
+
+#[test]
+fn who_translates_is_seen() {
+    let chain = |family: &str, table: &str, kind: &str| {
+        format!(
+            r#"{{"nftables": [{{"chain": {{"family": "{family}", "table": "{table}", "name": "c",
+            "type": "{kind}", "hook": "postrouting", "prio": 100, "policy": "accept"}}}}]}}"#
+        )
+    };
+    let translates = |text: &str| found(text).translates();
+    assert!(translates(&chain("ip", "nat", "nat")));
+    assert!(translates(&chain("ip", "weapon-x", "nat")));
+    assert!(!translates(&chain("ip", "mangle", "route")));
+    // What gateways translate is among their own packets.
+    assert!(!translates(&chain("inet", "weapon-other", "nat")));
+    let mut legacy = Surroundings::default();
+    let text = "*nat\n:POSTROUTING ACCEPT [0:0]\nCOMMIT\n";
+    legacy.saved.push(Saved::parse("iptables-legacy", text));
+    assert!(legacy.translates());
+}

@@ -27,10 +27,11 @@ pub(in crate::system) fn wanted(site: &[&str], peers: &[&str]) -> Wanted {
 
 #[test]
 fn the_text_is_this() {
-    let table = Table::of(&wanted(
+    let wanted = wanted(
         &["10.1.0.0/24", "10.1.1.0/24", "fd01::/64"],
         &["10.2.0.0/16", "10.2.7.0/24", "fd02::/64"],
-    ));
+    );
+    let table = Table::of(&wanted, true);
     let expected = "\
 add table inet weapon-w-one
 delete table inet weapon-w-one
@@ -55,8 +56,8 @@ comment \"weapon: TCP segments that fit through the tunnel\"
 \tchain to_tunnel {
 \t\tct state established,related accept comment \"weapon: answers\"
 \t\tiifname \"w-one\" accept comment \"weapon: from peer to peer\"
-\t\tip saddr { 10.1.0.0/23 } accept comment \"weapon: from what lies behind this gateway\"
-\t\tip6 saddr { fd01::/64 } accept comment \"weapon: from what lies behind this gateway\"
+\t\tiifname \"eth1\" ip saddr { 10.1.0.0/23 } accept comment \"weapon: from what lies behind this gateway\"
+\t\tiifname \"eth1\" ip6 saddr { fd01::/64 } accept comment \"weapon: from what lies behind this gateway\"
 \t\tcounter drop comment \"weapon: does not lie behind this gateway, see networks in [gateway]\"
 \t}
 \tchain postrouting {
@@ -76,9 +77,55 @@ comment \"weapon: sites see each other's true addresses\"
     assert_eq!(table.text, expected);
 }
 
+/// Where nobody translates, nothing makes the kernel track connections.
+#[test]
+fn nothing_is_tracked_for_our_sake() {
+    let mut wanted = wanted(&["10.1.0.0/24", "10.9.0.0/24"], &["10.2.0.0/16"]);
+    wanted.site.networks[1].interface = Some("eth2".to_owned());
+    let text = Table::of(&wanted, false).text;
+    for word in ["\tct ", " nat ", "masquerade"] {
+        assert!(!text.contains(word), "{word} in {text}");
+    }
+    let expected = "\
+\tchain from_tunnel {
+\t\toifname \"w-one\" accept comment \"weapon: from peer to peer\"
+\t\tip daddr { 10.1.0.0/24, 10.9.0.0/24 } accept comment \"weapon: to what lies behind this gateway\"
+\t\tcounter drop comment \"weapon: nothing else is for peers\"
+\t}
+\tchain to_tunnel {
+\t\tiifname \"w-one\" accept comment \"weapon: from peer to peer\"
+\t\tiifname \"eth1\" ip saddr { 10.1.0.0/24 } accept \
+comment \"weapon: from what lies behind this gateway\"
+\t\tiifname \"eth1\" icmp type { destination-unreachable, time-exceeded, parameter-problem } \
+accept comment \"weapon: errors\"
+\t\tiifname \"eth1\" icmpv6 type { destination-unreachable, packet-too-big, time-exceeded, \
+parameter-problem } accept comment \"weapon: errors\"
+\t\tiifname \"eth2\" ip saddr { 10.9.0.0/24 } accept \
+comment \"weapon: from what lies behind this gateway\"
+";
+    assert!(text.contains(expected), "{text}");
+}
+
+/// Names are texts in rules.
+#[test]
+fn a_name_that_means_something_else_in_a_rule_is_refused() {
+    let good = wanted(&["10.1.0.0/24"], &[]);
+    good.ensure_names().unwrap();
+    let tunnel = Wanted {
+        interface: "w\"accept".to_owned(),
+        ..good.clone()
+    };
+    assert!(tunnel.ensure_names().is_err());
+    for name in ["eth*", "e\"drop;", "e\\", "e\u{7f}", "\u{e9}th0"] {
+        let mut wanted = good.clone();
+        wanted.site.networks[0].interface = Some(name.to_owned());
+        assert!(wanted.ensure_names().is_err(), "{name:?}");
+    }
+}
+
 #[test]
 fn everything_behind_us_needs_no_set() {
-    let text = Table::of(&wanted(&["0.0.0.0/0"], &["10.2.0.0/16"])).text;
+    let text = Table::of(&wanted(&["0.0.0.0/0"], &["10.2.0.0/16"]), true).text;
     assert!(text.contains("\t\tmeta nfproto ipv4 accept"), "{text}");
     assert!(
         !text.contains("0.0.0.0/0") && !text.contains("ip6"),
@@ -90,7 +137,7 @@ fn everything_behind_us_needs_no_set() {
 /// While nothing is there, as with a network of Docker's that is still to come, all is dropped.
 #[test]
 fn nothing_behind_us_lets_nothing_pass() {
-    let text = Table::of(&wanted(&[], &["10.2.0.0/16"])).text;
+    let text = Table::of(&wanted(&[], &["10.2.0.0/16"]), true).text;
     assert!(!text.contains("daddr") && !text.contains("saddr"), "{text}");
     assert_eq!(text.matches("counter drop").count(), 2);
 }
@@ -101,7 +148,7 @@ fn a_masquerade_is_of_what_comes_from_peers_alone() {
         masquerade: true,
         ..wanted(&["10.1.0.0/24"], &["10.2.0.0/16"])
     };
-    let text = Table::of(&wanted).text;
+    let text = Table::of(&wanted, false).text;
     let rule = "iifname \"w-one\" ip saddr { 10.2.0.0/16 } ip daddr { 10.1.0.0/24 } masquerade";
     assert_eq!(
         (
