@@ -986,3 +986,186 @@ fn all_is_undone_when_the_interface_is_deleted() {
     assert_eq!(a.process().wait(PATIENCE).code(), Some(0));
     assert_eq!(Footprint::of(one), before);
 }
+
+/// Under which a gateway can't let eth2 forward.
+const ETH2_IS_READ_ONLY: [&str; 6] = [
+    "unshare",
+    "-m",
+    "sh",
+    "-c",
+    "cd /proc/sys/net/ipv4/conf/eth2 && mount --bind forwarding forwarding \
+     && mount -o remount,bind,ro forwarding && cd / && exec \"$@\"",
+    "sh",
+];
+
+/// The table is loaded before forwarding is set: it goes back with all else.
+#[test]
+fn a_change_that_fails_half_way_leaves_the_old_rules() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let mut sites = Sites::new();
+    let _third = lan(&sites.pair.one, "third", "eth2", "10.3.0", "fd03");
+    let file = sites.pair.home.write("one.toml", &sites.toml());
+    let one = &sites.pair.one;
+    let a = Weapon::launch_under(one, &sites.pair.home, &file, &ETH2_IS_READ_ONLY);
+    until("the rules are there", PATIENCE, || {
+        one.run("nft list tables").contains("w-one").then_some(())
+    });
+    let b = sites.start_other();
+    sites.assert_linked();
+    let before = Footprint::of(one);
+    sites.more = "networks = [\"10.1.0.0/24\", \"lan:eth2\"]".to_owned();
+    sites.pair.home.write("one.toml", &sites.toml());
+    let (code, said) = sites.weapon(&["reload", "one.toml"]);
+    assert_eq!((code, said.contains("read-only")), (1, true), "{said}");
+    let one = &sites.pair.one;
+    assert_eq!(Footprint::of(one), before);
+    sites.assert_linked();
+    drop((a, b));
+}
+
+#[test]
+fn what_could_not_be_followed_is_tried_again() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let mut sites = Sites::new();
+    sites.more = "networks = [\"lan:eth1\", \"lan:eth2\"]".to_owned();
+    let _third = lan(&sites.pair.one, "third", "eth2", "10.3.0", "fd03");
+    let one = &sites.pair.one;
+    one.run("ip address flush dev eth2");
+    let file = sites.pair.home.write("one.toml", &sites.toml());
+    let mut a = Weapon::launch_under(one, &sites.pair.home, &file, &ETH2_IS_READ_ONLY);
+    until("the rules are there", PATIENCE, || {
+        one.run("nft list tables").contains("w-one").then_some(())
+    });
+    let before = one.run("nft -s list table inet weapon-w-one");
+    one.run("ip address add 10.3.0.1/24 brd + dev eth2");
+    until("it has failed", PATIENCE, || {
+        let log = a.log();
+        (log.contains("stay as they were for now") && log.contains("read-only")).then_some(())
+    });
+    assert_eq!(one.run("nft -s list table inet weapon-w-one"), before);
+    let pid = a.process().id();
+    one.run(&format!(
+        "nsenter -t {pid} -m mount -o remount,bind,rw /proc/sys/net/ipv4/conf/eth2/forwarding"
+    ));
+    until("it is done", PATIENCE, || {
+        let forwards = parameter(one, "ipv4/conf/eth2/forwarding") == "1";
+        let rules = one.run("nft list table inet weapon-w-one");
+        (forwards && rules.contains("10.3.0.0/24")).then_some(())
+    });
+    assert_eq!(a.stop().code(), Some(0));
+}
+
+/// A neighbour on another network of the gateway sends in the name of what lies behind it.
+#[test]
+fn a_source_is_believed_from_its_interface_alone() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let sites = Sites::new();
+    let third = lan(&sites.pair.one, "third", "eth2", "10.3.0", "fd03");
+    let (_b, _a) = (sites.start_other(), sites.start());
+    sites.assert_linked();
+    let one = &sites.pair.one;
+    one.sysctl("net.ipv4.conf.eth2.forwarding", "1");
+    // Else the kernel itself would not believe it.
+    for interface in ["all", "eth2"] {
+        one.sysctl(&format!("net.ipv4.conf.{interface}.rp_filter"), "0");
+    }
+    third.run("ip address add 10.1.0.2/32 dev lo");
+    let receiver = sites
+        .far
+        .enter(|| UdpSocket::bind("10.2.0.2:7777").expect("a socket"));
+    receiver
+        .set_read_timeout(Some(Duration::from_millis(300)))
+        .expect("a timeout");
+    let from_near = sites
+        .near
+        .enter(|| UdpSocket::bind("10.1.0.2:0").expect("a socket"));
+    let forged = third.enter(|| UdpSocket::bind("10.1.0.2:0").expect("a socket"));
+    forged.send_to(b"forged", "10.2.0.2:7777").expect("sent");
+    until("it is dropped", PATIENCE, || {
+        (dropped(one, "to_tunnel") > 0).then_some(())
+    });
+    from_near.send_to(b"true", "10.2.0.2:7777").expect("sent");
+    let mut buffer = [0; 16];
+    let (length, _) = receiver.recv_from(&mut buffer).expect("a datagram");
+    assert_eq!(&buffer[..length], b"true");
+    assert!(
+        receiver.recv_from(&mut buffer).is_err(),
+        "nothing else came"
+    );
+}
+
+/// What is called so elsewhere says nothing of this host.
+#[test]
+fn a_name_in_another_namespace_is_not_followed() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let sites = Sites::new();
+    let one = &sites.pair.one;
+    let elsewhere = Host::new("elsewhere");
+    let before = Footprint::of(one);
+    let a = sites.start();
+    let rules = || one.run("nft -s list ruleset");
+    let set = rules();
+    one.move_link("w-one", &elsewhere);
+    elsewhere.run("ip link set w-one name eth1");
+    until("the gateway knows", PATIENCE, || {
+        a.log().contains("renamed").then_some(())
+    });
+    // Something that it follows.
+    one.run("ip address add 10.1.0.9/32 dev eth1");
+    until("the site is followed", PATIENCE, || {
+        sites.system()["steps"].is_array().then_some(())
+    });
+    assert_eq!(rules(), set);
+    assert_eq!(a.stop().code(), Some(0));
+    one.run("ip address del 10.1.0.9/32 dev eth1");
+    assert_eq!(Footprint::of(one), before);
+}
+
+/// What nobody has confirmed does not stay because it can't be undone at once.
+#[test]
+fn the_way_back_is_tried_again() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let mut sites = Sites::new();
+    sites.more = "networks = [\"10.1.0.0/24\", \"lan:eth2\"]".to_owned();
+    let _third = lan(&sites.pair.one, "third", "eth2", "10.3.0", "fd03");
+    let file = sites.pair.home.write("one.toml", &sites.toml());
+    let one = sites.pair.one.again();
+    let words = ["unshare", "-m"];
+    let mut a = Weapon::launch_under(&one, &sites.pair.home, &file, &words);
+    let forwards = |what: &str, is_wanted: &str| {
+        until(what, PATIENCE, || {
+            (parameter(&one, "ipv4/conf/eth2/forwarding") == is_wanted).then_some(())
+        });
+    };
+    forwards("eth2 forwards", "1");
+    until("it answers", PATIENCE, || {
+        (sites.weapon(&["status", "one"]).0 == 0).then_some(())
+    });
+    sites.more = "networks = [\"10.1.0.0/24\"]".to_owned();
+    sites.pair.home.write("one.toml", &sites.toml());
+    let (code, said) = sites.weapon(&["reload", "one.toml", "--confirm", "2s"]);
+    assert_eq!(code, 0, "{said}");
+    forwards("it is not needed", "0");
+    let pid = a.process().id();
+    let key = "/proc/sys/net/ipv4/conf/eth2/forwarding";
+    let mount = |words: &str| one.run(&format!("nsenter -t {pid} -m mount {words}"));
+    mount(&format!("--bind {key} {key}"));
+    mount(&format!("-o remount,bind,ro {key}"));
+    until("the way back is barred", PATIENCE, || {
+        a.log().contains("the way back is barred").then_some(())
+    });
+    assert_eq!(parameter(&one, "ipv4/conf/eth2/forwarding"), "0");
+    mount(&format!("-o remount,bind,rw {key}"));
+    forwards("it went back", "1");
+    assert_eq!(a.stop().code(), Some(0));
+}
