@@ -897,6 +897,7 @@ fn firewalld_is_told_and_asked_back() {
     for words in [
         "firewalld lets nothing from eth1 (zone public)",
         "--add-ingress-zone public",
+        "w-one is in the zone trusted",
     ] {
         assert!(log.contains(words), "{words:?} in {log}");
     }

@@ -13,7 +13,7 @@ use rustix::{
     process::{Pid, PidfdFlags, pidfd_open},
 };
 
-/// How long a program may take. Those that we run are done in a second, or wait for a lock for some;
+/// How long a program may take. Those that we run are done in a second, or wait some for a lock;
 /// one that hangs is not to hold up all that a gateway has to do beside.
 const TIME_MAX: Duration = Duration::from_secs(20);
 
@@ -131,8 +131,8 @@ fn run_within(
     })
 }
 
-/// What is said to a program and by it. None of its pipes blocks: a program may well say much before
-/// it listens.
+/// What is said to a program and by it. None of its pipes blocks: a program may say much before it
+/// listens.
 struct Talk<'i> {
     stdin: Option<OwnedFd>,
     unsaid: &'i [u8],

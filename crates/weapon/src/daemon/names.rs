@@ -1,11 +1,27 @@
 //! Peers whose endpoint is a name: where they are looked for.
 
+use std::collections::BTreeSet;
+
 use weapon_engine::Event;
 
 use super::{Daemon, End, engine_end};
-use crate::resolver::Resolved;
+use crate::{
+    config::PeerConfig,
+    resolver::{self, Resolved},
+};
 
 impl Daemon {
+    /// The file has other `peers` now; those that are `moved` have another endpoint, or are new.
+    pub(super) fn follow_names(&mut self, peers: &[PeerConfig], moved: &BTreeSet<String>) {
+        let names: BTreeSet<&str> = peers.iter().map(|peer| peer.name.as_str()).collect();
+        let is_kept = |name: &str| names.contains(name) && !moved.contains(name);
+        self.look_ups.retain(is_kept);
+        self.facts.unresolved.retain(|name, _| is_kept(name));
+        let moved = resolver::unresolved(peers.iter().filter(|peer| moved.contains(&peer.name)));
+        self.facts.unresolved.extend(resolver::written(&moved));
+        self.look_ups.begin(moved);
+    }
+
     /// A name was looked up. The file may have changed since it was asked for.
     pub(super) fn resolved(&mut self, found: Resolved) {
         if self.look_ups.is_wanted(&found) {

@@ -1,6 +1,6 @@
 //! A gateway becomes what its file says now, and goes back if nobody confirms.
 
-use std::{collections::BTreeSet, future::pending, path::Path, time::Duration};
+use std::{future::pending, path::Path, time::Duration};
 
 use tokio::time::{Instant, sleep_until};
 
@@ -11,7 +11,6 @@ use crate::{
     difference::{Difference, Sockets},
     interface::{Fittings, Replacement},
     left_out::connected,
-    resolver,
     site::{Lookout, Site, Wanted},
 };
 
@@ -155,14 +154,7 @@ impl Daemon {
         }
         self.engine.change(change);
         self.fittings = fittings;
-        let names: BTreeSet<&str> = new.peers.iter().map(|peer| peer.name.as_str()).collect();
-        let is_kept = |name: &str| names.contains(name) && !moved.contains(name);
-        self.look_ups.retain(is_kept);
-        self.facts.unresolved.retain(|name, _| is_kept(name));
-        let moved =
-            resolver::unresolved(new.peers.iter().filter(|peer| moved.contains(&peer.name)));
-        self.facts.unresolved.extend(resolver::written(&moved));
-        self.look_ups.begin(moved);
+        self.follow_names(&new.peers, &moved);
         self.facts.config = new.source.path.display().to_string();
         self.config = new;
         if let Some(mut watch) = watch {

@@ -98,7 +98,13 @@ pub fn warnings(wanted: &Wanted) -> Vec<String> {
     if policies.split_whitespace().any(|it| it == POLICY) {
         return Vec::new();
     }
-    let mut warnings = Vec::new();
+    let mut warnings = vec![format!(
+        "firewalld: {} is in the zone trusted, so that peers also reach the ports of this host \
+         itself; if that is not wanted, make a zone for it (firewall-cmd --permanent --new-zone), \
+         a policy named {POLICY} from there to what lies behind this gateway and back, and set \
+         firewall = \"off\" in [gateway]",
+        wanted.interface
+    )];
     for interface in wanted.interfaces() {
         let zone = ask(&format!("--get-zone-of-interface={interface}"));
         let zone = match zone.trim() {

@@ -293,7 +293,7 @@ fn lock(path: &Path, patience: Duration) -> anyhow::Result<File> {
             Some(lock) => return Ok(lock),
             None if Instant::now() < deadline => thread::sleep(LOCK_RETRY),
             None => bail!(
-                "another gateway has had {} locked for {} s: it changes rules, or hangs; see                  `fuser {0}`",
+                "another gateway has had {} locked for {} s; it may hang: `fuser {0}` names it",
                 path.display(),
                 patience.as_secs_f32()
             ),

@@ -27,7 +27,7 @@ pub struct Loaded {
 
 impl Loaded {
     /// Loads `table` in place of what has its name. `before` is what was loaded last: of the same
-    /// table the first listing is kept, as later on somebody may change it again before it is listed.
+    /// table the first listing is kept, as somebody may change it again before it is listed.
     ///
     /// # Errors
     /// What `nft` complains of.

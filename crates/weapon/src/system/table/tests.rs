@@ -56,8 +56,10 @@ comment \"weapon: TCP segments that fit through the tunnel\"
 \tchain to_tunnel {
 \t\tct state established,related accept comment \"weapon: answers\"
 \t\tiifname \"w-one\" accept comment \"weapon: from peer to peer\"
-\t\tiifname \"eth1\" ip saddr { 10.1.0.0/23 } accept comment \"weapon: from what lies behind this gateway\"
-\t\tiifname \"eth1\" ip6 saddr { fd01::/64 } accept comment \"weapon: from what lies behind this gateway\"
+\t\tiifname \"eth1\" ip saddr { 10.1.0.0/23 } accept \
+comment \"weapon: from what lies behind this gateway\"
+\t\tiifname \"eth1\" ip6 saddr { fd01::/64 } accept \
+comment \"weapon: from what lies behind this gateway\"
 \t\tcounter drop comment \"weapon: does not lie behind this gateway, see networks in [gateway]\"
 \t}
 \tchain postrouting {
@@ -89,7 +91,8 @@ fn nothing_is_tracked_for_our_sake() {
     let expected = "\
 \tchain from_tunnel {
 \t\toifname \"w-one\" accept comment \"weapon: from peer to peer\"
-\t\tip daddr { 10.1.0.0/24, 10.9.0.0/24 } accept comment \"weapon: to what lies behind this gateway\"
+\t\tip daddr { 10.1.0.0/24, 10.9.0.0/24 } accept \
+comment \"weapon: to what lies behind this gateway\"
 \t\tcounter drop comment \"weapon: nothing else is for peers\"
 \t}
 \tchain to_tunnel {
