@@ -24,6 +24,8 @@ impl Footprint {
             "ip -o addr",
             "ip -4 route show table all",
             "ip -6 route show table all",
+            "ip -4 rule",
+            "ip -6 rule",
         ] {
             let said = host.run(line);
             // What IPv6 does by itself in its own time, dates, and counters of chains.

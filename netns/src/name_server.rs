@@ -1,16 +1,39 @@
 //! A name server for a host, which says what it is told to.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::lab::Host;
+use weapon_io::namespace::{cover_with_tmpfs, isolate};
+
+use crate::lab::{Host, ready};
 
 /// What names stand for, and for how many seconds that counts.
 type Names = BTreeMap<String, (Vec<IpAddr>, u32)>;
+
+/// Runs `test` on a thread of its own, which has an `/etc` of its own, in which names are looked for
+/// in `hosts` (as `nsswitch.conf` has it), and hands it to what it starts.
+#[track_caller]
+pub fn with_own_etc(hosts: &'static str, test: impl FnOnce() + Send + 'static) {
+    if !ready(&[]) {
+        return;
+    }
+    let test = std::thread::spawn(move || {
+        isolate().expect("a mount namespace");
+        cover_with_tmpfs("/etc").expect("an empty /etc");
+        let nsswitch = format!("hosts: {hosts}\n");
+        fs::write("/etc/nsswitch.conf", nsswitch).expect("nsswitch.conf");
+        fs::write("/etc/hosts", "127.0.0.1 localhost\n").expect("hosts");
+        test();
+    });
+    if let Err(panic) = test.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
 
 /// A name server of a host, at [`NameServer::ADDRESS`]. Names that it was not told of do not exist.
 #[derive(Debug)]
@@ -40,8 +63,14 @@ impl NameServer {
     /// Starts it.
     #[track_caller]
     pub fn start(host: &Host) -> Self {
+        Self::start_at(host, Self::ADDRESS.into())
+    }
+
+    /// Starts one at another address of the host.
+    #[track_caller]
+    pub fn start_at(host: &Host, address: IpAddr) -> Self {
         let shared = Arc::new(Shared::default());
-        let socket = host.enter(|| UdpSocket::bind(SocketAddr::from((Self::ADDRESS, 53))));
+        let socket = host.enter(|| UdpSocket::bind((address, 53)));
         let socket = socket.expect("the port of a name server");
         socket
             .set_read_timeout(Some(Duration::from_millis(50)))

@@ -4,35 +4,15 @@
 use std::fs;
 use std::time::Duration;
 
-use weapon_io::namespace::{cover_with_tmpfs, isolate};
-use weapon_netns::name_server::NameServer;
+use weapon_netns::name_server::{NameServer, with_own_etc};
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Pair, Weapon, ready, until};
+use weapon_netns::{Pair, Weapon, until};
 
 /// The name of the peer's endpoint.
 const NAME: &str = "gw-other.example";
 
 /// Five seconds until an initiation is sent again, a few times, on a busy machine.
 const LONG: Duration = Duration::from_secs(60);
-
-/// Runs `test` on a thread of its own, which has an `/etc` of its own and hands it to what it
-/// starts.
-fn with_own_etc(hosts: &'static str, test: impl FnOnce() + Send + 'static) {
-    if !ready(&[]) {
-        return;
-    }
-    let test = std::thread::spawn(move || {
-        isolate().expect("a mount namespace");
-        cover_with_tmpfs("/etc").expect("an empty /etc");
-        let nsswitch = format!("hosts: {hosts}\n");
-        fs::write("/etc/nsswitch.conf", nsswitch).expect("nsswitch.conf");
-        fs::write("/etc/hosts", "127.0.0.1 localhost\n").expect("hosts");
-        test();
-    });
-    if let Err(panic) = test.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
 
 /// Two gateways, the first of which knows the other by its name, and a name server.
 fn named() -> (Pair, NameServer) {

@@ -140,7 +140,7 @@ impl Daemon {
         let (port, sockets) = open_port(&config, lanes)?;
         let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
-        let ground = Ground::make(&config, &places, (lanes, port.number()), &netlink).await?;
+        let ground = Ground::make(&config, &places, (lanes, &port), &netlink).await?;
         let tun = ground.tun;
         let watch = InterfaceWatch::of(&tun).await?;
         let routes = RouteMonitor::open(tun.ifindex())?;
@@ -171,6 +171,9 @@ impl Daemon {
         // It may be read again, and by then the process is in another folder.
         config.source.path = std::path::absolute(&config.source.path)?;
         let (mut look_ups, resolved) = LookUps::new();
+        if config.takes_all() {
+            look_ups.set_mark(port.fwmark());
+        }
         look_ups.begin(unresolved);
         Ok(Self {
             engine,
@@ -252,8 +255,11 @@ impl Daemon {
                 // them before the next change counts, so that each has its turn.
                 change = self.routes.changed(), if self.unchecked.is_empty() => {
                     self.list_sources();
-                    if change.addresses {
+                    if change.addresses || self.config.takes_all() {
                         self.follow_connected().await;
+                    }
+                    if change.policies {
+                        self.keeper.policies_changed();
                     }
                     if change.through_interface {
                         self.engine.set_mtus(self.watch.mtus(&self.netlink).await);

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, bail};
 use ipnet::IpNet;
 use weapon_io::{
-    netlink::{Netlink, NetlinkError, Route},
+    netlink::{MAIN_TABLE, Netlink, NetlinkError, Route},
     tun::{Offloads, Tun, TunConfig},
 };
 use weapon_wire::SEGMENTS_MAX;
@@ -61,7 +61,7 @@ pub async fn make(
     netlink.set_up(index).await?;
     fittings.tell_left_out();
     for &network in &fittings.routes {
-        add_route(network, config, index, netlink).await?;
+        add_route(&fittings.route(network, index), config, netlink).await?;
     }
     Ok(tun)
 }
@@ -160,7 +160,8 @@ async fn add(
         done.addresses.push(address);
     }
     for &network in &come.routes {
-        add_route(network, config, index, netlink).await?;
+        add_route(&come.route(network, index), config, netlink).await?;
+        done.table = come.table;
         done.routes.push(network);
     }
     Ok(())
@@ -189,6 +190,11 @@ pub struct Fittings {
     pub routes: Vec<IpNet>,
     /// What it does not lead to, though it was to.
     pub left_out: Vec<LeftOut>,
+    /// The table of routes that lead everywhere. Which packets are looked up there, policy rules
+    /// say; all other routes are in the main table.
+    pub table: u32,
+    /// What is reached beside a tunnel that is the way to everywhere.
+    pub kept: Vec<IpNet>,
 }
 
 impl Fittings {
@@ -196,8 +202,11 @@ impl Fittings {
     pub fn of(config: &Config, connected: &[Connected]) -> Self {
         let networks = config.peers.iter().flat_map(|peer| &peer.networks);
         let networks = networks.filter(|_| config.routes).copied();
+        let kept = connected.iter().filter(|it| it.is_kept(config.lan_access));
         let mut fittings = Self {
             addresses: config.addresses.clone(),
+            table: config.fwmark,
+            kept: kept.map(|it| it.prefix).collect(),
             ..Self::default()
         };
         for network in networks.filter(|&network| !is_connected(network, config)) {
@@ -222,17 +231,37 @@ impl Fittings {
             let mine = mine.iter().filter(|it| !theirs.contains(it));
             mine.copied().collect()
         };
+        let routes = |all: &Self| -> Vec<(IpNet, u32)> {
+            let routes = all.routes.iter();
+            routes.map(|&it| (it, all.table_of(it))).collect()
+        };
+        let theirs: BTreeSet<(IpNet, u32)> = routes(others).into_iter().collect();
+        let mine = routes(self).into_iter().filter(|it| !theirs.contains(it));
         Self {
             addresses: left(&self.addresses, &others.addresses),
-            routes: left(&self.routes, &others.routes),
-            left_out: Vec::new(),
+            routes: mine.map(|(network, _)| network).collect(),
+            table: self.table,
+            ..Self::default()
+        }
+    }
+
+    /// The route to one of [`routes`](Self::routes), by the interface `index`.
+    pub fn route(&self, network: IpNet, index: u32) -> Route {
+        Route::new(network, index).in_table(self.table_of(network))
+    }
+
+    fn table_of(&self, network: IpNet) -> u32 {
+        if network.prefix_len() == 0 {
+            self.table
+        } else {
+            MAIN_TABLE
         }
     }
 
     /// Takes them from the interface. What is not there any more is no loss.
     pub async fn remove(&self, index: u32, netlink: &Netlink) {
         for &network in &self.routes {
-            note(netlink.delete_route(&Route::new(network, index)).await);
+            note(netlink.delete_route(&self.route(network, index)).await);
         }
         for &address in &self.addresses {
             note(netlink.delete_address(index, address).await);
@@ -245,7 +274,7 @@ impl Fittings {
             warn_unless_there(netlink.add_address(index, address).await);
         }
         for &network in &self.routes {
-            warn_unless_there(netlink.add_route(&Route::new(network, index)).await);
+            warn_unless_there(netlink.add_route(&self.route(network, index)).await);
         }
     }
 }
@@ -286,14 +315,10 @@ async fn mtu_by_paths(config: &Config, netlink: &Netlink) -> u32 {
     smallest.saturating_sub(OVERHEAD).max(MTU_MIN)
 }
 
-async fn add_route(
-    network: IpNet,
-    config: &Config,
-    index: u32,
-    netlink: &Netlink,
-) -> anyhow::Result<()> {
+async fn add_route(route: &Route, config: &Config, netlink: &Netlink) -> anyhow::Result<()> {
+    let network = route.destination;
     let place = || at(config, config.written.networks.get(&network));
-    match netlink.add_route(&Route::new(network, index)).await {
+    match netlink.add_route(route).await {
         Ok(()) => Ok(()),
         Err(error) if error.is_exists() => {
             let there = existing(network, netlink).await;

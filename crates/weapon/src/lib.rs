@@ -16,6 +16,7 @@ mod difference;
 mod interface;
 mod left_out;
 mod lock;
+mod marked;
 mod places;
 mod port;
 mod reload;

@@ -6,7 +6,7 @@ use weapon_io::netlink::Netlink;
 
 use crate::{
     cli::{self, PlanArgs},
-    config::{self, BadConfig, Config},
+    config::{self, BadConfig, Config, Loaded},
     daemon::{self, device_steps},
     interface::{Fittings, mtu},
     left_out::connected,
@@ -17,7 +17,7 @@ use crate::{
 /// Shows it, and changes nothing.
 pub fn run(args: &PlanArgs) -> anyhow::Result<ExitCode> {
     let path = config::locate(&args.target).map_err(|problem| BadConfig(vec![problem]))?;
-    let (config, warnings) = config::load(&path)?.for_up()?;
+    let Loaded { config, warnings } = config::load(&path)?;
     warnings.iter().for_each(cli::print_problem);
     let report = daemon::runtime()?.block_on(plan(&config))?;
     if args.json {
@@ -38,7 +38,8 @@ async fn plan(config: &Config) -> anyhow::Result<SystemReport> {
     let lookout = Lookout::open(config, None).await?;
     lookout.ensure_good(config, &[])?;
     let site = Site::of(&lookout.follow(None).await.entries());
-    if let Some(wanted) = Wanted::of(config, &site, config.listen_port) {
+    let wanted = Wanted::of(config, &site, &fittings.kept, config.listen_port);
+    if let Some(wanted) = wanted {
         let surroundings = Surroundings::look()?;
         let parameters = Parameters::default();
         steps.extend(planned(

@@ -7,7 +7,7 @@ use anyhow::bail;
 use crate::{
     api::{Answer, Client, Reload, Request},
     cli::{self, ConfirmArgs, ReloadArgs},
-    config::{self, BadConfig},
+    config::{self, BadConfig, Loaded},
 };
 
 /// Makes a running gateway what its file says now.
@@ -15,7 +15,7 @@ pub fn run(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
     let bad = |problem| BadConfig(vec![problem]);
     let path = config::locate(&args.target).map_err(bad)?;
     // What is wrong with the file is said here, in its colours; the gateway does not hear of it.
-    let (config, warnings) = config::load(&path)?.for_up()?;
+    let Loaded { config, warnings } = config::load(&path)?;
     warnings.iter().for_each(cli::print_problem);
     let name = &config.name;
     let answer = Client::of(name)?.ask(&Request::Reload(Reload {

@@ -3,12 +3,20 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
+use hickory_resolver::{
+    Resolver,
+    config::LookupIpStrategy,
+    system_conf::{parse_resolv_conf, read_system_conf},
+};
 use tokio::{
     net::lookup_host,
     sync::{Notify, mpsc},
@@ -17,7 +25,13 @@ use tokio::{
 };
 use weapon_core::ADDRESSES_MAX;
 
-use crate::config::{HostPort, PeerConfig};
+use crate::{
+    config::{HostPort, PeerConfig},
+    marked::{MarkedRuntime, mark_socket},
+};
+
+/// Where systemd-resolved writes which name servers it asks itself.
+const SYSTEMD_SERVERS: &str = "/run/systemd/resolve/resolv.conf";
 
 /// Names that resolve at the same moment, and wait for their turn.
 const RESOLVED_MAX: usize = 16;
@@ -79,6 +93,8 @@ pub fn written(unresolved: &Unresolved) -> impl Iterator<Item = (String, String)
 #[derive(Debug)]
 pub struct LookUps {
     found: mpsc::Sender<Resolved>,
+    /// The firewall mark of all queries; 0 for none.
+    mark: Arc<AtomicU32>,
     running: BTreeMap<String, LookUp>,
 }
 
@@ -95,8 +111,18 @@ impl LookUps {
     /// None yet. What they find comes out of the other end.
     pub fn new() -> (Self, mpsc::Receiver<Resolved>) {
         let (found, resolved) = mpsc::channel(RESOLVED_MAX);
-        let running = BTreeMap::new();
-        (Self { found, running }, resolved)
+        let look_ups = Self {
+            found,
+            mark: Arc::default(),
+            running: BTreeMap::new(),
+        };
+        (look_ups, resolved)
+    }
+
+    /// What is asked from here on carries this mark: where the tunnel is the way to everywhere, the
+    /// answers would come by it alone.
+    pub fn set_mark(&self, mark: u32) {
+        self.mark.store(mark, Ordering::Relaxed);
     }
 
     /// Looks all of them up, now and whenever it is time.
@@ -104,7 +130,8 @@ impl LookUps {
         for (peer, endpoint) in unresolved {
             let again = Arc::new(Notify::new());
             let (name, found) = (peer.clone(), self.found.clone());
-            let following = follow(name, endpoint.clone(), found, Arc::clone(&again));
+            let wakes = (Arc::clone(&again), Arc::clone(&self.mark));
+            let following = follow(name, endpoint.clone(), found, wakes);
             let look_up = LookUp {
                 endpoint,
                 task: tokio::spawn(following).abort_handle(),
@@ -146,12 +173,12 @@ async fn follow(
     peer: String,
     endpoint: HostPort,
     found: mpsc::Sender<Resolved>,
-    again: Arc<Notify>,
+    (again, mark): (Arc<Notify>, Arc<AtomicU32>),
 ) {
     let mut retry_seconds = RETRY_SECONDS_MIN;
     let mut known = Vec::new();
     loop {
-        let wait = match look_up(&endpoint).await {
+        let wait = match look_up(&endpoint, mark.load(Ordering::Relaxed)).await {
             Ok(answer) => {
                 retry_seconds = RETRY_SECONDS_MIN;
                 let Answer { addresses, ttl } = answer;
@@ -202,11 +229,11 @@ struct Answer {
 
 /// Asks the name servers of `/etc/resolv.conf`, after `/etc/hosts`, for they say how long an answer
 /// counts; and where that comes to nothing, the system, which may know other ways
-/// (`/etc/nsswitch.conf`). Both files are read anew. The queries carry no firewall mark: names are
-/// looked up the way of all other traffic of the host.
-async fn look_up(endpoint: &HostPort) -> Result<Answer, String> {
+/// (`/etc/nsswitch.conf`). Both files are read anew. Without a `mark`, names are looked up the way
+/// of all other traffic of the host.
+async fn look_up(endpoint: &HostPort, mark: u32) -> Result<Answer, String> {
     let (host, port) = (endpoint.host.as_str(), endpoint.port);
-    let asked = ask_name_servers(host).await;
+    let asked = ask_name_servers(host, mark).await;
     let (addresses, ttl) = match asked {
         Some((addresses, ttl)) => {
             let addresses = addresses.into_iter();
@@ -217,7 +244,7 @@ async fn look_up(endpoint: &HostPort) -> Result<Answer, String> {
             Err(error) => return Err(error.to_string()),
         },
     };
-    let addresses = ordered(addresses);
+    let addresses = ordered(addresses, mark);
     if addresses.is_empty() {
         return Err("the name has no address".to_owned());
     }
@@ -225,8 +252,19 @@ async fn look_up(endpoint: &HostPort) -> Result<Answer, String> {
 }
 
 /// The addresses, and how long they count; nothing if there are none, for whatever reason.
-async fn ask_name_servers(host: &str) -> Option<(Vec<IpAddr>, Duration)> {
-    let mut builder = TokioResolver::builder_tokio().ok()?;
+async fn ask_name_servers(host: &str, mark: u32) -> Option<(Vec<IpAddr>, Duration)> {
+    let runtime = MarkedRuntime::new(mark);
+    let (mut servers, options) = read_system_conf().ok()?;
+    let is_on_this_host = servers.name_servers().iter().all(|it| it.ip.is_loopback());
+    // Who forwards queries on this host does not mark them.
+    if mark != 0
+        && is_on_this_host
+        && let Ok(text) = fs::read(SYSTEMD_SERVERS)
+        && let Ok((behind, _)) = parse_resolv_conf(text)
+    {
+        servers = behind;
+    }
+    let mut builder = Resolver::builder_with_config(servers, runtime).with_options(options);
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
     options.cache_size = 0;
@@ -243,7 +281,7 @@ async fn ask_name_servers(host: &str) -> Option<(Vec<IpAddr>, Duration)> {
 
 /// Each once, the best first, as RFC 6724 section 6 has it: what the host has a route to, then by
 /// precedence. Among equals the order stays.
-fn ordered(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+fn ordered(addresses: Vec<SocketAddr>, mark: u32) -> Vec<SocketAddr> {
     let mut known: Vec<SocketAddr> = Vec::new();
     for address in addresses {
         if !known.contains(&address) && known.len() < ADDRESSES_MAX {
@@ -252,18 +290,19 @@ fn ordered(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
     known.sort_by_cached_key(|it| {
         let precedence = std::cmp::Reverse(precedence(it.ip()));
-        (!has_route(*it), precedence)
+        (!has_route(*it, mark), precedence)
     });
     known
 }
 
-/// Whether the kernel knows a way there; nothing is sent.
-fn has_route(remote: SocketAddr) -> bool {
+/// Whether the kernel knows a way there for what has this mark; nothing is sent.
+fn has_route(remote: SocketAddr, mark: u32) -> bool {
     let any: IpAddr = match remote {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    UdpSocket::bind((any, 0)).is_ok_and(|socket| socket.connect(remote).is_ok())
+    UdpSocket::bind((any, 0))
+        .is_ok_and(|socket| mark_socket(&socket, mark).is_ok() && socket.connect(remote).is_ok())
 }
 
 /// RFC 6724 section 2.1, the default policy table.
@@ -314,8 +353,11 @@ mod tests {
             at("127.0.0.1:1"),
             at("127.0.0.1:1"),
         ];
-        assert_eq!(ordered(given), [at("127.0.0.1:1"), at("255.255.255.255:1")]);
+        assert_eq!(
+            ordered(given, 0),
+            [at("127.0.0.1:1"), at("255.255.255.255:1")]
+        );
         let many = (1..=40).map(|last| SocketAddr::from(([127, 0, 0, last], 1)));
-        assert_eq!(ordered(many.collect()).len(), ADDRESSES_MAX);
+        assert_eq!(ordered(many.collect(), 0).len(), ADDRESSES_MAX);
     }
 }

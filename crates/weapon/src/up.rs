@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::{
     cli::{self, UpArgs},
-    config::{self, BadConfig, Config},
+    config::{self, BadConfig, Config, Loaded},
     daemon,
     detach::{self, Log},
 };
@@ -34,7 +34,7 @@ pub fn run(args: UpArgs) -> anyhow::Result<ExitCode> {
 fn load(args: &UpArgs) -> anyhow::Result<Config> {
     let bad = |problem| BadConfig(vec![problem]);
     let path = config::locate(&args.target).map_err(bad)?;
-    let (config, warnings) = config::load(&path)?.for_up()?;
+    let Loaded { config, warnings } = config::load(&path)?;
     // The process that stays behind has a parent that has said them already.
     if !detach::is_detached() {
         for warning in warnings {

@@ -4,7 +4,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use futures_util::TryStreamExt;
 use rtnetlink::packet_route::link::{
-    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, LinkAttribute, LinkFlags, LinkMessage,
+    AfSpecInet6, AfSpecUnspec, In6AddrGenMode, InfoKind, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage,
 };
 use rtnetlink::{LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
@@ -26,6 +27,8 @@ pub struct Link {
     pub loopback: bool,
     /// Index of the bridge or bond that this interface is a port of.
     pub controller: Option<u32>,
+    /// A bridge, or one end of a veth pair: something between parts of this host.
+    pub is_internal: bool,
 }
 
 impl Link {
@@ -38,12 +41,18 @@ impl Link {
             up: flags.contains(LinkFlags::Up),
             loopback: flags.contains(LinkFlags::Loopback),
             controller: None,
+            is_internal: false,
         };
         for attribute in &message.attributes {
             match attribute {
                 LinkAttribute::IfName(name) => link.name.clone_from(name),
                 LinkAttribute::Mtu(mtu) => link.mtu = *mtu,
                 LinkAttribute::Controller(index) => link.controller = Some(*index),
+                LinkAttribute::LinkInfo(infos) => {
+                    link.is_internal = infos.iter().any(|info| {
+                        matches!(info, LinkInfo::Kind(InfoKind::Bridge | InfoKind::Veth))
+                    });
+                }
                 _ => {}
             }
         }

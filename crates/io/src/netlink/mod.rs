@@ -15,6 +15,9 @@ mod address;
 /// Routes of an interface, and the route to a destination.
 mod route;
 
+/// Which table of routes a packet is looked up in.
+mod policy;
+
 /// What happens to an interface while we use it.
 mod monitor;
 
@@ -32,7 +35,8 @@ pub use error::NetlinkError;
 pub use host_monitor::{HostMonitor, Watched};
 pub use link::Link;
 pub use monitor::{LinkEvent, LinkMonitor};
-pub use route::{Path, Route};
+pub use policy::Policy;
+pub use route::{MAIN_TABLE, Path, Route};
 pub use route_monitor::{RouteChange, RouteMonitor};
 pub use rule_monitor::RuleMonitor;
 

@@ -14,7 +14,7 @@ use rtnetlink::packet_route::route::{
 use super::error::Asked;
 use super::{Netlink, NetlinkError};
 
-/// A unicast route of the main table.
+/// A unicast route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Route {
     /// Where to, host bits cleared.
@@ -28,7 +28,12 @@ pub struct Route {
     /// Priority among routes to the same destination, smallest wins. `None` adds with the kernel's
     /// default (0 for IPv4, 1024 for IPv6).
     pub metric: Option<u32>,
+    /// The table that it is in.
+    pub table: u32,
 }
+
+/// The table that all packets are looked up in if no rule says otherwise.
+pub const MAIN_TABLE: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
 impl Route {
     /// A route that leaves by `interface`, without a next hop.
@@ -39,7 +44,14 @@ impl Route {
             gateway: None,
             source: None,
             metric: None,
+            table: MAIN_TABLE,
         }
+    }
+
+    /// The same route in another table.
+    #[must_use]
+    pub fn in_table(self, table: u32) -> Self {
+        Self { table, ..self }
     }
 
     /// The same route through the next hop `gateway`.
@@ -56,7 +68,8 @@ impl Route {
         let header = &mut message.header;
         header.address_family = family(self.destination.addr());
         header.destination_prefix_length = self.destination.prefix_len();
-        header.table = RouteHeader::RT_TABLE_MAIN;
+        // A larger number than the field holds stands in the attribute alone.
+        header.table = u8::try_from(self.table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
         header.protocol = RouteProtocol::Static;
         header.kind = RouteType::Unicast;
         // IPv6 has no scopes for routes. IPv4 wants to be told that there is no next hop.
@@ -69,6 +82,7 @@ impl Route {
             attributes.push(RouteAttribute::Destination(self.destination.addr().into()));
         }
         attributes.push(RouteAttribute::Oif(self.interface));
+        attributes.push(RouteAttribute::Table(self.table));
         attributes.extend(self.gateway.map(|ip| RouteAttribute::Gateway(ip.into())));
         attributes.extend(self.source.map(|ip| RouteAttribute::PrefSource(ip.into())));
         attributes.extend(self.metric.map(RouteAttribute::Priority));
@@ -90,6 +104,7 @@ impl Route {
                 RouteAttribute::Gateway(address) => route.gateway = ip(address),
                 RouteAttribute::PrefSource(address) => route.source = ip(address),
                 RouteAttribute::Priority(metric) => route.metric = Some(*metric),
+                RouteAttribute::Table(table) => route.table = *table,
                 _ => {}
             }
         }
@@ -124,7 +139,7 @@ pub struct Path {
 }
 
 impl Netlink {
-    /// Adds a route to the main table.
+    /// Adds a route to its table.
     ///
     /// # Errors
     /// See [`NetlinkError`]; `Exists` when there is one with that destination and metric.
@@ -133,7 +148,7 @@ impl Netlink {
         added.asked(|| format!("add {route}"))
     }
 
-    /// Removes a route from the main table.
+    /// Removes a route from its table.
     ///
     /// # Errors
     /// See [`NetlinkError`]; `NotFound` when there is none like it.
@@ -175,6 +190,18 @@ impl Netlink {
     pub async fn all_routes(&self) -> Result<Vec<Route>, NetlinkError> {
         let table = RouteHeader::RT_TABLE_MAIN;
         self.dump_routes(None, table, Route::from_message).await
+    }
+
+    /// The unicast routes of `table` that leave by this interface, IPv4 first.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`].
+    pub async fn routes_in(&self, table: u32, interface: u32) -> Result<Vec<Route>, NetlinkError> {
+        let wanted = |message: &RouteMessage| {
+            Route::from_message(message).filter(|route| route.table == table)
+        };
+        let all = RouteHeader::RT_TABLE_UNSPEC;
+        self.dump_routes(Some(interface), all, wanted).await
     }
 
     async fn dump_routes<T>(

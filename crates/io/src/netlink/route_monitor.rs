@@ -29,6 +29,8 @@ pub struct RouteChange {
     pub through_interface: bool,
     /// Addresses of the host have, among others perhaps.
     pub addresses: bool,
+    /// Policy rules have.
+    pub policies: bool,
 }
 
 /// Word of changed routes and addresses, IPv4 and IPv6, of the whole network namespace.
@@ -52,6 +54,8 @@ impl RouteMonitor {
             MulticastGroup::Ipv6Route,
             MulticastGroup::Ipv4Ifaddr,
             MulticastGroup::Ipv6Ifaddr,
+            MulticastGroup::Ipv4Rule,
+            MulticastGroup::Ipv6Rule,
         ];
         let (connection, _handle, messages) =
             rtnetlink::new_multicast_connection(&groups).map_err(NetlinkError::Connect)?;
@@ -82,6 +86,7 @@ impl RouteMonitor {
             let pending = self.pending.get_or_insert_default();
             pending.through_interface |= more.through_interface;
             pending.addresses |= more.addresses;
+            pending.policies |= more.policies;
         }
         self.told = Some(Instant::now());
         self.pending.take().unwrap_or_default()
@@ -94,6 +99,7 @@ fn change(message: &NetlinkMessage<RouteNetlinkMessage>, interface: u32) -> Rout
         return RouteChange {
             through_interface: true,
             addresses: true,
+            policies: true,
         };
     };
     let through_interface = match message {
@@ -106,9 +112,14 @@ fn change(message: &NetlinkMessage<RouteNetlinkMessage>, interface: u32) -> Rout
         message,
         RouteNetlinkMessage::NewAddress(_) | RouteNetlinkMessage::DelAddress(_)
     );
+    let policies = matches!(
+        message,
+        RouteNetlinkMessage::NewRule(_) | RouteNetlinkMessage::DelRule(_)
+    );
     RouteChange {
         through_interface,
         addresses,
+        policies,
     }
 }
 

@@ -58,6 +58,7 @@ pub struct GatewayDraft {
     /// Whether routes are written.
     pub routes: Option<bool>,
     pub masquerade: Option<bool>,
+    pub lan_access: Option<bool>,
     /// Whether the firewall is set.
     pub firewall: Option<bool>,
     pub offload: OffloadDraft,

@@ -47,26 +47,6 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
 }
 
-impl Loaded {
-    /// The configuration, if it asks for nothing that is not built yet.
-    ///
-    /// # Errors
-    /// What asks for it, such as a default route.
-    pub fn for_up(self) -> Result<(Config, Vec<Problem>), BadConfig> {
-        let Self {
-            config,
-            mut warnings,
-        } = self;
-        if !warnings.iter().any(|problem| problem.up_refuses) {
-            return Ok((config, warnings));
-        }
-        for problem in warnings.iter_mut().filter(|problem| problem.up_refuses) {
-            problem.severity = Severity::Error;
-        }
-        Err(BadConfig(warnings))
-    }
-}
-
 /// Parses `text`, checks it if that is asked, and says whether it is good and what is to be said of
 /// it.
 pub fn judge(text: &str, format: Format, is_checked: bool) -> (bool, Vec<Problem>) {

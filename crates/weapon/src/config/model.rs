@@ -44,6 +44,8 @@ pub struct Config {
     pub firewall: bool,
     /// Whether routes to the peers' networks are written (`table = "auto"`) or not (`"off"`).
     pub routes: bool,
+    /// Whether the networks that this host is in are reached beside a tunnel that takes all else.
+    pub lan_access: bool,
     /// Which kernel facilities may be used.
     pub offload: Offload,
     /// The peers, in the order of the file.
@@ -58,6 +60,17 @@ impl Config {
     /// `FILE:LINE:COLUMN: KEY`, to stand before what is wrong with the value written there.
     pub fn at(&self, place: &Place) -> String {
         place.in_file(&self.source.path)
+    }
+
+    /// Whether a peer is the way to everywhere.
+    pub fn takes_all(&self) -> bool {
+        self.takes_all_of(true) || self.takes_all_of(false)
+    }
+
+    /// The same of IPv4, or else of IPv6.
+    pub fn takes_all_of(&self, is_ipv4: bool) -> bool {
+        let mut networks = self.peers.iter().flat_map(|peer| &peer.networks);
+        self.routes && networks.any(|it| it.prefix_len() == 0 && it.addr().is_ipv4() == is_ipv4)
     }
 
     /// What lies behind us under other addresses than peers know.

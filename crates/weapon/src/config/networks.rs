@@ -39,6 +39,29 @@ impl Networks {
                 .iter()
                 .any(|behind| behind.prefix().is_some_and(is_ipv6))
     }
+
+    /// Whether a peer is the way to everywhere; says what does not go with that.
+    pub fn check_full_tunnel(&self, gateway: &GatewayDraft, problems: &mut Problems) -> bool {
+        let has_routes = gateway.routes.unwrap_or(true);
+        let all = |wanted: fn(IpNet) -> bool| {
+            let mut all = self.places.iter().filter(|_| has_routes);
+            all.find(|(net, _)| net.prefix_len() == 0 && wanted(**net))
+        };
+        let (ipv4, ipv6) = (all(|net| !is_ipv6(net)), all(is_ipv6));
+        if let (Some((_, place)), None) = (ipv4, ipv6) {
+            let message = "IPv6 goes beside the tunnel; add \"::/0\", also where the other end has \
+                           none, so that nothing leaves this host in clear";
+            problems.warning(place, message);
+        }
+        let is_full = ipv4.or(ipv6).is_some();
+        let fwmark = gateway.fwmark.as_ref();
+        if let Some(mark) = fwmark.filter(|mark| is_full && mark.value == 0) {
+            let message = "a tunnel that is the way to everywhere needs a mark, by which its own \
+                           packets stay out of it; leave this out, or give a number";
+            problems.error(&mark.place, message);
+        }
+        is_full
+    }
 }
 
 fn is_ipv6(net: IpNet) -> bool {
@@ -66,20 +89,6 @@ pub fn check(gateway: &GatewayDraft, peers: &[PeerDraft], problems: &mut Problem
                 continue;
             }
             not_ours(&at, &addresses, &ours, problems);
-            if net.prefix_len() == 0 && gateway.routes.unwrap_or(true) {
-                problems.up_refuses(
-                    &at.place,
-                    format!(
-                        "{net} would take the default route, which is not built yet; name the \
-                         peer's networks, or write no routes with {}",
-                        if at.place.key.starts_with("Peer") {
-                            "Table = off"
-                        } else {
-                            "table = \"off\""
-                        },
-                    ),
-                );
-            }
             list.push(net);
             places.insert(net, at.place);
         }
@@ -277,7 +286,8 @@ fn is_first(
     false
 }
 
-/// A peer's network is not ours, nor a part of ours.
+/// A peer's network is not ours, nor a part of ours. Where everything lies behind us, we are a way
+/// out for the peers, and it is a part of that.
 fn not_ours(
     net: &Located<IpNet>,
     addresses: &[Located<IpNet>],
@@ -306,7 +316,7 @@ fn not_ours(
                 "{value} is our own network (line {line}); a peer's networks lie behind the peer"
             );
             problems.error(place, message);
-        } else if our.contains(value) {
+        } else if our.contains(value) && our.prefix_len() > 0 {
             let message = format!(
                 "{value} lies in our own network {our} (line {line}); a peer's networks lie \
                  behind the peer"

@@ -73,9 +73,6 @@ pub struct Problem {
     pub message: String,
     /// Whether it stops `up`.
     pub severity: Severity,
-    /// A warning of `check` that is an error for `up`: right, but not built yet.
-    #[serde(skip)]
-    pub up_refuses: bool,
 }
 
 impl Problem {
@@ -92,7 +89,6 @@ impl Problem {
             key: place.key.clone(),
             message,
             severity,
-            up_refuses: false,
         }
     }
 
@@ -167,15 +163,6 @@ impl Problems {
             Severity::Warning,
             message.into(),
         ));
-    }
-
-    /// Notes what is right but not built yet: a warning of `check`, an error for `up`.
-    pub fn up_refuses(&mut self, place: &Place, message: impl Into<String>) {
-        let problem = Problem::at(&self.file, place, Severity::Warning, message.into());
-        self.list.push(Problem {
-            up_refuses: true,
-            ..problem
-        });
     }
 
     /// Whether an error was noted.

@@ -38,6 +38,7 @@ const GATEWAY_KEYS: &[&str] = &[
     "table",
     "firewall",
     "masquerade",
+    "lan_access",
     "lanes",
     "cipher_backend",
 ];
@@ -169,6 +170,7 @@ impl Reader<'_, '_> {
             cipher_backend: self.cipher_backend(&section),
             routes: self.switch(&section, "table"),
             masquerade: self.boolean(&section, "masquerade"),
+            lan_access: self.boolean(&section, "lan_access"),
             firewall: self.switch(&section, "firewall"),
             offload: OffloadDraft::default(),
         }

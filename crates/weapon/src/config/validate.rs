@@ -13,6 +13,10 @@ use super::model::{Config, ConfigSource, Offload, PeerConfig, Written};
 use super::problem::{Located, Place, Problems};
 use super::{keyfile, networks, value};
 
+/// The mark of the packets of a tunnel that is the way to everywhere, and the number of the routing
+/// table that leads into it. wg-quick's choice.
+const FULL_TUNNEL_MARK: u32 = 51_820;
+
 /// Characters of its public key that name a peer in a file without peer names.
 const KEY_NAME_LEN: usize = 8;
 
@@ -33,6 +37,8 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let listen = listen.and_then(|port| good(value::port(port.value), port, problems));
     let fwmark = gateway.fwmark.as_ref();
     let fwmark = fwmark.and_then(|mark| good(value::fwmark(mark.value), mark, problems));
+    let is_full = networks.check_full_tunnel(&gateway, problems);
+    let fwmark = fwmark.or(is_full.then_some(FULL_TUNNEL_MARK));
     let lanes = gateway.lanes.as_ref();
     let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
 
@@ -68,6 +74,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         addresses: addresses.into_iter().map(|net| net.value).collect(),
         behind: networks.ours,
         masquerade: gateway.masquerade.unwrap_or(false),
+        lan_access: gateway.lan_access.unwrap_or(false),
         firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
         offload: offload(&gateway.offload),

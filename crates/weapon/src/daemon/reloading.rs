@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep_until};
 use super::{Daemon, End, system};
 use crate::{
     api::{Answer, Reloaded},
-    config::{self, Config},
+    config::{self, Config, Loaded},
     difference::{Difference, Sockets},
     interface::{Fittings, Replacement},
     left_out::connected,
@@ -59,7 +59,10 @@ impl Daemon {
         path: &Path,
         confirm: Option<Duration>,
     ) -> anyhow::Result<Answer> {
-        let (new, warnings) = config::load(path)?.for_up()?;
+        let Loaded {
+            config: new,
+            warnings,
+        } = config::load(path)?;
         for warning in warnings {
             tracing::warn!(%warning, "in the file");
         }
@@ -141,7 +144,8 @@ impl Daemon {
             Some(watch) => Site::of(&watch.entries()),
             None => before.clone(),
         };
-        let (from, to) = ((&self.config, &before), (&new, &site));
+        let from = (&self.config, &before, &*self.fittings.kept);
+        let to = (&new, &site, &*fittings.kept);
         let (name, port) = (self.watch.name(), (&self.port, &self.engine));
         if let Err(error) = system::change(&mut self.keeper, (from, to), name, port) {
             if let Some(replacement) = replacement {

@@ -1,11 +1,9 @@
 //! What is set on the system follows the gateway: what lies behind it, its port, its interface.
 
 use anyhow::Context as _;
+use ipnet::IpNet;
 use weapon_engine::Engine;
-use weapon_io::{
-    netlink::{Netlink, Route},
-    tun::Tun,
-};
+use weapon_io::{netlink::Netlink, tun::Tun};
 
 use super::{Daemon, site::tell_first};
 use crate::{
@@ -22,8 +20,11 @@ use crate::{
 impl Daemon {
     /// Something that the rules are made of has changed.
     pub(super) fn follow_system(&mut self) {
-        let (interface, port) = (self.watch.name(), self.port.number());
-        let wanted = wanted(&self.config, &Site::of(&self.entries), interface, port);
+        let site = Site::of(&self.entries);
+        let state = (&self.config, &site, &*self.fittings.kept);
+        let wanted = wanted(state, self.watch.name(), &self.port);
+        let full = wanted.as_ref().and_then(|it| it.full_tunnel.as_ref());
+        self.look_ups.set_mark(full.map_or(0, |full| full.mark));
         self.keeper.follow(wanted);
     }
 
@@ -49,12 +50,15 @@ impl Daemon {
         let gone = self.fittings.without(&now);
         gone.remove(index, &self.netlink).await;
         for network in now.without(&self.fittings).routes {
-            match self.netlink.add_route(&Route::new(network, index)).await {
+            match self.netlink.add_route(&now.route(network, index)).await {
                 Ok(()) => tracing::info!(%network, "the route is set, as nothing is taken by it"),
                 Err(error) => tracing::warn!(%error, "the route is not set"),
             }
         }
-        self.fittings = now;
+        let before = std::mem::replace(&mut self.fittings, now);
+        if before.kept != self.fittings.kept {
+            self.follow_system();
+        }
     }
 
     /// What is set on the system, and whether it is so at this moment.
@@ -73,7 +77,8 @@ impl Daemon {
         };
         if let Some(index) = self.watch.index() {
             device.addresses = self.netlink.addresses(index).await?;
-            let routes = self.netlink.routes(index).await?;
+            let mut routes = self.netlink.routes(index).await?;
+            routes.extend(self.netlink.routes_in(self.fittings.table, index).await?);
             device.routes = routes.into_iter().map(|route| route.destination).collect();
         }
         let mtu = self.config.mtu.unwrap_or(state.mtu);
@@ -101,7 +106,7 @@ impl Ground {
     pub(super) async fn make(
         config: &Config,
         places: &Places,
-        (lanes, port): (usize, u16),
+        (lanes, port): (usize, &Port),
         netlink: &Netlink,
     ) -> anyhow::Result<Self> {
         let lookout = Lookout::open(config, None).await?;
@@ -115,7 +120,8 @@ impl Ground {
         let entries = site_watch.entries();
         tell_first(&entries);
         let site = Site::of(&entries);
-        set(&mut keeper, config, &site, &config.interface, port)?;
+        let state = (config, &site, &*fittings.kept);
+        set(&mut keeper, state, &config.interface, port)?;
         Ok(Self {
             tun,
             fittings,
@@ -129,40 +135,46 @@ impl Ground {
 /// Makes rules and forwarding what `config` and `site` want.
 pub(super) fn set(
     keeper: &mut Keeper,
-    config: &Config,
-    site: &Site,
+    state: State<'_>,
     interface: &str,
-    port: u16,
+    port: &Port,
 ) -> anyhow::Result<()> {
-    let wanted = wanted(config, site, interface, port);
+    let config = state.0;
+    let wanted = wanted(state, interface, port);
     let place = config.written.behind.first();
     let place = place.unwrap_or(&config.written.interface);
     keeper.become_as(wanted).with_context(|| config.at(place))
 }
 
-/// What `config` and `site` want, by the name that the interface has now.
-fn wanted(config: &Config, site: &Site, interface: &str, port: u16) -> Option<Wanted> {
-    Wanted::of(config, site, port).map(|wanted| Wanted {
-        interface: interface.to_owned(),
-        ..wanted
-    })
+/// What is wanted by a configuration, with this behind us, and these networks beside us.
+type State<'s> = (&'s Config, &'s Site, &'s [IpNet]);
+
+/// What that wants, by the name that the interface has now, and by the mark of the sockets.
+fn wanted((config, site, kept): State<'_>, interface: &str, port: &Port) -> Option<Wanted> {
+    let mut wanted = Wanted::of(config, site, kept, port.number())?;
+    interface.clone_into(&mut wanted.interface);
+    if let Some(full) = &mut wanted.full_tunnel
+        && port.fwmark() != 0
+    {
+        full.mark = port.fwmark();
+    }
+    Some(wanted)
 }
 
 /// Rules, forwarding and the port become what the second wants, or stay what the first wants.
 pub(super) fn change(
     keeper: &mut Keeper,
-    (from, to): ((&Config, &Site), (&Config, &Site)),
+    (from, to): (State<'_>, State<'_>),
     interface: &str,
     (port, engine): (&Port, &Engine),
 ) -> anyhow::Result<()> {
-    let before = port.number();
     let new = to.0;
-    set(keeper, new, to.1, interface, before)?;
+    set(keeper, to, interface, port)?;
     // After what can be undone at once: lanes let go of the old port in their own time.
     let number = Some(new.listen_port).filter(|&port| port != 0);
     let changed = port.change(number, Some(new.fwmark), engine);
     if changed.is_err() {
-        keeper.follow(wanted(from.0, from.1, interface, before));
+        keeper.follow(wanted(from, interface, port));
     }
     changed.with_context(|| new.at(&new.written.listen))
 }

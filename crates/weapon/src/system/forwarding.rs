@@ -99,6 +99,15 @@ impl Parameters {
             settings.collect::<Vec<_>>()
         };
         let mut settings = Vec::new();
+        if wanted.full_tunnel.as_ref().is_some_and(|full| full.ipv4) {
+            // Else the filter of reverse paths (rp_filter) would look for the way back of what
+            // comes in from outside in the tunnel's table.
+            settings.push(Setting {
+                key: "net/ipv4/conf/all/src_valid_mark".to_owned(),
+                value: "1",
+                is_own: false,
+            });
+        }
         if prefixes.iter().any(|it| it.addr().is_ipv4()) {
             settings.extend(each("ipv4", "forwarding"));
         }

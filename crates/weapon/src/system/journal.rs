@@ -49,6 +49,9 @@ pub struct Entry {
     pub programs: Vec<String>,
     /// What it has set in firewalld.
     pub zoned: Vec<Zoned>,
+    /// Whether it has set policy rules: one gateway alone may be the way to everywhere.
+    #[serde(default)]
+    pub has_policies: bool,
 }
 
 /// A kernel parameter that is not what it was.
@@ -143,6 +146,14 @@ impl Journal {
     /// What the gateway has set.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.record.gateways.iter().find(|it| it.name == name)
+    }
+
+    /// The gateway that has policy rules in this network namespace, but for `name`.
+    pub fn other_with_policies(&self, name: &str, namespace: &str) -> Option<&str> {
+        let mut others = self.record.gateways.iter();
+        let other =
+            others.find(|it| it.has_policies && it.name != name && it.namespace == namespace)?;
+        Some(&other.name)
     }
 
     /// The names of all gateways in it.

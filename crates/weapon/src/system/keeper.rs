@@ -11,7 +11,7 @@ use super::{
     forwarding::{Parameters, Setting},
     iptables::{self, Rule},
     journal::{Entry, Journal, namespace},
-    leftovers,
+    leftovers, policies,
     steps::{Device, Seen, StepReport, planned},
     surroundings::{Surroundings, legacy_programs},
     table::Loaded,
@@ -39,6 +39,8 @@ pub struct Keeper {
     loaded: Option<Loaded>,
     /// What should be set, but could not.
     missed: Option<Missed>,
+    /// There are policy rules of ours.
+    has_policies: bool,
     /// Something of ours may be on the system.
     is_marked: bool,
     /// What has to be done by hand, as it was said.
@@ -73,6 +75,7 @@ impl Keeper {
             steps: Vec::new(),
             loaded: None,
             missed: None,
+            has_policies: false,
             is_marked: false,
             warnings: Vec::new(),
             monitor: None,
@@ -145,6 +148,7 @@ impl Keeper {
             surroundings: &surroundings,
             parameters: &self.parameters,
             loaded: self.loaded.as_ref(),
+            policies: &policies::there()?,
             device: Some(device),
         };
         let all = of_device.iter().chain(&self.steps);
@@ -198,6 +202,13 @@ impl Keeper {
         }
     }
 
+    /// Somebody else has changed policy rules: ours are looked at soon.
+    pub fn policies_changed(&mut self) {
+        if self.has_policies && self.look_at.is_none() {
+            self.look_at = Some(Instant::now() + CHANGES_TIME);
+        }
+    }
+
     /// Looks at the rules, and sets again what is not there.
     pub fn repair(&mut self) {
         let is_due = |missed: &mut Missed| missed.retry_at <= Instant::now();
@@ -225,6 +236,7 @@ impl Keeper {
             surroundings: &surroundings,
             parameters: &self.parameters,
             loaded: self.loaded.as_ref(),
+            policies: &policies::there()?,
             device: None,
         };
         let missing: Vec<&Step> = steps.iter().filter(|step| !step.is_there(&seen)).collect();
@@ -287,6 +299,11 @@ impl Keeper {
         let held = journal.held(&name).into_iter().collect();
         let steps = planned(wanted, surroundings, &self.parameters, &held);
         self.is_marked = true;
+        if let Some(other) = journal.other_with_policies(&name, &self.namespace)
+            && wanted.full_tunnel.is_some()
+        {
+            anyhow::bail!("the gateway {other} is the way to everywhere already");
+        }
         let gone = self.note(wanted, &steps, &mut journal)?;
         let (rules, settings) = (rules(&steps), settings(&steps));
         anyhow::ensure!(
@@ -317,6 +334,8 @@ impl Keeper {
         for zoned in &gone {
             zoned.remove()?;
         }
+        policies::make_if(self.has_policies, &wanted.policies())?;
+        self.has_policies = !wanted.policies().is_empty();
         journal.release(who, &settings, &self.parameters)?;
         self.steps = steps;
         self.warn(surroundings.warnings(wanted));
@@ -359,6 +378,7 @@ impl Keeper {
             interface: wanted.interface.clone(),
             programs: programs.into_iter().collect(),
             zoned,
+            has_policies: wanted.full_tunnel.is_some() || self.has_policies,
         });
         journal.save()?;
         Ok(gone)
@@ -381,6 +401,7 @@ impl Keeper {
         self.monitor = None;
         let mut journal = Journal::open(&self.places)?;
         leftovers::undo(&mut journal, self.places.name(), &self.parameters)?;
+        self.has_policies = false;
         self.is_marked = false;
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::{
     forwarding::Parameters,
     iptables::{self, Saved},
     journal::{Journal, namespace},
-    table,
+    policies, table,
 };
 use crate::{claim, places::Places};
 
@@ -97,7 +97,11 @@ pub fn undo(journal: &mut Journal, name: &str, parameters: &Parameters) -> anyho
     let Some(entry) = journal.entry(name).cloned() else {
         return Ok(());
     };
-    let mut results = vec![journal.release((name, &entry.namespace), &[], parameters)];
+    let mut results = Vec::new();
+    if entry.has_policies {
+        results.push(policies::make(&[]));
+    }
+    results.push(journal.release((name, &entry.namespace), &[], parameters));
     results.extend(entry.zoned.iter().map(|zoned| zoned.remove()));
     let mark = iptables::mark(&entry.interface);
     for program in &entry.programs {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use weapon_io::netlink::Policy;
 
 use super::{
     Wanted,
@@ -36,6 +37,8 @@ pub enum Step {
     Zoned(Zoned),
     /// A kernel parameter.
     Setting(Setting),
+    /// A rule that says in which table packets are looked up.
+    Policy(Policy),
 }
 
 /// The device at one moment.
@@ -58,6 +61,8 @@ pub struct Seen<'a> {
     pub parameters: &'a Parameters,
     /// Our table as it was loaded.
     pub loaded: Option<&'a Loaded>,
+    /// The policy rules of ours.
+    pub policies: &'a [Policy],
     /// The device, where it is.
     pub device: Option<&'a Device>,
 }
@@ -65,8 +70,8 @@ pub struct Seen<'a> {
 /// A step as it is shown, and printed with `--json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StepReport {
-    /// `interface`, `mtu`, `address`, `route`, `route_left_out`, `table`, `rule`, `firewalld` or
-    /// `forwarding`.
+    /// `interface`, `mtu`, `address`, `route`, `route_left_out`, `table`, `rule`, `firewalld`,
+    /// `forwarding` or `policy`.
     pub kind: String,
     /// What it is, in a line.
     pub text: String,
@@ -95,13 +100,21 @@ pub fn planned(
     parameters: &Parameters,
     held: &BTreeSet<String>,
 ) -> Vec<Step> {
+    let policies = wanted.policies().into_iter().map(Step::Policy);
+    if !wanted.firewall {
+        return policies.collect();
+    }
     let mut steps = vec![Step::Table(Table::of(wanted, surroundings.translates()))];
-    steps.extend(surroundings.rules(wanted).into_iter().map(Step::Rule));
-    if surroundings.has_firewalld {
-        steps.extend(firewalld::wanted(wanted).into_iter().map(Step::Zoned));
+    if wanted.has_site {
+        steps.extend(surroundings.rules(wanted).into_iter().map(Step::Rule));
+        if surroundings.has_firewalld {
+            steps.extend(firewalld::wanted(wanted).into_iter().map(Step::Zoned));
+        }
     }
     let settings = parameters.wanted(wanted, held).into_iter();
     steps.extend(settings.map(Step::Setting));
+    // Last: what comes in from outside is answered the same way from here on.
+    steps.extend(policies);
     steps
 }
 
@@ -124,6 +137,7 @@ impl Step {
                 saved.any(|it| it.program == rule.program && it.has(rule))
             }
             Self::Zoned(zoned) => zoned.is_there(),
+            Self::Policy(policy) => seen.policies.contains(policy),
             // One that is gone with its interface is not missed.
             Self::Setting(setting) => {
                 let now = seen.parameters.read(&setting.key);
@@ -147,6 +161,7 @@ impl Step {
                 let text = format!("{} = {}", spelled(&setting.key), setting.value);
                 ("forwarding", text)
             }
+            Self::Policy(policy) => ("policy", policy.to_string()),
         };
         let detail = match self {
             Self::Table(table) => Some(table.text.clone()),

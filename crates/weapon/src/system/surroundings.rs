@@ -140,6 +140,9 @@ impl Surroundings {
 
     /// What has to be done by hand.
     pub fn warnings(&self, wanted: &Wanted) -> Vec<String> {
+        if !wanted.has_site || !wanted.firewall {
+            return Vec::new();
+        }
         let mut warnings = docker::warnings(wanted, self);
         if self.has_firewalld {
             warnings.extend(firewalld::warnings(wanted));

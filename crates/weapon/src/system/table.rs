@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use ipnet::IpNet;
 use weapon_io::program::{self, ProgramError};
 
-use super::Wanted;
+use super::{Wanted, wanted::FullTunnel};
 
 /// What belongs to somebody else's connection, path MTU discovery above all.
 const ICMP_ERRORS: [&str; 2] = [
@@ -60,15 +60,20 @@ impl Table {
     /// That of a gateway. Where nobody translates addresses, prefixes alone decide, and the kernel
     /// does not come to track connections for our sake, which costs more than all rules.
     pub fn of(wanted: &Wanted, others_translate: bool) -> Self {
-        let is_tracked = others_translate || wanted.masquerade;
+        let is_tracked = others_translate || wanted.masquerade || wanted.is_exit();
         let name = name(&wanted.interface);
         let mut text = format!("add table inet {name}\ndelete table inet {name}\n");
         text.push_str(&format!("table inet {name} {{\n"));
-        chain_forward(&mut text, wanted);
-        chain_from_tunnel(&mut text, wanted, is_tracked);
-        chain_to_tunnel(&mut text, wanted, is_tracked);
-        if is_tracked {
-            chain_postrouting(&mut text, wanted);
+        if wanted.has_site {
+            chain_forward(&mut text, wanted);
+            chain_from_tunnel(&mut text, wanted, is_tracked);
+            chain_to_tunnel(&mut text, wanted, is_tracked);
+            if is_tracked {
+                chain_postrouting(&mut text, wanted);
+            }
+        }
+        if let Some(full) = &wanted.full_tunnel {
+            chains_of_full_tunnel(&mut text, &wanted.interface, full);
         }
         text.push_str("}\n");
         Self { name, text }
@@ -143,6 +148,12 @@ fn chain_forward(text: &mut String, wanted: &Wanted) {
 
 fn chain_from_tunnel(text: &mut String, wanted: &Wanted, is_tracked: bool) {
     text.push_str("\tchain from_tunnel {\n");
+    if wanted.masquerade {
+        // Else a peer could bend the answers of others to itself: what it sends from our own port
+        // would stand in the table of connections as ours (port shadow, CVE-2021-3773).
+        let what = format!("udp sport {} counter drop", wanted.listen_port);
+        rule(text, &what, "from the port of the tunnel itself");
+    }
     if is_tracked {
         rule(text, "ct state established,related accept", "answers");
         rule(
@@ -181,7 +192,11 @@ fn chain_to_tunnel(text: &mut String, wanted: &Wanted, is_tracked: bool) {
     );
     for interface in wanted.interfaces() {
         let from = format!("iifname \"{interface}\" ");
-        for matching in matches("saddr", wanted.prefixes_by(interface)) {
+        // Who is everywhere answers, and begins nothing.
+        let there = wanted
+            .prefixes_by(interface)
+            .filter(|it| it.prefix_len() > 0);
+        for matching in matches("saddr", there) {
             let why = "from what lies behind this gateway";
             rule(text, &format!("{from}{matching}accept"), why);
         }
@@ -222,11 +237,51 @@ fn chain_postrouting(text: &mut String, wanted: &Wanted) {
         );
         if wanted.masquerade {
             let why = "masquerade = true: hosts here answer without a route to the peers";
-            rule(text, &format!("{into}masquerade"), why);
+            // Ports are never what the peer wished, so that nobody can guess another's.
+            rule(text, &format!("{into}masquerade fully-random"), why);
         } else {
             rule(text, &format!("{into}{itself}"), true_address);
         }
     }
+    text.push_str("\t}\n");
+}
+
+/// What comes in from outside is answered the way it came, though all else goes into the tunnel;
+/// and what was begun before there was one goes on.
+fn chains_of_full_tunnel(text: &mut String, tunnel: &str, full: &FullTunnel) {
+    let outside = format!("iifname != {{ \"{tunnel}\", \"lo\" }}");
+    let mark = full.mark;
+    text.push_str("\tchain own_address {\n");
+    text.push_str("\t\ttype filter hook prerouting priority raw; policy accept;\n");
+    // Else a neighbour could find out what the tunnel's address is, and disturb connections
+    // through it (CVE-2019-14899).
+    let addresses: Vec<IpNet> = full.addresses.iter().map(|&it| it.into()).collect();
+    for matching in matches("daddr", addresses.iter()) {
+        let what = format!("{outside} {matching}counter drop");
+        rule(
+            text,
+            &what,
+            "our address in the tunnel is reached by the tunnel alone",
+        );
+    }
+    text.push_str("\t}\n\tchain from_outside {\n");
+    text.push_str("\t\ttype filter hook prerouting priority mangle; policy accept;\n");
+    let begun = format!("{outside} ct direction original ct mark 0 ct mark set {mark:#x}");
+    rule(text, &begun, "begun from outside");
+    let local = format!("{outside} fib daddr type local meta mark set {mark:#x}");
+    rule(text, &local, "its way back is not in the tunnel");
+    let answer = format!("ct direction reply ct mark {mark:#x} meta mark set {mark:#x}");
+    rule(text, &answer, "answered the way it came");
+    text.push_str("\t}\n\tchain to_outside {\n");
+    text.push_str("\t\ttype route hook output priority mangle; policy accept;\n");
+    rule(text, &answer, "answered the way it came");
+    let before = format!(
+        "ct state new tcp flags & (fin|syn|rst|ack) == ack oifname != \"lo\" \
+         ct mark set {mark:#x} meta mark set {mark:#x}"
+    );
+    rule(text, &before, "begun before there was a tunnel");
+    let goes_on = format!("ct direction original ct mark {mark:#x} meta mark set {mark:#x}");
+    rule(text, &goes_on, "begun before there was a tunnel");
     text.push_str("\t}\n");
 }
 

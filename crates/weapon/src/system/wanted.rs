@@ -1,7 +1,10 @@
 //! What a gateway wants of the system, in the words of its configuration.
 
+use std::net::IpAddr;
+
 use anyhow::{anyhow, ensure};
 use ipnet::IpNet;
+use weapon_io::netlink::{MAIN_TABLE, Policy};
 
 use crate::{
     config::{Behind, Config, value},
@@ -21,13 +24,53 @@ pub struct Wanted {
     pub masquerade: bool,
     /// Our UDP port.
     pub listen_port: u16,
+    /// Whether something is to lie behind us, though it may not be there at this moment.
+    pub has_site: bool,
+    /// Whether forwarding and the firewall are set.
+    pub firewall: bool,
+    /// What it takes where a peer is the way to everywhere.
+    pub full_tunnel: Option<FullTunnel>,
 }
 
+/// A tunnel that all takes which has no way of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FullTunnel {
+    /// The mark of what stays out of it, our own datagrams above all.
+    pub mark: u32,
+    /// The table of routes that leads into it.
+    pub table: u32,
+    /// Whether IPv4 goes into it.
+    pub ipv4: bool,
+    /// Whether IPv6 does.
+    pub ipv6: bool,
+    /// What stays out of it.
+    pub kept: Vec<IpNet>,
+    /// The addresses of the tunnel's interface.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Policy rules are asked in the order of their priorities, the main table by that of 32766.
+const PRIORITY_KEPT: u32 = 32_700;
+const PRIORITY_REST: u32 = 32_701;
+
 impl Wanted {
-    /// What this configuration wants; nothing where nothing lies behind us, or the firewall is to
-    /// be left alone.
-    pub fn of(config: &Config, site: &Site, listen_port: u16) -> Option<Self> {
-        if config.behind.is_empty() || !config.firewall {
+    /// What this configuration wants, on a host that is in the networks `kept`; nothing where
+    /// nothing lies behind us, or the firewall is to be left alone, and no peer is the way to
+    /// everywhere.
+    pub fn of(config: &Config, site: &Site, kept: &[IpNet], listen_port: u16) -> Option<Self> {
+        let (ipv4, ipv6) = (config.takes_all_of(true), config.takes_all_of(false));
+        let full_tunnel = (ipv4 || ipv6).then(|| {
+            let behind = site.networks.iter().map(|it| it.prefix);
+            FullTunnel {
+                mark: config.fwmark,
+                table: config.fwmark,
+                ipv4,
+                ipv6,
+                kept: kept.iter().copied().chain(behind).collect(),
+                addresses: config.addresses.iter().map(IpNet::addr).collect(),
+            }
+        });
+        if full_tunnel.is_none() && (config.behind.is_empty() || !config.firewall) {
             return None;
         }
         let networks = config.peers.iter().flat_map(|peer| &peer.networks);
@@ -37,12 +80,52 @@ impl Wanted {
             peers: networks.copied().collect(),
             masquerade: config.masquerade,
             listen_port,
+            has_site: !config.behind.is_empty(),
+            firewall: config.firewall,
+            full_tunnel,
         })
+    }
+
+    /// The policy rules, in the order in which they are set.
+    pub fn policies(&self) -> Vec<Policy> {
+        let Some(full) = &self.full_tunnel else {
+            return Vec::new();
+        };
+        let families = [(true, full.ipv4), (false, full.ipv6)].into_iter();
+        let families = families.filter(|(_, takes_all)| *takes_all);
+        let rules = families.flat_map(|(is_ipv4, _)| {
+            let kept = full.kept.iter().map(IpNet::trunc);
+            let kept: Vec<IpNet> = kept.filter(|it| it.addr().is_ipv4() == is_ipv4).collect();
+            let rest = Policy {
+                is_ipv4,
+                priority: PRIORITY_REST,
+                to: None,
+                without_mark: Some(full.mark),
+                table: full.table,
+            };
+            let kept = IpNet::aggregate(&kept).into_iter().map(move |to| Policy {
+                is_ipv4,
+                priority: PRIORITY_KEPT,
+                to: Some(to),
+                without_mark: None,
+                table: MAIN_TABLE,
+            });
+            kept.chain([rest])
+        });
+        rules.collect()
     }
 
     /// The prefixes behind us.
     pub fn prefixes(&self) -> Vec<IpNet> {
         self.site.networks.iter().map(|it| it.prefix).collect()
+    }
+
+    /// Whether everything lies behind us: peers reach the rest of the world through this host.
+    pub fn is_exit(&self) -> bool {
+        self.site
+            .networks
+            .iter()
+            .any(|it| it.prefix.prefix_len() == 0)
     }
 
     /// Those of them that this interface leads to.

@@ -112,7 +112,7 @@ fn the_example_of_the_design_is_good() {
          public_key = \"{PEER}\"\nendpoint   = \"gw-b.example.net:51820\"\n\
          networks   = [\"172.18.0.0/16\"]\n"
     );
-    let (config, warnings) = folder.load("site-a.toml", &text).unwrap().for_up().unwrap();
+    let Loaded { config, warnings } = folder.load("site-a.toml", &text).unwrap();
     assert_eq!(folder.lines(&warnings), [""; 0]);
     assert_eq!(
         (config.name.as_str(), config.interface.as_str()),

@@ -58,30 +58,31 @@ fn a_peers_network_is_not_ours() {
 }
 
 #[test]
-fn default_route_is_for_later() {
+fn a_way_to_everywhere_has_a_mark_and_is_of_both_families() {
     let folder = Folder::new();
     let text = format!(
-        "[Interface]\nPrivateKey = {PRIVATE}\n[Peer]\nPublicKey = {PEER}\nAllowedIPs = 0.0.0.0/0\n"
+        "[Interface]\nPrivateKey = {PRIVATE}\n[Peer]\nPublicKey = {PEER}\n\
+         AllowedIPs = 0.0.0.0/0, ::/0\n"
     );
-    let loaded = folder.load("wg0.conf", &text).unwrap();
-    let said = "Peer.AllowedIPs: 0.0.0.0/0 would take the default route, which is not built yet; \
-                name the peer's networks, or write no routes with Table = off";
-    assert_eq!(
-        folder.lines(&loaded.warnings),
-        [format!("wg0.conf:5:14: warning: {said}")]
-    );
-    let BadConfig(problems) = loaded.for_up().err().unwrap();
-    assert_eq!(folder.lines(&problems), [format!("wg0.conf:5:14: {said}")]);
-    let text = text.replace("[Peer]", "Table = off\n[Peer]");
-    let (config, warnings) = folder.load("wg0.conf", &text).unwrap().for_up().unwrap();
-    assert!(warnings.is_empty() && !config.routes);
-    peer_says(
-        "networks = [\"::/0\"]",
-        &[
-            "site-a.toml:7:13: warning: peer.networks: ::/0 would take the default route, which is \
-           not built yet; name the peer's networks, or write no routes with table = \"off\"",
-        ],
-    );
+    let Loaded { config, warnings } = folder.load("wg0.conf", &text).unwrap();
+    assert!(warnings.is_empty() && config.routes);
+    assert!(config.takes_all_of(true) && config.takes_all_of(false));
+    assert_eq!(config.fwmark, 51_820);
+    let mark = text.replace("[Peer]", "FwMark = 7\n[Peer]");
+    assert_eq!(folder.load("wg0.conf", &mark).unwrap().config.fwmark, 7);
+    let without = text.replace("[Peer]", "Table = off\n[Peer]");
+    let config = folder.load("wg0.conf", &without).unwrap().config;
+    assert!(!config.takes_all() && config.fwmark == 0);
+    peer_says("networks = [\"::/0\"]", &[]);
+    let said = "site-a.toml:7:13: warning: peer.networks: IPv6 goes beside the tunnel; add \
+                \"::/0\", also where the other end has none, so that nothing leaves this host in \
+                clear";
+    peer_says("networks = [\"0.0.0.0/0\"]", &[said]);
+    let off = text.replace("[Peer]", "FwMark = off\n[Peer]");
+    let BadConfig(problems) = folder.load("wg0.conf", &off).err().unwrap();
+    let said = "wg0.conf:3:10: Interface.FwMark: a tunnel that is the way to everywhere needs a \
+                mark, by which its own packets stay out of it; leave this out, or give a number";
+    assert_eq!(folder.lines(&problems), [said]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn wg_quick_file_is_taken_as_it_is() {
          PersistentKeepalive = 25\r\n[Peer]\r\nPublicKey = {OTHER}\r\nAllowedIPs =\r\n\
          PersistentKeepalive = off\r\n"
     );
-    let (config, warnings) = folder.load("wg0.conf", &text).unwrap().for_up().unwrap();
+    let Loaded { config, warnings } = folder.load("wg0.conf", &text).unwrap();
     assert_eq!(folder.lines(&warnings), [""; 0]);
     assert_eq!(
         (config.name.as_str(), config.interface.as_str()),

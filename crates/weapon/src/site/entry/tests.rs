@@ -10,6 +10,7 @@ fn link(index: u32, name: &str) -> Link {
         up: true,
         loopback: name == "lo",
         controller: None,
+        is_internal: false,
     }
 }
 

@@ -22,6 +22,9 @@ pub(in crate::system) fn wanted(site: &[&str], peers: &[&str]) -> Wanted {
         peers: peers.iter().map(prefix).collect(),
         masquerade: false,
         listen_port: 51_820,
+        has_site: true,
+        firewall: true,
+        full_tunnel: None,
     }
 }
 
@@ -152,11 +155,12 @@ fn a_masquerade_is_of_what_comes_from_peers_alone() {
         ..wanted(&["10.1.0.0/24"], &["10.2.0.0/16"])
     };
     let text = Table::of(&wanted, false).text;
-    let rule = "iifname \"w-one\" ip saddr { 10.2.0.0/16 } ip daddr { 10.1.0.0/24 } masquerade";
+    let rule = "iifname \"w-one\" ip saddr { 10.2.0.0/16 } ip daddr { 10.1.0.0/24 } masquerade \
+                fully-random";
     assert_eq!(
         (
             text.matches(rule).count(),
-            text.matches("masquerade comment").count()
+            text.matches("masquerade fully-random comment").count()
         ),
         (1, 1)
     );
