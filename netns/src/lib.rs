@@ -67,6 +67,9 @@ pub mod flood;
 /// A bad cable.
 pub mod wire;
 
+/// A laptop, an exit, and the rest of the world.
+pub mod world;
+
 /// Numbered datagrams.
 pub mod volley;
 

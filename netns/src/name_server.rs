@@ -15,8 +15,8 @@ use crate::lab::{Host, ready};
 /// What names stand for, and for how many seconds that counts.
 type Names = BTreeMap<String, (Vec<IpAddr>, u32)>;
 
-/// Runs `test` on a thread of its own, which has an `/etc` of its own, in which names are looked for
-/// in `hosts` (as `nsswitch.conf` has it), and hands it to what it starts.
+/// Runs `test` on a thread of its own, which has an `/etc` of its own, in which names are looked
+/// for in `hosts` (as `nsswitch.conf` has it), and hands it to what it starts.
 #[track_caller]
 pub fn with_own_etc(hosts: &'static str, test: impl FnOnce() + Send + 'static) {
     if !ready(&[]) {

@@ -321,6 +321,7 @@ impl Daemon {
     async fn answer(&mut self, call: Call) -> Option<(End, Option<Call>)> {
         let answer = match &call.request {
             Request::Down => {
+                self.keeper.lift_at_end();
                 let _ = call.answer.send(Answer::Stopping);
                 // The answer is on its way before the connection can end.
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -59,6 +59,7 @@ pub struct GatewayDraft {
     pub routes: Option<bool>,
     pub masquerade: Option<bool>,
     pub lan_access: Option<bool>,
+    pub kill_switch: Option<bool>,
     /// Whether the firewall is set.
     pub firewall: Option<bool>,
     pub offload: OffloadDraft,

@@ -46,6 +46,8 @@ pub struct Config {
     pub routes: bool,
     /// Whether the networks that this host is in are reached beside a tunnel that takes all else.
     pub lan_access: bool,
+    /// Whether packets to the peers' networks leave by the tunnel alone, also when there is none.
+    pub kill_switch: bool,
     /// Which kernel facilities may be used.
     pub offload: Offload,
     /// The peers, in the order of the file.

@@ -40,7 +40,8 @@ impl Networks {
                 .any(|behind| behind.prefix().is_some_and(is_ipv6))
     }
 
-    /// Whether a peer is the way to everywhere; says what does not go with that.
+    /// Whether a mark is needed, as a peer is the way to everywhere, or packets leave by the tunnel
+    /// alone; says what does not go with that.
     pub fn check_full_tunnel(&self, gateway: &GatewayDraft, problems: &mut Problems) -> bool {
         let has_routes = gateway.routes.unwrap_or(true);
         let all = |wanted: fn(IpNet) -> bool| {
@@ -48,19 +49,21 @@ impl Networks {
             all.find(|(net, _)| net.prefix_len() == 0 && wanted(**net))
         };
         let (ipv4, ipv6) = (all(|net| !is_ipv6(net)), all(is_ipv6));
+        let is_closed = gateway.kill_switch.unwrap_or(false);
         if let (Some((_, place)), None) = (ipv4, ipv6) {
             let message = "IPv6 goes beside the tunnel; add \"::/0\", also where the other end has \
                            none, so that nothing leaves this host in clear";
             problems.warning(place, message);
         }
-        let is_full = ipv4.or(ipv6).is_some();
+        let needs_mark = ipv4.or(ipv6).is_some() || is_closed;
         let fwmark = gateway.fwmark.as_ref();
-        if let Some(mark) = fwmark.filter(|mark| is_full && mark.value == 0) {
-            let message = "a tunnel that is the way to everywhere needs a mark, by which its own \
-                           packets stay out of it; leave this out, or give a number";
+        if let Some(mark) = fwmark.filter(|mark| needs_mark && mark.value == 0) {
+            let message = "a tunnel that is the way to everywhere, or has a kill switch, needs a \
+                           mark, by which its own packets stay out of it; leave this out, or give \
+                           a number";
             problems.error(&mark.place, message);
         }
-        is_full
+        needs_mark
     }
 }
 

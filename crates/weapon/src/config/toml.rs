@@ -39,6 +39,7 @@ const GATEWAY_KEYS: &[&str] = &[
     "firewall",
     "masquerade",
     "lan_access",
+    "kill_switch",
     "lanes",
     "cipher_backend",
 ];
@@ -171,6 +172,7 @@ impl Reader<'_, '_> {
             routes: self.switch(&section, "table"),
             masquerade: self.boolean(&section, "masquerade"),
             lan_access: self.boolean(&section, "lan_access"),
+            kill_switch: self.boolean(&section, "kill_switch"),
             firewall: self.switch(&section, "firewall"),
             offload: OffloadDraft::default(),
         }

@@ -37,8 +37,8 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let listen = listen.and_then(|port| good(value::port(port.value), port, problems));
     let fwmark = gateway.fwmark.as_ref();
     let fwmark = fwmark.and_then(|mark| good(value::fwmark(mark.value), mark, problems));
-    let is_full = networks.check_full_tunnel(&gateway, problems);
-    let fwmark = fwmark.or(is_full.then_some(FULL_TUNNEL_MARK));
+    let needs_mark = networks.check_full_tunnel(&gateway, problems);
+    let fwmark = fwmark.or(needs_mark.then_some(FULL_TUNNEL_MARK));
     let lanes = gateway.lanes.as_ref();
     let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
 
@@ -75,6 +75,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         behind: networks.ours,
         masquerade: gateway.masquerade.unwrap_or(false),
         lan_access: gateway.lan_access.unwrap_or(false),
+        kill_switch: gateway.kill_switch.unwrap_or(false),
         firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
         offload: offload(&gateway.offload),

@@ -175,6 +175,7 @@ impl Daemon {
     pub(super) async fn go_back(&mut self) -> Option<End> {
         // It stays until it was gone: what was not confirmed is not to stay because of a failure.
         let Some(to) = self.way_back.as_ref()?.to.clone() else {
+            self.keeper.lift_at_end();
             return Some(End::Asked("nobody, as nobody has confirmed"));
         };
         // What was good once is gone back to, even if something of it is not there now.

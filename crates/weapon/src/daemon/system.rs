@@ -115,6 +115,11 @@ impl Ground {
         let mut keeper = Keeper::new(places)?;
         let connected = connected(netlink, &config.interface).await?;
         let fittings = Fittings::of(config, &connected);
+        let site = Site::of(lookout.entries());
+        let state = (config, &site, &*fittings.kept);
+        keeper
+            .close_first(wanted(state, &config.interface, port).as_ref())
+            .with_context(|| config.at(&config.written.interface))?;
         let tun = interface::make(config, &fittings, lanes, netlink).await?;
         let mut site_watch = lookout.follow(Some(tun.ifindex())).await;
         let entries = site_watch.entries();

@@ -91,6 +91,11 @@ impl Lookout {
         Ok(())
     }
 
+    /// What the file's entries stand for.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// Looks once more, as the tunnel's interface is there now, and follows from then on.
     pub async fn follow(mut self, tunnel: Option<u32>) -> SiteWatch {
         if let Some(senses) = &mut self.senses {

@@ -107,6 +107,15 @@ impl Parameters {
                 value: "1",
                 is_own: false,
             });
+            // Else neighbours would be told by ARP that we have the tunnel's address.
+            let key = "net/ipv4/conf/all/arp_ignore".to_owned();
+            if held.contains(&key) || self.read(&key).as_deref() == Some("0") {
+                settings.push(Setting {
+                    key,
+                    value: "1",
+                    is_own: false,
+                });
+            }
         }
         if prefixes.iter().any(|it| it.addr().is_ipv4()) {
             settings.extend(each("ipv4", "forwarding"));

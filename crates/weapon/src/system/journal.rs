@@ -52,6 +52,22 @@ pub struct Entry {
     /// Whether it has set policy rules: one gateway alone may be the way to everywhere.
     #[serde(default)]
     pub has_policies: bool,
+    /// Whether its kill switch is on. This stays when all else is undone.
+    #[serde(default)]
+    pub kill_switch: bool,
+}
+
+impl Entry {
+    /// What of it stays when all else is undone.
+    pub fn left(&self) -> Option<Self> {
+        self.kill_switch.then(|| Self {
+            name: self.name.clone(),
+            namespace: self.namespace.clone(),
+            interface: self.interface.clone(),
+            kill_switch: true,
+            ..Self::default()
+        })
+    }
 }
 
 /// A kernel parameter that is not what it was.

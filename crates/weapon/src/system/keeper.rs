@@ -11,7 +11,7 @@ use super::{
     forwarding::{Parameters, Setting},
     iptables::{self, Rule},
     journal::{Entry, Journal, namespace},
-    leftovers, policies,
+    kill_switch, leftovers, policies,
     steps::{Device, Seen, StepReport, planned},
     surroundings::{Surroundings, legacy_programs},
     table::Loaded,
@@ -30,13 +30,16 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 /// Of the rules of one gateway.
 #[derive(Debug)]
 pub struct Keeper {
-    places: Places,
-    namespace: String,
+    pub(super) places: Places,
+    pub(super) namespace: String,
     parameters: Parameters,
     /// What is set; nothing before the first time.
     wanted: Option<Wanted>,
     steps: Vec<Step>,
     loaded: Option<Loaded>,
+    pub(super) kill_switch: Option<Loaded>,
+    /// The kill switch goes with all else.
+    pub(super) is_lifted: bool,
     /// What should be set, but could not.
     missed: Option<Missed>,
     /// There are policy rules of ours.
@@ -74,6 +77,8 @@ impl Keeper {
             wanted: None,
             steps: Vec::new(),
             loaded: None,
+            kill_switch: None,
+            is_lifted: false,
             missed: None,
             has_policies: false,
             is_marked: false,
@@ -97,8 +102,14 @@ impl Keeper {
         }
         let before = self.wanted.clone();
         let result = self.set(wanted);
+        // Where nothing was before, the kill switch stays on: nothing is to leave because of a
+        // failure.
+        let back = |keeper: &mut Self| match before {
+            Some(before) => keeper.set(Some(before)),
+            None => keeper.undo(),
+        };
         if result.is_err()
-            && let Err(error) = self.set(before)
+            && let Err(error) = back(self)
         {
             let error = format!("{error:#}");
             tracing::error!(error, "the rules did not go back to what they were");
@@ -148,6 +159,7 @@ impl Keeper {
             surroundings: &surroundings,
             parameters: &self.parameters,
             loaded: self.loaded.as_ref(),
+            kill_switch: self.kill_switch.as_ref(),
             policies: &policies::there()?,
             device: Some(device),
         };
@@ -236,6 +248,7 @@ impl Keeper {
             surroundings: &surroundings,
             parameters: &self.parameters,
             loaded: self.loaded.as_ref(),
+            kill_switch: self.kill_switch.as_ref(),
             policies: &policies::there()?,
             device: None,
         };
@@ -270,11 +283,13 @@ impl Keeper {
 
     fn set(&mut self, wanted: Option<Wanted>) -> anyhow::Result<()> {
         let Some(wanted) = wanted else {
-            return self.undo();
+            self.undo()?;
+            return self.open();
         };
         wanted.ensure_names()?;
-        let before = self.wanted.as_ref();
-        if before.is_some_and(|before| before.interface != wanted.interface) {
+        let before = self.wanted.as_ref().map(|before| before.interface.clone());
+        let renamed = before.filter(|before| *before != wanted.interface);
+        if renamed.is_some() {
             // What has the old name in it is not found by the new.
             self.undo()?;
         }
@@ -286,6 +301,9 @@ impl Keeper {
             }
         }
         self.make(&wanted, &Surroundings::look()?)?;
+        if let Some(before) = renamed.filter(|_| wanted.kill_switch) {
+            kill_switch::lift(&before)?;
+        }
         self.looked = Some(Instant::now());
         self.wanted = Some(wanted);
         Ok(())
@@ -294,7 +312,8 @@ impl Keeper {
     /// Does all steps that are not done.
     fn make(&mut self, wanted: &Wanted, surroundings: &Surroundings) -> anyhow::Result<()> {
         let name = self.places.name().to_owned();
-        let who = (name.as_str(), self.namespace.as_str());
+        let namespace = self.namespace.clone();
+        let who = (name.as_str(), namespace.as_str());
         let mut journal = Journal::open(&self.places)?;
         let held = journal.held(&name).into_iter().collect();
         let steps = planned(wanted, surroundings, &self.parameters, &held);
@@ -314,6 +333,7 @@ impl Keeper {
         );
         for step in &steps {
             match step {
+                Step::KillSwitch(table) => self.close(table)?,
                 Step::Table(table) => {
                     let loaded = self.loaded.as_ref().filter(|it| it.table == *table);
                     if !loaded.is_some_and(Loaded::is_there) {
@@ -334,6 +354,10 @@ impl Keeper {
         for zoned in &gone {
             zoned.remove()?;
         }
+        if !wanted.kill_switch && leftovers::lift(&mut journal, &name)? {
+            self.kill_switch = None;
+            tracing::info!("the kill switch is lifted");
+        }
         policies::make_if(self.has_policies, &wanted.policies())?;
         self.has_policies = !wanted.policies().is_empty();
         journal.release(who, &settings, &self.parameters)?;
@@ -352,6 +376,7 @@ impl Keeper {
     ) -> anyhow::Result<Vec<Zoned>> {
         let name = self.places.name();
         let before = journal.entry(name).cloned().unwrap_or_default();
+        let before_kill_switch = before.kill_switch;
         let mut programs: BTreeSet<String> = before.programs.into_iter().collect();
         programs.extend(rules(steps).into_iter().map(|rule| rule.program));
         let needed: Vec<&Zoned> = steps
@@ -378,6 +403,7 @@ impl Keeper {
             interface: wanted.interface.clone(),
             programs: programs.into_iter().collect(),
             zoned,
+            kill_switch: wanted.kill_switch || before_kill_switch,
             has_policies: wanted.full_tunnel.is_some() || self.has_policies,
         });
         journal.save()?;
@@ -401,6 +427,9 @@ impl Keeper {
         self.monitor = None;
         let mut journal = Journal::open(&self.places)?;
         leftovers::undo(&mut journal, self.places.name(), &self.parameters)?;
+        if self.is_lifted {
+            leftovers::lift(&mut journal, self.places.name())?;
+        }
         self.has_policies = false;
         self.is_marked = false;
         Ok(())
@@ -409,7 +438,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        if self.is_marked
+        if (self.is_marked || self.is_lifted)
             && let Err(error) = self.undo()
         {
             let error = format!("{error:#}");

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use super::{
     forwarding::Parameters,
     iptables::{self, Saved},
-    journal::{Journal, namespace},
-    policies, table,
+    journal::{Entry, Journal, namespace},
+    kill_switch, policies, table,
 };
 use crate::{claim, places::Places};
 
@@ -30,7 +30,37 @@ pub fn clear(places: &Places) -> anyhow::Result<Leftovers> {
     if !places.journal().exists() {
         return Ok(Leftovers::None);
     }
-    clear_in(&mut Journal::open(places)?, places.name())
+    let mut journal = Journal::open(places)?;
+    let cleared = clear_in(&mut journal, places.name())?;
+    let lifted = match cleared {
+        Leftovers::Elsewhere => false,
+        Leftovers::None | Leftovers::Undone => lift(&mut journal, places.name())?,
+    };
+    Ok(match lifted {
+        true => Leftovers::Undone,
+        false => cleared,
+    })
+}
+
+/// Lifts the gateway's kill switch; says whether it was on.
+///
+/// # Errors
+/// It is still on.
+pub fn lift(journal: &mut Journal, name: &str) -> anyhow::Result<bool> {
+    let Some(entry) = journal.entry(name).filter(|it| it.kill_switch).cloned() else {
+        return Ok(false);
+    };
+    kill_switch::lift(&entry.interface).context("the kill switch is still on")?;
+    let off = Entry {
+        kill_switch: false,
+        ..entry.clone()
+    };
+    match entry.left() == Some(entry) {
+        true => journal.forget(name),
+        false => journal.put(off),
+    }
+    journal.save()?;
+    Ok(true)
 }
 
 /// As [`clear`], also of all other gateways that do not run any more.
@@ -85,11 +115,15 @@ fn clear_in(journal: &mut Journal, name: &str) -> anyhow::Result<Leftovers> {
     if entry.namespace != namespace()? {
         return Ok(Leftovers::Elsewhere);
     }
+    if entry.left().as_ref() == Some(entry) {
+        return Ok(Leftovers::None);
+    }
     undo(journal, name, &Parameters::default())?;
     Ok(Leftovers::Undone)
 }
 
-/// Takes back all that the gateway has set: first what lets pass, last what forbids.
+/// Takes back all that the gateway has set, but for its kill switch: first what lets pass, last
+/// what forbids.
 ///
 /// # Errors
 /// The first thing that could not be undone; all others are.
@@ -113,6 +147,9 @@ pub fn undo(journal: &mut Journal, name: &str, parameters: &Parameters) -> anyho
     let result = results.into_iter().find(Result::is_err).unwrap_or(Ok(()));
     if result.is_ok() {
         journal.forget(name);
+        if let Some(left) = entry.left() {
+            journal.put(left);
+        }
     }
     journal.save()?;
     result

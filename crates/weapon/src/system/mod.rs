@@ -12,6 +12,7 @@ mod docker;
 mod firewalld;
 mod forwarding;
 mod iptables;
+mod kill_switch;
 mod policies;
 mod table;
 mod ufw;

@@ -11,6 +11,7 @@ use super::{
     firewalld::{self, Zoned},
     forwarding::{Parameters, Setting, spelled},
     iptables::Rule,
+    kill_switch,
     surroundings::Surroundings,
     table::{Loaded, Table},
 };
@@ -29,6 +30,8 @@ pub enum Step {
     Route(IpNet),
     /// A route that is not set, on purpose.
     LeftOut(LeftOut),
+    /// The table that stays when the gateway ends.
+    KillSwitch(Table),
     /// Our table of nftables.
     Table(Table),
     /// A rule in a chain of somebody else.
@@ -61,6 +64,8 @@ pub struct Seen<'a> {
     pub parameters: &'a Parameters,
     /// Our table as it was loaded.
     pub loaded: Option<&'a Loaded>,
+    /// The kill switch as it was loaded.
+    pub kill_switch: Option<&'a Loaded>,
     /// The policy rules of ours.
     pub policies: &'a [Policy],
     /// The device, where it is.
@@ -70,8 +75,8 @@ pub struct Seen<'a> {
 /// A step as it is shown, and printed with `--json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StepReport {
-    /// `interface`, `mtu`, `address`, `route`, `route_left_out`, `table`, `rule`, `firewalld`,
-    /// `forwarding` or `policy`.
+    /// `interface`, `mtu`, `address`, `route`, `route_left_out`, `kill_switch`, `table`, `rule`,
+    /// `firewalld`, `forwarding` or `policy`.
     pub kind: String,
     /// What it is, in a line.
     pub text: String,
@@ -101,10 +106,12 @@ pub fn planned(
     held: &BTreeSet<String>,
 ) -> Vec<Step> {
     let policies = wanted.policies().into_iter().map(Step::Policy);
+    let kill_switch = kill_switch::table(wanted).map(Step::KillSwitch);
     if !wanted.firewall {
-        return policies.collect();
+        return kill_switch.into_iter().chain(policies).collect();
     }
-    let mut steps = vec![Step::Table(Table::of(wanted, surroundings.translates()))];
+    let mut steps: Vec<Step> = kill_switch.into_iter().collect();
+    steps.push(Step::Table(Table::of(wanted, surroundings.translates())));
     if wanted.has_site {
         steps.extend(surroundings.rules(wanted).into_iter().map(Step::Rule));
         if surroundings.has_firewalld {
@@ -132,6 +139,10 @@ impl Step {
                 let loaded = seen.loaded.filter(|loaded| loaded.table == *it);
                 loaded.is_some_and(Loaded::is_there)
             }
+            Self::KillSwitch(it) => {
+                let loaded = seen.kill_switch.filter(|loaded| loaded.table == *it);
+                loaded.is_some_and(Loaded::is_there)
+            }
             Self::Rule(rule) => {
                 let mut saved = seen.surroundings.saved.iter();
                 saved.any(|it| it.program == rule.program && it.has(rule))
@@ -155,6 +166,10 @@ impl Step {
             Self::Route(network) => ("route", format!("route to {network}")),
             Self::LeftOut(left) => ("route_left_out", left.to_string()),
             Self::Table(table) => ("table", format!("nftables: table inet {}", table.name)),
+            Self::KillSwitch(table) => (
+                "kill_switch",
+                format!("nftables: table inet {}, until `weapon down`", table.name),
+            ),
             Self::Rule(rule) => ("rule", rule.command()),
             Self::Zoned(zoned) => ("firewalld", zoned.command()),
             Self::Setting(setting) => {
@@ -164,7 +179,7 @@ impl Step {
             Self::Policy(policy) => ("policy", policy.to_string()),
         };
         let detail = match self {
-            Self::Table(table) => Some(table.text.clone()),
+            Self::Table(table) | Self::KillSwitch(table) => Some(table.text.clone()),
             _ => None,
         };
         StepReport {

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use ipnet::IpNet;
 use weapon_io::program::{self, ProgramError};
 
-use super::{Wanted, wanted::FullTunnel};
+use super::{Wanted, kill_switch::begun_outside, wanted::FullTunnel};
 
 /// What belongs to somebody else's connection, path MTU discovery above all.
 const ICMP_ERRORS: [&str; 2] = [
@@ -72,7 +72,7 @@ impl Table {
                 chain_postrouting(&mut text, wanted);
             }
         }
-        if let Some(full) = &wanted.full_tunnel {
+        if let Some(full) = wanted.full_tunnel.as_ref().filter(|it| it.takes_all()) {
             chains_of_full_tunnel(&mut text, &wanted.interface, full);
         }
         text.push_str("}\n");
@@ -98,10 +98,15 @@ pub fn is_ours(name: &str) -> bool {
     name.starts_with(PREFIX)
 }
 
-/// The table of the gateway with this interface. Of the characters that interfaces may have and
-/// tables may not, the code stands there.
+/// The table of the gateway with this interface.
 pub fn name(interface: &str) -> String {
-    let mut name = String::from(PREFIX);
+    format!("{PREFIX}{}", escaped(interface))
+}
+
+/// An interface's name as a part of a table's. Of the characters that interfaces may have and
+/// tables may not, the code stands there.
+pub fn escaped(interface: &str) -> String {
+    let mut name = String::new();
     for character in interface.chars() {
         if character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '.') {
             name.push(character);
@@ -126,7 +131,8 @@ pub fn remove(name: &str) -> Result<(), ProgramError> {
     program::run("nft", &["-f", "-"], &text).map(drop)
 }
 
-fn rule(text: &mut String, what: &str, why: &str) {
+/// Adds a rule, with its reason.
+pub fn rule(text: &mut String, what: &str, why: &str) {
     let _ = writeln!(text, "\t\t{what} comment \"weapon: {why}\"");
 }
 
@@ -266,7 +272,7 @@ fn chains_of_full_tunnel(text: &mut String, tunnel: &str, full: &FullTunnel) {
     }
     text.push_str("\t}\n\tchain from_outside {\n");
     text.push_str("\t\ttype filter hook prerouting priority mangle; policy accept;\n");
-    let begun = format!("{outside} ct direction original ct mark 0 ct mark set {mark:#x}");
+    let begun = begun_outside(tunnel, mark);
     rule(text, &begun, "begun from outside");
     let local = format!("{outside} fib daddr type local meta mark set {mark:#x}");
     rule(text, &local, "its way back is not in the tunnel");
@@ -298,7 +304,7 @@ fn by_family(
 }
 
 /// A match for each family that has prefixes.
-fn matches<'p>(side: &str, prefixes: impl Iterator<Item = &'p IpNet>) -> Vec<String> {
+pub fn matches<'p>(side: &str, prefixes: impl Iterator<Item = &'p IpNet>) -> Vec<String> {
     let prefixes: Vec<IpNet> = prefixes.copied().collect();
     let families = [("ip", true), ("ip6", false)].into_iter();
     let found = families.filter_map(|(family, is_ipv4)| {

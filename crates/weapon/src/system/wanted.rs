@@ -28,8 +28,11 @@ pub struct Wanted {
     pub has_site: bool,
     /// Whether forwarding and the firewall are set.
     pub firewall: bool,
-    /// What it takes where a peer is the way to everywhere.
+    /// What it takes where a peer is the way to everywhere, or packets are to leave by the tunnel
+    /// alone.
     pub full_tunnel: Option<FullTunnel>,
+    /// Whether packets leave by the tunnel alone, also when there is none.
+    pub kill_switch: bool,
 }
 
 /// A tunnel that all takes which has no way of its own.
@@ -49,6 +52,13 @@ pub struct FullTunnel {
     pub addresses: Vec<IpAddr>,
 }
 
+impl FullTunnel {
+    /// Whether it takes all that has no way of its own.
+    pub fn takes_all(&self) -> bool {
+        self.ipv4 || self.ipv6
+    }
+}
+
 /// Policy rules are asked in the order of their priorities, the main table by that of 32766.
 const PRIORITY_KEPT: u32 = 32_700;
 const PRIORITY_REST: u32 = 32_701;
@@ -59,7 +69,7 @@ impl Wanted {
     /// everywhere.
     pub fn of(config: &Config, site: &Site, kept: &[IpNet], listen_port: u16) -> Option<Self> {
         let (ipv4, ipv6) = (config.takes_all_of(true), config.takes_all_of(false));
-        let full_tunnel = (ipv4 || ipv6).then(|| {
+        let full_tunnel = (ipv4 || ipv6 || config.kill_switch).then(|| {
             let behind = site.networks.iter().map(|it| it.prefix);
             FullTunnel {
                 mark: config.fwmark,
@@ -83,6 +93,7 @@ impl Wanted {
             has_site: !config.behind.is_empty(),
             firewall: config.firewall,
             full_tunnel,
+            kill_switch: config.kill_switch,
         })
     }
 

@@ -80,8 +80,9 @@ fn a_way_to_everywhere_has_a_mark_and_is_of_both_families() {
     peer_says("networks = [\"0.0.0.0/0\"]", &[said]);
     let off = text.replace("[Peer]", "FwMark = off\n[Peer]");
     let BadConfig(problems) = folder.load("wg0.conf", &off).err().unwrap();
-    let said = "wg0.conf:3:10: Interface.FwMark: a tunnel that is the way to everywhere needs a \
-                mark, by which its own packets stay out of it; leave this out, or give a number";
+    let said = "wg0.conf:3:10: Interface.FwMark: a tunnel that is the way to everywhere, or has a \
+                kill switch, needs a mark, by which its own packets stay out of it; leave this \
+                out, or give a number";
     assert_eq!(folder.lines(&problems), [said]);
 }
 

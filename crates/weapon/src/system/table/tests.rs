@@ -25,6 +25,7 @@ pub(in crate::system) fn wanted(site: &[&str], peers: &[&str]) -> Wanted {
         has_site: true,
         firewall: true,
         full_tunnel: None,
+        kill_switch: false,
     }
 }
 
