@@ -5,14 +5,17 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use futures_util::future::join_all;
 use ipnet::IpNet;
 use tokio::{net::lookup_host, time::timeout};
-use weapon_io::netlink::{Link, Netlink};
+use weapon_io::{
+    netlink::{Link, Netlink},
+    program,
+};
 
 use super::{
     facts::{Facts, GatewayFacts},
@@ -26,7 +29,7 @@ use super::{
 use crate::{
     config::{self, BadConfig, Config, HostPort, Loaded},
     places::Places,
-    report::{self, BehindPrefix, Report},
+    report::{self, BehindPrefix, Report, seconds_now},
     resolver,
     system::SystemReport,
     timestamp_file::TimestampFile,
@@ -91,12 +94,11 @@ pub async fn gather(
 fn machine(gateway: Option<&str>) -> Machine {
     let mut options = fs::OpenOptions::new();
     let tun = options.read(true).write(true).open("/dev/net/tun");
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let mark = gateway.and_then(|name| TimestampFile::open(Places::of(name).timestamp()).1);
     Machine {
         capabilities: proc::capabilities(),
         tun_error: tun.err().map(|error| error.to_string()),
-        now: since.map_or(0, |since| since.as_secs()),
+        now: seconds_now(),
         mark: mark.map(|mark| mark.unix_seconds()),
         receive_bytes_max: proc::number("/proc/sys/net/core/rmem_max"),
     }
@@ -352,20 +354,15 @@ async fn resolve(endpoint: &HostPort) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn ruleset() -> Result<Ruleset, String> {
-    let output = std::process::Command::new("nft")
-        .args(["-j", "list", "ruleset"])
-        .output();
-    match output {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    match program::run("nft", &["-j", "list", "ruleset"], "") {
+        Err(error) if error.is_missing() => {
             Err("nft is not installed, so rules cannot be looked at (package nftables)".into())
         }
-        Err(error) => Err(format!("nft does not run: {error}")),
-        Ok(output) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.lines().next().unwrap_or_default();
-            Err(format!("nft does not say its rules: {said}"))
-        }
-        Ok(output) => match serde_json::from_slice(&output.stdout) {
+        Err(error) => Err(format!(
+            "nft does not say its rules: {:#}",
+            anyhow::Error::new(error)
+        )),
+        Ok(said) => match serde_json::from_str(&said) {
             Ok(json) => Ok(Ruleset::parse(&json)),
             Err(_) => Err("what nft says was not understood".into()),
         },

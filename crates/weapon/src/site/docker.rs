@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bollard::{
@@ -239,13 +239,6 @@ impl Changes {
         let event = self.events.next().await?;
         Some(event.map(drop).map_err(|error| self.docker.error(error)))
     }
-}
-
-/// Seconds since 1970, as Docker counts them.
-pub fn seconds_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
 }
 
 /// What is of interest of a network; nothing if nobody can name it.
