@@ -394,14 +394,14 @@ fn list(addresses: &[SocketAddr]) -> String {
 mod tests {
     use super::*;
     use crate::{
-        doctor::{check::Verdict, facts::tests},
-        report::{Loss, Session},
+        doctor::check::Verdict,
+        report::{Loss, Session, sample},
     };
 
     fn peer() -> Peer {
         Peer {
             name: "site-b".into(),
-            report: Some(tests::peer()),
+            report: Some(sample::silent()),
             written: Some("gw.example.net:51820".into()),
             resolved: None,
             address: Some(address()),
