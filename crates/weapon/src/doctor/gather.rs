@@ -30,8 +30,7 @@ use crate::{
     config::{self, BadConfig, Config, HostPort, Loaded},
     places::Places,
     report::{self, BehindPrefix, Report, seconds_now},
-    resolver,
-    system::SystemReport,
+    resolver, status,
     timestamp_file::TimestampFile,
 };
 
@@ -48,12 +47,8 @@ pub struct Subject {
     pub file: Option<std::path::PathBuf>,
 }
 
-/// Finds out all. `ask` asks the running gateway, `ask_system` for what it has set.
-pub async fn gather(
-    subject: Option<Subject>,
-    ask: &dyn Fn(&str) -> anyhow::Result<Option<Report>>,
-    ask_system: &dyn Fn(&str) -> Option<SystemReport>,
-) -> anyhow::Result<Facts> {
+/// Finds out all.
+pub async fn gather(subject: Option<Subject>) -> anyhow::Result<Facts> {
     let name = subject.as_ref().map(|subject| subject.name.as_str());
     let machine = machine(name);
     let Some(subject) = subject else {
@@ -61,13 +56,14 @@ pub async fn gather(
         return Ok(Facts { machine, gateway });
     };
     let netlink = Netlink::connect().context("cannot ask the kernel about routes")?;
-    let mut running = match ask(&subject.name) {
+    let mut running = match status::report_of(&subject.name) {
         Ok(Some(report)) => Running::Yes(Box::new(report)),
         Ok(None) => Running::No,
         Err(error) => Running::Silent(format!("{error:#}")),
     };
     if let Running::Yes(report) = &mut running {
-        probe::provoke(report, &|| ask(&subject.name).ok().flatten()).await;
+        let ask = || status::report_of(&subject.name).ok().flatten();
+        probe::provoke(report, &ask).await;
     }
     let path = match (&subject.file, running.report()) {
         (Some(path), _) => path.clone(),
@@ -82,8 +78,10 @@ pub async fn gather(
         config: config.as_ref(),
     };
     let gateway = look.all(file, subject.start).await;
+    let system = running.report().map(|_| status::system_of(&subject.name));
     let gateway = GatewayFacts {
-        system: running.report().and_then(|_| ask_system(&subject.name)),
+        // One that cannot say is told by other checks.
+        system: system.and_then(|it| it.ok().flatten()),
         running,
         ..gateway
     };
