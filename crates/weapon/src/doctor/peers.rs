@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 
 use super::check::Check;
-use crate::report::{self, Rejected};
+use crate::{
+    interface::OVERHEAD,
+    report::{self, Rejected},
+};
 
-/// Bytes that a data message adds to an inner packet, over IPv4 and IPv6 (P90).
-const OVERHEAD_V4: u32 = 60;
-const OVERHEAD_V6: u32 = 80;
+/// As [`OVERHEAD`], over IPv4, whose header is 20 bytes shorter.
+const OVERHEAD_V4: u32 = OVERHEAD - 20;
 
 /// Missing messages in a thousand from which on a loss is more than chance on a good line.
 const LOSS_PERMILLE_MAX: u64 = 10;
@@ -152,7 +154,7 @@ impl Peer {
         };
         let overhead = match address {
             SocketAddr::V4(_) => OVERHEAD_V4,
-            SocketAddr::V6(_) => OVERHEAD_V6,
+            SocketAddr::V6(_) => OVERHEAD,
         };
         let fits = mtu.saturating_sub(overhead);
         let check = if fits >= ours {
