@@ -337,4 +337,4 @@ impl AsyncWrite for Bounded {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
