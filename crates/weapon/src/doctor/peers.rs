@@ -6,6 +6,7 @@ use super::check::Check;
 use crate::{
     interface::OVERHEAD,
     report::{self, Rejected},
+    status::amounts::{milliseconds, plural},
 };
 
 /// As [`OVERHEAD`], over IPv4, whose header is 20 bytes shorter.
@@ -236,11 +237,7 @@ impl Peer {
     fn alive(&self, report: &report::Peer, age: u64) -> Check {
         let mut says = format!("there is a session, {age} s old");
         if let Some(time) = report.round_trip_smoothed_us {
-            says.push_str(&format!(
-                ", round trip {}.{} ms",
-                time / 1000,
-                time % 1000 / 100
-            ));
+            says.push_str(&format!(", round trip {}", milliseconds(time)));
         }
         match report.loss {
             Some(loss) if loss.missing * 1000 > loss.sent * LOSS_PERMILLE_MAX => Check::warning(
@@ -263,7 +260,7 @@ impl Peer {
         let sent = report.handshake.unanswered;
         let asked = format!(
             "{at} has not answered {} in a row",
-            plural(sent, "initiation")
+            plural(sent.into(), "initiation")
         );
         match self.probe {
             Some(Probe::Closed) => Check::bad(
@@ -376,14 +373,6 @@ fn times(count: u64) -> String {
     match count {
         1 => "once".to_owned(),
         count => format!("{count} times"),
-    }
-}
-
-fn plural(count: u16, what: &str) -> String {
-    if count == 1 {
-        format!("{count} {what}")
-    } else {
-        format!("{count} {what}s")
     }
 }
 
@@ -524,7 +513,7 @@ mod tests {
             missing: 10,
         });
         let check = peer.handshake();
-        assert_says(&check, Verdict::Good, "7 s old, round trip 1.2 ms");
+        assert_says(&check, Verdict::Good, "7 s old, round trip 1.3 ms");
         peer.report.as_mut().unwrap().loss = Some(Loss {
             sent: 1000,
             missing: 11,
