@@ -201,6 +201,22 @@ fn a_port_that_is_closed() {
     found.assert("port", "bad", &process);
 }
 
+/// All but what has the gateway's mark goes into the tunnel, as with a default route there.
+#[test]
+fn a_port_that_is_closed_behind_a_mark() {
+    if !ready(&["nft"]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.plan.fwmark = 7;
+    let _one = pair.start();
+    pair.one.run("ip route add default dev w-one table 100");
+    pair.one.run("ip rule add not fwmark 7 lookup 100");
+    let one = doctor(&pair, &pair.one, "one.toml");
+    one.assert("path", "good", "through eth0");
+    one.assert("handshake", "bad", "nobody listens at this port");
+}
+
 #[test]
 fn a_name_that_does_not_resolve() {
     if !ready(&["nft"]) {

@@ -219,7 +219,7 @@ impl Look<'_> {
         let is_silent =
             report.is_some_and(|it| it.handshake.trouble.as_deref() == Some("no_answer"));
         let probe = match address.filter(|_| is_silent) {
-            Some(address) => Some(probe::port(address).await),
+            Some(address) => Some(probe::port(address, self.mark()).await),
             None => None,
         };
         let rejected = self.report.iter().flat_map(|it| &it.rejected);
@@ -245,9 +245,7 @@ impl Look<'_> {
         if matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local()) {
             return None;
         }
-        let mark = self.report.map(|report| report.fwmark);
-        let mark = mark.or(self.config.map(|config| config.fwmark));
-        let path = self.netlink.path_to(address.ip(), None, mark.unwrap_or(0));
+        let path = self.netlink.path_to(address.ip(), None, self.mark());
         Some(match path.await {
             Err(error) => Way::None(error.to_string()),
             Ok(path) => {
@@ -260,6 +258,13 @@ impl Look<'_> {
                 }
             }
         })
+    }
+
+    /// The mark of what the gateway sends; 0 for none.
+    fn mark(&self) -> u32 {
+        let mark = self.report.map(|report| report.fwmark);
+        mark.or(self.config.map(|config| config.fwmark))
+            .unwrap_or(0)
     }
 
     async fn networks(&self, link: &Link, report: &Report) -> Vec<Reach> {
