@@ -9,6 +9,9 @@ pub mod lab;
 /// Processes that end with the test, and their logs.
 pub mod process;
 
+/// What a command says that runs to its end.
+pub mod said;
+
 /// One gateway's configuration, written for weapon or for WireGuard's own tools.
 pub mod plan;
 
@@ -88,6 +91,7 @@ pub use lab::{Host, link, ready, until};
 pub use losses::losses;
 pub use pair::Pair;
 pub use plan::{PeerPlan, Plan};
+pub use said::Said;
 pub use tap::{Packet, Tap};
 pub use traces::Traces;
 pub use weapon::{Home, Weapon};

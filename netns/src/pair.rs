@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use crate::lab::{Host, link};
 use crate::plan::{Plan, introduce};
+use crate::said::Said;
 use crate::weapon::{Home, Weapon};
 
 /// Two hosts and what their gateways are to be.
@@ -82,6 +83,12 @@ impl Pair {
         let one = self.start();
         self.one.ping("10.99.0.2");
         (one, other)
+    }
+
+    /// `weapon WORDS` at `one`.
+    #[track_caller]
+    pub fn weapon(&self, words: &[&str]) -> Said {
+        Said::by(self.home.command(&self.one).args(words))
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Pair, Traces, Weapon, ready, until};
+use weapon_netns::{Pair, Said, Traces, Weapon, ready, until};
 
 /// Clients that are served at a time.
 const CLIENTS: usize = 16;
@@ -317,21 +317,10 @@ fn watch_needs_a_terminal() {
     }
     let pair = Pair::new();
     let _one = pair.start();
-    let said = weapon(&pair, &["status", "--watch"]);
+    let said = pair.weapon(&["status", "--watch"]);
     let expected = "weapon: --watch needs a terminal; for a program there is --json\n";
-    assert_eq!(said, (Some(1), String::new(), expected.to_owned()));
-}
-
-/// Exit code, output and errors of `weapon WORDS`.
-fn weapon(pair: &Pair, words: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = pair.home.command(&pair.one);
-    let output = command.args(words).output().expect("`weapon` runs");
-    let text = |bytes| String::from_utf8(bytes).expect("text");
-    (
-        output.status.code(),
-        text(output.stdout),
-        text(output.stderr),
-    )
+    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert_eq!(said.error, expected);
 }
 
 /// What a person reads: rates, the last handshake, and what is wrong.
@@ -342,8 +331,8 @@ fn status_says_how_it_goes() {
     }
     let pair = Pair::new();
     let (_one, other) = pair.start_both();
-    let (code, out, _) = weapon(&pair, &["status"]);
-    assert_eq!(code, Some(0));
+    let Said { code, out, error } = pair.weapon(&["status"]);
+    assert_eq!(code, 0, "{error}");
     assert!(out.contains("gateway one  up\n"), "{out}");
     assert!(out.contains("\ngateway other  up\n"), "{out}");
     assert_eq!(out.matches("bit/s received, ").count(), 2, "{out}");
@@ -353,13 +342,13 @@ fn status_says_how_it_goes() {
     // It has gone, and so has the session: nobody answers when it is wanted.
     assert_eq!(other.stop().code(), Some(0));
     let one = pair.home.path().join("one.toml");
-    let (code, _, error) = weapon(&pair, &["down", "one"]);
-    assert_eq!(code, Some(0), "{error}");
+    let said = pair.weapon(&["down", "one"]);
+    assert_eq!(said.code, 0, "{said:?}");
     let _one = Weapon::start(&pair.one, &pair.home, &one);
     let patience = Duration::from_millis(1);
     let address = "10.99.0.2".parse().expect("an address");
     assert!(pair.one.ping_once(address, patience).is_err());
-    let (_, out, _) = weapon(&pair, &["status", "one"]);
+    let out = pair.weapon(&["status", "one"]).out;
     let warning = "warning     it does not answer at 192.0.2.2:51820: is it up";
     assert!(out.contains(warning), "{out}");
 }

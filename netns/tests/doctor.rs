@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use serde_json::Value;
 use weapon_netns::plan::{preshared_key, private_key};
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Host, Pair, ready, until};
+use weapon_netns::{Host, Pair, Said, ready, until};
 
 /// What `weapon doctor --json` found.
 #[derive(Debug)]
@@ -46,15 +46,11 @@ impl Found {
 /// `weapon doctor NAME`, at `host`.
 #[track_caller]
 fn doctor(pair: &Pair, host: &Host, name: &str) -> Found {
-    let mut command = pair.home.command(host);
-    let output = command.args(["doctor", name, "--json"]).output();
-    let output = output.expect("`weapon` runs");
-    let said = String::from_utf8_lossy(&output.stdout);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    let found: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("{said}{complaint}"));
+    let said = Said::by(pair.home.command(host).args(["doctor", name, "--json"]));
+    let found: Value = serde_json::from_str(&said.out).unwrap_or_else(|_| panic!("{said:?}"));
     let checks = found["checks"].as_array().expect("checks").clone();
     let is_bad = checks.iter().any(|check| check["result"] == "bad");
-    let code = output.status.code().expect("an exit code");
+    let code = said.code;
     assert_eq!((found["ok"] == true, code), (!is_bad, i32::from(is_bad)));
     Found { code, checks }
 }
@@ -82,9 +78,7 @@ fn all_is_well() {
     one.assert("route", "good", "10.99.0.2/32 goes through w-one");
     one.assert("mtu", "good", "1420 in the tunnel fits into 1500");
 
-    let mut command = pair.home.command(&pair.one);
-    let output = command.args(["doctor", "one"]).output().expect("it runs");
-    let text = String::from_utf8(output.stdout).expect("text");
+    let text = pair.weapon(&["doctor", "one"]).out;
     assert!(text.starts_with("gateway one\n  ok privilege"), "{text}");
     assert!(!text.contains('\x1b'), "no colours into a pipe: {text}");
 }
@@ -205,6 +199,22 @@ fn a_port_that_is_closed() {
     found.assert("port", "bad", "UDP port 51820 is taken by");
     let process = format!("(process {})", std::process::id());
     found.assert("port", "bad", &process);
+}
+
+/// All but what has the gateway's mark goes into the tunnel, as with a default route there.
+#[test]
+fn a_port_that_is_closed_behind_a_mark() {
+    if !ready(&["nft"]) {
+        return;
+    }
+    let mut pair = Pair::new();
+    pair.plan.fwmark = 7;
+    let _one = pair.start();
+    pair.one.run("ip route add default dev w-one table 100");
+    pair.one.run("ip rule add not fwmark 7 lookup 100");
+    let one = doctor(&pair, &pair.one, "one.toml");
+    one.assert("path", "good", "through eth0");
+    one.assert("handshake", "bad", "nobody listens at this port");
 }
 
 #[test]
@@ -356,21 +366,14 @@ fn what_is_asked_for_wrongly() {
         return;
     }
     let pair = Pair::new();
-    let said = |words: &[&str]| {
-        let mut command = pair.home.command(&pair.one);
-        let output = command.args(words).output().expect("it runs");
-        let text = String::from_utf8(output.stderr).expect("text");
-        (output.status.code(), text)
-    };
-    let (code, text) = said(&["doctor", "missing.toml"]);
-    assert_eq!(code, Some(1));
-    assert!(
-        text.contains("missing.toml: the file does not exist"),
-        "{text}"
-    );
-    let (code, text) = said(&["doctor", "nobody"]);
-    assert_eq!(code, Some(2));
-    assert!(text.contains("no gateway of this name"), "{text}");
+    for (target, code, words) in [
+        ("missing.toml", 1, "missing.toml: the file does not exist"),
+        ("nobody", 2, "no gateway of this name"),
+    ] {
+        let said = pair.weapon(&["doctor", target]);
+        assert_eq!(said.code, code, "{said:?}");
+        assert!(said.error.contains(words), "{said:?}");
+    }
 
     pair.home.write("one.toml", "[gateway]\nlisden = 1\n");
     let found = doctor(&pair, &pair.one, "./one.toml");

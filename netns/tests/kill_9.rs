@@ -25,11 +25,10 @@ fn up_works_at_once_after_kill_9() {
         }
         // Nobody takes the dead for the living.
         for command in ["status", "down"] {
-            let mut weapon = pair.home.command(&pair.one);
-            let output = weapon.args([command, "one"]).output().expect("weapon runs");
-            let said = String::from_utf8_lossy(&output.stderr);
-            assert_eq!(output.status.code(), Some(1));
-            assert!(said.contains("no running gateway \"one\""), "{said}");
+            let said = pair.weapon(&[command, "one"]);
+            assert_eq!(said.code, 1, "{said:?}");
+            let words = "no running gateway \"one\"";
+            assert!(said.error.contains(words), "{said:?}");
         }
 
         let again = pair.start();

@@ -8,32 +8,11 @@ use rustix::process::Signal;
 use serde_json::Value;
 use weapon_netns::plan::Plan;
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Pair, Weapon, ready, until};
-
-/// What a command said, and its exit code.
-#[derive(Debug)]
-struct Said {
-    code: i32,
-    out: String,
-    error: String,
-}
-
-/// `weapon WORDS`, with the gateway of `one`.
-#[track_caller]
-fn weapon(pair: &Pair, words: &[&str]) -> Said {
-    let mut command = pair.home.command(&pair.one);
-    let output = command.args(words).output().expect("`weapon` runs");
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-    Said {
-        code: output.status.code().expect("an exit code"),
-        out: text(output.stdout),
-        error: text(output.stderr),
-    }
-}
+use weapon_netns::{Pair, Said, Weapon, ready, until};
 
 #[track_caller]
 fn reload(pair: &Pair, options: &[&str]) -> Said {
-    weapon(pair, &[&["reload", "one.toml"], options].concat())
+    pair.weapon(&[&["reload", "one.toml"], options].concat())
 }
 
 /// Reloads what must be good; the lines that it says.
@@ -136,7 +115,7 @@ fn what_stays_keeps_its_session_and_the_difference_is_told() {
 
     // And back.
     pair.home.write("one.toml", &first);
-    let said = weapon(&pair, &["reload", "one.toml", "--json"]);
+    let said = pair.weapon(&["reload", "one.toml", "--json"]);
     let said: Value = serde_json::from_str(&said.out).expect("JSON");
     assert_eq!(said["confirm_seconds"], Value::Null);
     let lines = said["changes"].as_array().expect("a list");
@@ -206,7 +185,7 @@ fn what_nobody_confirms_goes_back() {
     }
     let mut pair = Pair::new();
     let (one, _other) = pair.start_both();
-    let said = weapon(&pair, &["confirm", "one.toml"]);
+    let said = pair.weapon(&["confirm", "one.toml"]);
     assert_eq!(said.code, 1);
     assert!(said.error.contains("nothing to confirm"), "{said:?}");
 
@@ -225,7 +204,7 @@ fn what_nobody_confirms_goes_back() {
     // What is confirmed stays, also longer than it would have taken.
     let said = reload(&pair, &["--confirm", "2s"]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(weapon(&pair, &["confirm", "one.toml"]).code, 0);
+    assert_eq!(pair.weapon(&["confirm", "one.toml"]).code, 0);
     std::thread::sleep(Duration::from_secs(3));
     let addresses = pair.one.run("ip address show dev w-one");
     assert!(addresses.contains("10.98.0.1/24"), "{addresses}");
@@ -238,7 +217,7 @@ fn a_start_that_nobody_confirms_ends() {
     }
     let pair = Pair::new();
     write(&pair);
-    let said = weapon(&pair, &["up", "one.toml", "--confirm", "1s"]);
+    let said = pair.weapon(&["up", "one.toml", "--confirm", "1s"]);
     assert_eq!(said.code, 0, "{said:?}");
     // Its name is free when all else is gone.
     until("the gateway is gone", PATIENCE, || {
@@ -247,10 +226,10 @@ fn a_start_that_nobody_confirms_ends() {
     });
     let links = pair.one.run("ip -brief link");
     assert!(!links.contains("w-one"), "{links}");
-    let said = weapon(&pair, &["up", "one.toml", "--confirm", "1h"]);
+    let said = pair.weapon(&["up", "one.toml", "--confirm", "1h"]);
     assert_eq!(said.code, 0, "{said:?}");
-    assert_eq!(weapon(&pair, &["confirm", "one.toml"]).code, 0);
-    assert_eq!(weapon(&pair, &["down", "one.toml"]).code, 0);
+    assert_eq!(pair.weapon(&["confirm", "one.toml"]).code, 0);
+    assert_eq!(pair.weapon(&["down", "one.toml"]).code, 0);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 use weapon_netns::fake_docker::{FakeDocker, Manner};
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Home, Host, Plan, Weapon, ready, until};
+use weapon_netns::{Home, Host, Plan, Said, Weapon, ready, until};
 
 /// A host with a LAN, and maybe Docker.
 struct Place {
@@ -15,14 +15,6 @@ struct Place {
     plan: Plan,
     /// Last: Docker's socket is in it.
     home: Rc<Home>,
-}
-
-/// What a command said, and its exit code.
-#[derive(Debug, PartialEq, Eq)]
-struct Said {
-    code: i32,
-    out: String,
-    error: String,
 }
 
 impl Place {
@@ -102,13 +94,7 @@ impl Place {
     fn weapon(&self, words: &[&str]) -> Said {
         let mut command = self.home.command(&self.host);
         command.env("DOCKER_HOST", self.docker_host());
-        let output = command.args(words).output().expect("`weapon` runs");
-        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
-        Said {
-            code: output.status.code().expect("an exit code"),
-            out: text(output.stdout),
-            error: text(output.stderr),
-        }
+        Said::by(command.args(words))
     }
 
     fn docker_host(&self) -> String {

@@ -60,9 +60,8 @@ fn deleted_interface_leaves_nothing() {
 fn down_leaves_nothing_and_returns_then() {
     leaves_nothing(|pair, _| {
         let others = Traces::of(&pair.other, &pair.home);
-        let mut command = pair.home.command(&pair.one);
-        let output = command.args(["down", "one"]).output().expect("weapon runs");
-        assert!(output.status.success(), "{output:?}");
+        let said = pair.weapon(&["down", "one"]);
+        assert_eq!(said.code, 0, "{said:?}");
         assert!(!pair.one.run("ip -o link").contains("w-one"));
         assert!(!pair.home.runtime().join("one.sock").exists());
         assert!(!pair.home.runtime().join("one.json").exists());

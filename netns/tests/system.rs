@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use weapon_netns::traffic::transfer;
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Footprint, Host, Pair, Weapon, link, ready, until};
+use weapon_netns::{Footprint, Host, Pair, Said, Weapon, link, ready, until};
 
 const PROGRAMS: [&str; 3] = ["nft", "iptables", "ip6tables"];
 
@@ -89,11 +89,8 @@ impl Sites {
     /// `weapon WORDS` on the host of `one`: its exit code, and all that it said.
     #[track_caller]
     fn weapon(&self, words: &[&str]) -> (i32, String) {
-        let mut command = self.pair.home.command(&self.pair.one);
-        let output = command.args(words).output().expect("`weapon` runs");
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8(said).expect("text");
-        (output.status.code().expect("an exit code"), said)
+        let said = self.pair.weapon(words);
+        (said.code, said.out + &said.error)
     }
 
     #[track_caller]
@@ -776,10 +773,9 @@ fn without_nft_it_says_what_to_install() {
         command
             .args(["up", "one.toml", "--foreground"])
             .env("PATH", folder);
-        let output = command.output().expect("`weapon` runs");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{said}");
-        said
+        let said = Said::by(&mut command);
+        assert_eq!(said.code, 1, "{said:?}");
+        said.error
     };
     let empty = tempfile::tempdir().expect("a folder");
     let said = up(empty.path());

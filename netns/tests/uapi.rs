@@ -398,9 +398,8 @@ fn wg_sees_gateways_of_weapon_up_as_well() {
     pair.one.run(&format!(
         "wg set {interface} listen-port 4711 peer {added} allowed-ips 10.5.0.0/16"
     ));
-    let mut command = pair.home.command(&pair.one);
-    let output = command.args(["status", "one", "--json"]).output().unwrap();
-    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let said = pair.weapon(&["status", "one", "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(status["listen_port"], 4711);
     let peers = status["peers"].as_array().unwrap();
     assert!(peers.iter().any(|peer| peer["name"] == added.to_string()));

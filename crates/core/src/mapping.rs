@@ -68,24 +68,11 @@ impl Mappings {
         let malformed = DropReason::OutboundMalformed;
         let vnet = VnetHeader::parse(read).map_err(|_| malformed)?;
         let packet = read.get_mut(VnetHeader::LEN..).unwrap_or_default();
-        let flow = Flow::parse(packet).map_err(|_| malformed)?;
+        let mut flow = Flow::parse(packet).map_err(|_| malformed)?;
         let needs_checksum = vnet.flags & VnetHeader::NEEDS_CSUM != 0;
         // Else the checksum that is not there yet is that of a packet inside of this one.
         let is_partial = needs_checksum && usize::from(vnet.csum_start) == flow.header_len;
-        match self.outside(flow.source) {
-            Mapped::Same => {}
-            Mapped::Becomes(address) => {
-                rewrite::replace(packet, Side::Source, address, is_partial)
-                    .map_err(|_| malformed)?;
-            }
-            Mapped::Nobodys => return Err(DropReason::NotMapped),
-        }
-        if let Some(quoted) = rewrite::quoted(packet)
-            && let Mapped::Becomes(address) = self.outside(quoted.destination)
-        {
-            rewrite::replace_quoted(packet, Side::Destination, address, is_partial);
-        }
-        Ok(())
+        self.replace(packet, &mut flow, Side::Source, is_partial)
     }
 
     /// Makes of `packet`, which came from a peer and was parsed to `flow`, what the hosts behind us
@@ -94,36 +81,65 @@ impl Mappings {
     /// # Errors
     /// It is for an address that only hosts behind us may use.
     pub fn arrive(&self, packet: &mut [u8], flow: &mut Flow) -> Result<(), DropReason> {
-        match self.inside(flow.destination) {
+        self.replace(packet, flow, Side::Destination, false)
+    }
+
+    /// Maps the address on this side of `packet` and its `flow`, and the one on the other side of
+    /// what it quotes.
+    #[inline]
+    fn replace(
+        &self,
+        packet: &mut [u8],
+        flow: &mut Flow,
+        side: Side,
+        is_partial: bool,
+    ) -> Result<(), DropReason> {
+        let (address, other, malformed) = match side {
+            Side::Source => (
+                &mut flow.source,
+                Side::Destination,
+                DropReason::OutboundMalformed,
+            ),
+            Side::Destination => (
+                &mut flow.destination,
+                Side::Source,
+                DropReason::InnerMalformed,
+            ),
+        };
+        match self.mapped(*address, side) {
             Mapped::Same => {}
-            Mapped::Becomes(address) => {
-                rewrite::replace(packet, Side::Destination, address, false)
-                    .map_err(|_| DropReason::InnerMalformed)?;
-                flow.destination = address;
+            Mapped::Becomes(new) => {
+                rewrite::replace(packet, side, new, is_partial).map_err(|_| malformed)?;
+                *address = new;
             }
             Mapped::Nobodys => return Err(DropReason::NotMapped),
         }
-        if let Some(quoted) = rewrite::quoted(packet)
-            && let Mapped::Becomes(address) = self.inside(quoted.source)
-        {
-            rewrite::replace_quoted(packet, Side::Source, address, false);
+        // Nothing else quotes: most packets need not be parsed again.
+        if !flow.is_icmp() {
+            return Ok(());
+        }
+        let Some(quoted) = rewrite::quoted(packet) else {
+            return Ok(());
+        };
+        let address = match other {
+            Side::Source => quoted.source,
+            Side::Destination => quoted.destination,
+        };
+        if let Mapped::Becomes(new) = self.mapped(address, side) {
+            rewrite::replace_quoted(packet, other, new, is_partial);
         }
         Ok(())
     }
 
-    /// What peers call `address`.
-    fn outside(&self, address: IpAddr) -> Mapped {
-        self.map(address, |mapping| (mapping.inside, mapping.outside))
-    }
-
-    /// What the hosts behind us call `address`.
-    fn inside(&self, address: IpAddr) -> Mapped {
-        self.map(address, |mapping| (mapping.outside, mapping.inside))
-    }
-
-    fn map(&self, address: IpAddr, way: impl Fn(&PrefixMapping) -> (IpNet, IpNet)) -> Mapped {
+    /// What peers call the `address` of a packet whose source is mapped; what the hosts behind us
+    /// call it, of one whose destination is.
+    fn mapped(&self, address: IpAddr, side: Side) -> Mapped {
         let mut is_nobodys = false;
-        for (from, to) in self.0.iter().map(way) {
+        for mapping in &self.0 {
+            let (from, to) = match side {
+                Side::Source => (mapping.inside, mapping.outside),
+                Side::Destination => (mapping.outside, mapping.inside),
+            };
             if from.contains(&address) {
                 return moved(address, to).map_or(Mapped::Same, Mapped::Becomes);
             }

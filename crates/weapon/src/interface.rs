@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Bytes that a data message adds to an inner packet, over IPv6 (P90).
-const OVERHEAD: u32 = 80;
+pub const OVERHEAD: u32 = 80;
 
 /// MTU where nothing else is known: Ethernet's 1500 less [`OVERHEAD`].
 pub const MTU_DEFAULT: u32 = 1420;

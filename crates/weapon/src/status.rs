@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, thread, time::Duration};
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use serde::Serialize;
 
 use crate::{
@@ -77,10 +77,7 @@ fn lacks_rates(report: &Report) -> bool {
 
 /// Shows what is set on the system.
 fn show_system(target: Option<&str>, json: bool) -> anyhow::Result<()> {
-    let reports: Vec<SystemReport> = ask(target, &Request::System, |answer| match answer {
-        Answer::System(report) => Some(report),
-        _ => None,
-    })?;
+    let reports: Vec<SystemReport> = ask(target, &Request::System, system)?;
     if json {
         return print_json(target, &reports);
     }
@@ -107,10 +104,37 @@ fn print_json(target: Option<&str>, reports: &[impl Serialize]) -> anyhow::Resul
 /// # Errors
 /// It does not run, or may not be asked.
 pub fn reports(target: Option<&str>) -> anyhow::Result<Vec<Report>> {
-    ask(target, &Request::Status, |answer| match answer {
+    ask(target, &Request::Status, status)
+}
+
+/// The report of the gateway `name`; nothing if it does not run.
+///
+/// # Errors
+/// It may not be asked, or does not answer.
+pub fn report_of(name: &str) -> anyhow::Result<Option<Report>> {
+    ask_one(name, &Request::Status, status)
+}
+
+/// What the gateway `name` has set on the system; nothing if it does not run.
+///
+/// # Errors
+/// It may not be asked, or does not answer.
+pub fn system_of(name: &str) -> anyhow::Result<Option<SystemReport>> {
+    ask_one(name, &Request::System, system)
+}
+
+fn status(answer: Answer) -> Option<Report> {
+    match answer {
         Answer::Status(report) => Some(*report),
         _ => None,
-    })
+    }
+}
+
+fn system(answer: Answer) -> Option<SystemReport> {
+    match answer {
+        Answer::System(report) => Some(report),
+        _ => None,
+    }
 }
 
 /// Asks the gateway `target`, or all that run, and takes what is of use of their answers.
@@ -119,20 +143,28 @@ fn ask<T>(
     request: &Request,
     take: fn(Answer) -> Option<T>,
 ) -> anyhow::Result<Vec<T>> {
-    let of = |name: &str, client: Client| {
-        let Some(taken) = take(client.ask(request)?) else {
-            bail!("the gateway {name:?} answers something else");
-        };
-        Ok(taken)
-    };
     if let Some(name) = target {
-        return Ok(vec![of(name, Client::of(name)?)?]);
+        let taken = ask_one(name, request, take)?;
+        return Ok(vec![taken.ok_or_else(|| Client::missing(name))?]);
     }
     let all = places::gateways().into_iter().filter_map(|name| {
         // One that has gone in between is not missed.
-        let client = Client::connect(&Places::of(&name)).transpose()?;
-        let taken = client.and_then(|client| of(&name, client));
+        let taken = ask_one(&name, request, take).transpose()?;
         Some(taken.with_context(|| format!("gateway {name}")))
     });
     all.collect()
+}
+
+/// As [`ask`], of one; nothing if it does not run.
+fn ask_one<T>(
+    name: &str,
+    request: &Request,
+    take: fn(Answer) -> Option<T>,
+) -> anyhow::Result<Option<T>> {
+    let Some(client) = Client::connect(&Places::of(name))? else {
+        return Ok(None);
+    };
+    let taken = take(client.ask(request)?);
+    let taken = taken.with_context(|| format!("the gateway {name:?} answers something else"))?;
+    Ok(Some(taken))
 }

@@ -44,6 +44,14 @@ impl Flow {
         Ok(Self::parse_fragment(packet)?.0)
     }
 
+    /// Whether this is ICMP, of the version that goes with the packet's.
+    pub fn is_icmp(&self) -> bool {
+        match self.source {
+            IpAddr::V4(_) => self.protocol == ip::ICMP,
+            IpAddr::V6(_) => self.protocol == ip::ICMPV6,
+        }
+    }
+
     /// A hash to tell most flows apart, the same in both directions. It is not keyed: who makes
     /// flows collide must only make them share something.
     pub fn hash(&self) -> u32 {

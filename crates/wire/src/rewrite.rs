@@ -85,13 +85,15 @@ pub fn replace_quoted(packet: &mut [u8], side: Side, address: IpAddr, is_partial
 /// Where the quote of an ICMP error begins, if `packet` is one, and has one.
 fn quote_at(packet: &[u8]) -> Option<usize> {
     let (flow, fragment) = Flow::parse_fragment(packet).ok()?;
+    if !flow.is_icmp() {
+        return None;
+    }
     let kind = *packet.get(flow.header_len)?;
-    let is_error = match flow.protocol {
+    let is_error = match flow.source {
         // RFC 792: unreachable, source quench, redirect, time exceeded, parameter problem.
-        ip::ICMP => flow.source.is_ipv4() && matches!(kind, 3 | 4 | 5 | 11 | 12),
+        IpAddr::V4(_) => matches!(kind, 3 | 4 | 5 | 11 | 12),
         // RFC 4443: the same without those in the middle, and packet too big.
-        ip::ICMPV6 => flow.source.is_ipv6() && matches!(kind, 1..=4),
-        _ => false,
+        IpAddr::V6(_) => matches!(kind, 1..=4),
     };
     let at = flow.header_len.saturating_add(ICMP_HEADER_LEN);
     (is_error && fragment != Fragment::Later && at < flow.total_len).then_some(at)

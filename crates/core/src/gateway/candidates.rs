@@ -67,10 +67,9 @@ impl Candidates {
         let worked = self.worked.filter(|it| self.addresses.contains(it));
         let others = self.addresses.iter().copied();
         let others = others.filter(|it| Some(*it) != worked);
-        let order = worked.into_iter().chain(others);
-        let mut behind = order.clone().skip_while(|it| Some(*it) != self.used);
-        let mut order = order;
-        behind.nth(1).or_else(|| order.next())
+        let mut order = worked.into_iter().chain(others);
+        let mut from_used = order.clone().skip_while(|it| Some(*it) != self.used);
+        from_used.nth(1).or_else(|| order.next())
     }
 }
 

@@ -179,9 +179,13 @@ impl Dockerd {
 
     fn client(&self) -> Command {
         let mut command = Command::new("docker");
-        command.arg("-H");
-        command.arg(format!("unix://{}", self.socket().display()));
+        command.arg("-H").arg(self.host());
         command
+    }
+
+    /// [`Dockerd::socket`], as Docker's programs want it.
+    fn host(&self) -> String {
+        format!("unix://{}", self.socket().display())
     }
 
     fn launch(&mut self) -> io::Result<()> {
@@ -205,9 +209,7 @@ impl Dockerd {
         command.arg("--data-root").arg(path("data"));
         command.arg("--exec-root").arg(path("exec"));
         command.arg("--pidfile").arg(path("docker.pid"));
-        command
-            .arg("-H")
-            .arg(format!("unix://{}", self.socket().display()));
+        command.arg("-H").arg(self.host());
         command.args(["--bip", &self.bridge, "--storage-driver", "vfs"]);
         command.args(["--log-level", "warn", "--cgroup-parent"]);
         command.arg(format!("/{}", self.mark));
@@ -217,17 +219,13 @@ impl Dockerd {
             .stderr(log);
         self.namespace.command(&mut command)?;
         let child = die_with_parent(&mut command).spawn()?;
+        let mut asking = self.client();
+        asking.arg("version");
         let child = self.child.insert(child);
         let deadline = Instant::now() + PATIENCE;
         loop {
             let ended = child.try_wait()?;
-            let mut asking = Command::new("docker");
-            asking.args([
-                "-H",
-                &format!("unix://{}", self.folder.join("docker.sock").display()),
-            ]);
-            let answers = asking.arg("version").output()?.status.success();
-            if answers {
+            if asking.output()?.status.success() {
                 return Ok(());
             }
             if ended.is_some() || Instant::now() > deadline {

@@ -120,66 +120,9 @@ impl GatewayFacts {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
-    use crate::{
-        doctor::check::Verdict,
-        report::{self, Cipher, Handshake, Offloads, Report},
-    };
-
-    /// A peer that nothing is wrong with, and that nobody has sent anything to.
-    pub fn peer() -> report::Peer {
-        report::Peer {
-            name: "site-b".into(),
-            public_key: "KEY=".into(),
-            endpoint: Some("192.0.2.2:51820".parse().unwrap()),
-            unresolved: None,
-            networks: vec!["10.50.0.0/16".into()],
-            persistent_keepalive: None,
-            latest_handshake: None,
-            session: None,
-            received_bytes: 0,
-            sent_bytes: 0,
-            rates: None,
-            parked: 0,
-            loss: None,
-            round_trip_us: None,
-            round_trip_smoothed_us: None,
-            handshake: Handshake::default(),
-        }
-    }
-
-    /// A gateway with that peer.
-    pub fn report() -> Report {
-        Report {
-            name: "a".into(),
-            interface: "w-a".into(),
-            pid: 4711,
-            config: "a.toml".into(),
-            public_key: "OURS=".into(),
-            listen_port: 51_820,
-            fwmark: 0,
-            mtu: 1420,
-            up: true,
-            lanes: 1,
-            cipher: Cipher {
-                backend: "library".into(),
-                reason: None,
-            },
-            offloads: Offloads {
-                tun_tcp: true,
-                tun_udp: true,
-                udp_gso: true,
-                udp_gro: true,
-            },
-            networks: Vec::new(),
-            peers: vec![peer()],
-            drops: std::collections::BTreeMap::new(),
-            counters: std::collections::BTreeMap::new(),
-            warnings: Vec::new(),
-            rejected: Vec::new(),
-        }
-    }
+    use crate::doctor::check::Verdict;
 
     #[test]
     fn what_follows_from_nothing_running_is_not_said_to_be_bad() {

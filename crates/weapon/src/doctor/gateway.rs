@@ -239,7 +239,7 @@ pub fn offloads(used: Offloads, wanted: Offload) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::{check::Verdict, facts::tests::report};
+    use crate::{doctor::check::Verdict, report::sample::report};
 
     fn interface(is_up: Option<bool>) -> Interface {
         Interface {

@@ -5,14 +5,17 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     path::Path,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use futures_util::future::join_all;
 use ipnet::IpNet;
 use tokio::{net::lookup_host, time::timeout};
-use weapon_io::netlink::{Link, Netlink};
+use weapon_io::{
+    netlink::{Link, Netlink},
+    program,
+};
 
 use super::{
     facts::{Facts, GatewayFacts},
@@ -26,9 +29,8 @@ use super::{
 use crate::{
     config::{self, BadConfig, Config, HostPort, Loaded},
     places::Places,
-    report::{self, BehindPrefix, Report},
-    resolver,
-    system::SystemReport,
+    report::{self, BehindPrefix, Report, seconds_now},
+    resolver, status,
     timestamp_file::TimestampFile,
 };
 
@@ -45,12 +47,8 @@ pub struct Subject {
     pub file: Option<std::path::PathBuf>,
 }
 
-/// Finds out all. `ask` asks the running gateway, `ask_system` for what it has set.
-pub async fn gather(
-    subject: Option<Subject>,
-    ask: &dyn Fn(&str) -> anyhow::Result<Option<Report>>,
-    ask_system: &dyn Fn(&str) -> Option<SystemReport>,
-) -> anyhow::Result<Facts> {
+/// Finds out all.
+pub async fn gather(subject: Option<Subject>) -> anyhow::Result<Facts> {
     let name = subject.as_ref().map(|subject| subject.name.as_str());
     let machine = machine(name);
     let Some(subject) = subject else {
@@ -58,13 +56,14 @@ pub async fn gather(
         return Ok(Facts { machine, gateway });
     };
     let netlink = Netlink::connect().context("cannot ask the kernel about routes")?;
-    let mut running = match ask(&subject.name) {
+    let mut running = match status::report_of(&subject.name) {
         Ok(Some(report)) => Running::Yes(Box::new(report)),
         Ok(None) => Running::No,
         Err(error) => Running::Silent(format!("{error:#}")),
     };
     if let Running::Yes(report) = &mut running {
-        probe::provoke(report, &|| ask(&subject.name).ok().flatten()).await;
+        let ask = || status::report_of(&subject.name).ok().flatten();
+        probe::provoke(report, &ask).await;
     }
     let path = match (&subject.file, running.report()) {
         (Some(path), _) => path.clone(),
@@ -79,8 +78,10 @@ pub async fn gather(
         config: config.as_ref(),
     };
     let gateway = look.all(file, subject.start).await;
+    let system = running.report().map(|_| status::system_of(&subject.name));
     let gateway = GatewayFacts {
-        system: running.report().and_then(|_| ask_system(&subject.name)),
+        // One that cannot say is told by other checks.
+        system: system.and_then(|it| it.ok().flatten()),
         running,
         ..gateway
     };
@@ -91,12 +92,11 @@ pub async fn gather(
 fn machine(gateway: Option<&str>) -> Machine {
     let mut options = fs::OpenOptions::new();
     let tun = options.read(true).write(true).open("/dev/net/tun");
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
     let mark = gateway.and_then(|name| TimestampFile::open(Places::of(name).timestamp()).1);
     Machine {
         capabilities: proc::capabilities(),
         tun_error: tun.err().map(|error| error.to_string()),
-        now: since.map_or(0, |since| since.as_secs()),
+        now: seconds_now(),
         mark: mark.map(|mark| mark.unix_seconds()),
         receive_bytes_max: proc::number("/proc/sys/net/core/rmem_max"),
     }
@@ -219,7 +219,7 @@ impl Look<'_> {
         let is_silent =
             report.is_some_and(|it| it.handshake.trouble.as_deref() == Some("no_answer"));
         let probe = match address.filter(|_| is_silent) {
-            Some(address) => Some(probe::port(address).await),
+            Some(address) => Some(probe::port(address, self.mark()).await),
             None => None,
         };
         let rejected = self.report.iter().flat_map(|it| &it.rejected);
@@ -245,9 +245,7 @@ impl Look<'_> {
         if matches!(address, SocketAddr::V6(v6) if v6.ip().is_unicast_link_local()) {
             return None;
         }
-        let mark = self.report.map(|report| report.fwmark);
-        let mark = mark.or(self.config.map(|config| config.fwmark));
-        let path = self.netlink.path_to(address.ip(), None, mark.unwrap_or(0));
+        let path = self.netlink.path_to(address.ip(), None, self.mark());
         Some(match path.await {
             Err(error) => Way::None(error.to_string()),
             Ok(path) => {
@@ -260,6 +258,13 @@ impl Look<'_> {
                 }
             }
         })
+    }
+
+    /// The mark of what the gateway sends; 0 for none.
+    fn mark(&self) -> u32 {
+        let mark = self.report.map(|report| report.fwmark);
+        mark.or(self.config.map(|config| config.fwmark))
+            .unwrap_or(0)
     }
 
     async fn networks(&self, link: &Link, report: &Report) -> Vec<Reach> {
@@ -352,20 +357,15 @@ async fn resolve(endpoint: &HostPort) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn ruleset() -> Result<Ruleset, String> {
-    let output = std::process::Command::new("nft")
-        .args(["-j", "list", "ruleset"])
-        .output();
-    match output {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    match program::run("nft", &["-j", "list", "ruleset"], "") {
+        Err(error) if error.is_missing() => {
             Err("nft is not installed, so rules cannot be looked at (package nftables)".into())
         }
-        Err(error) => Err(format!("nft does not run: {error}")),
-        Ok(output) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let said = said.lines().next().unwrap_or_default();
-            Err(format!("nft does not say its rules: {said}"))
-        }
-        Ok(output) => match serde_json::from_slice(&output.stdout) {
+        Err(error) => Err(format!(
+            "nft does not say its rules: {:#}",
+            anyhow::Error::new(error)
+        )),
+        Ok(said) => match serde_json::from_str(&said) {
             Ok(json) => Ok(Ruleset::parse(&json)),
             Err(_) => Err("what nft says was not understood".into()),
         },

@@ -7,13 +7,9 @@ use anyhow::bail;
 use serde::Serialize;
 
 use crate::{
-    api::{Answer, Client, Request},
     cli::{self, DoctorArgs, EXIT_FAILED},
     config::{BadConfig, gateway_name, locate},
-    daemon,
-    places::{self, Places},
-    report::Report,
-    system::SystemReport,
+    daemon, places,
 };
 
 // What is found out.
@@ -53,7 +49,7 @@ pub fn run(args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     for subject in subjects {
         let runtime = daemon::runtime()?;
         let gateway = subject.as_ref().map(|subject| subject.name.clone());
-        let facts = runtime.block_on(gather(subject, &ask, &ask_system))?;
+        let facts = runtime.block_on(gather(subject))?;
         // A look-up that hangs does not hold us up.
         runtime.shutdown_background();
         let checks = facts.checks();
@@ -110,26 +106,6 @@ fn subjects(target: Option<&str>) -> anyhow::Result<Vec<Option<Subject>>> {
         start: target.to_owned(),
         file,
     })])
-}
-
-/// The state of a gateway; nothing if it does not run.
-fn ask(name: &str) -> anyhow::Result<Option<Report>> {
-    let Some(client) = Client::connect(&Places::of(name))? else {
-        return Ok(None);
-    };
-    match client.ask(&Request::Status)? {
-        Answer::Status(report) => Ok(Some(*report)),
-        _ => bail!("the gateway {name:?} answers something else"),
-    }
-}
-
-/// What a gateway has set on the system; nothing if it cannot say.
-fn ask_system(name: &str) -> Option<SystemReport> {
-    let client = Client::connect(&Places::of(name)).ok()??;
-    match client.ask(&Request::System) {
-        Ok(Answer::System(report)) => Some(report),
-        _ => None,
-    }
 }
 
 /// For people. Writing to a `String` cannot fail.

@@ -3,11 +3,14 @@
 use std::net::SocketAddr;
 
 use super::check::Check;
-use crate::report::{self, Rejected};
+use crate::{
+    interface::OVERHEAD,
+    report::{self, Rejected},
+    status::amounts::{milliseconds, plural},
+};
 
-/// Bytes that a data message adds to an inner packet, over IPv4 and IPv6 (P90).
-const OVERHEAD_V4: u32 = 60;
-const OVERHEAD_V6: u32 = 80;
+/// As [`OVERHEAD`], over IPv4, whose header is 20 bytes shorter.
+const OVERHEAD_V4: u32 = OVERHEAD - 20;
 
 /// Missing messages in a thousand from which on a loss is more than chance on a good line.
 const LOSS_PERMILLE_MAX: u64 = 10;
@@ -152,7 +155,7 @@ impl Peer {
         };
         let overhead = match address {
             SocketAddr::V4(_) => OVERHEAD_V4,
-            SocketAddr::V6(_) => OVERHEAD_V6,
+            SocketAddr::V6(_) => OVERHEAD,
         };
         let fits = mtu.saturating_sub(overhead);
         let check = if fits >= ours {
@@ -234,11 +237,7 @@ impl Peer {
     fn alive(&self, report: &report::Peer, age: u64) -> Check {
         let mut says = format!("there is a session, {age} s old");
         if let Some(time) = report.round_trip_smoothed_us {
-            says.push_str(&format!(
-                ", round trip {}.{} ms",
-                time / 1000,
-                time % 1000 / 100
-            ));
+            says.push_str(&format!(", round trip {}", milliseconds(time)));
         }
         match report.loss {
             Some(loss) if loss.missing * 1000 > loss.sent * LOSS_PERMILLE_MAX => Check::warning(
@@ -261,7 +260,7 @@ impl Peer {
         let sent = report.handshake.unanswered;
         let asked = format!(
             "{at} has not answered {} in a row",
-            plural(sent, "initiation")
+            plural(sent.into(), "initiation")
         );
         match self.probe {
             Some(Probe::Closed) => Check::bad(
@@ -377,14 +376,6 @@ fn times(count: u64) -> String {
     }
 }
 
-fn plural(count: u16, what: &str) -> String {
-    if count == 1 {
-        format!("{count} {what}")
-    } else {
-        format!("{count} {what}s")
-    }
-}
-
 fn list(addresses: &[SocketAddr]) -> String {
     let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     all.join(", ")
@@ -394,14 +385,14 @@ fn list(addresses: &[SocketAddr]) -> String {
 mod tests {
     use super::*;
     use crate::{
-        doctor::{check::Verdict, facts::tests},
-        report::{Loss, Session},
+        doctor::check::Verdict,
+        report::{Loss, Session, sample},
     };
 
     fn peer() -> Peer {
         Peer {
             name: "site-b".into(),
-            report: Some(tests::peer()),
+            report: Some(sample::silent()),
             written: Some("gw.example.net:51820".into()),
             resolved: None,
             address: Some(address()),
@@ -522,7 +513,7 @@ mod tests {
             missing: 10,
         });
         let check = peer.handshake();
-        assert_says(&check, Verdict::Good, "7 s old, round trip 1.2 ms");
+        assert_says(&check, Verdict::Good, "7 s old, round trip 1.3 ms");
         peer.report.as_mut().unwrap().loss = Some(Loss {
             sent: 1000,
             missing: 11,

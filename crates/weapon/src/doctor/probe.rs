@@ -9,6 +9,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use socket2::SockRef;
 use tokio::{
     net::UdpSocket,
     time::{Instant, sleep, timeout},
@@ -94,9 +95,10 @@ pub fn sample(network: IpNet, own: &BTreeSet<IpAddr>) -> Option<IpAddr> {
     hosts.find(|it| !own.contains(it) && (is_sole || !is_anycast(it)))
 }
 
-/// Sends bytes to `address` that no gateway answers, and hears whether its host complains.
-pub async fn port(address: SocketAddr) -> Probe {
-    match try_port(address).await {
+/// Sends bytes to `address` that no gateway answers, and hears whether its host complains. They go
+/// as the gateway's messages do, whose mark is `mark`.
+pub async fn port(address: SocketAddr, mark: u32) -> Probe {
+    match try_port(address, mark).await {
         Ok(probe) => probe,
         Err(error) => match error.kind() {
             io::ErrorKind::ConnectionRefused => Probe::Closed,
@@ -109,8 +111,12 @@ pub async fn port(address: SocketAddr) -> Probe {
     }
 }
 
-async fn try_port(address: SocketAddr) -> io::Result<Probe> {
+async fn try_port(address: SocketAddr, mark: u32) -> io::Result<Probe> {
     let socket = UdpSocket::bind((unspecified(address.ip()), 0)).await?;
+    if mark != 0 && SockRef::from(&socket).set_mark(mark).is_err() {
+        // Without the right to it nothing is heard: unmarked, it may go into the tunnel.
+        return Ok(Probe::Silence);
+    }
     socket.connect(address).await?;
     for _ in 0..PROBES {
         socket.send(&[0]).await?;
@@ -157,8 +163,8 @@ mod tests {
     fn a_closed_port_is_not_a_silent_one() {
         let open = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = open.local_addr().unwrap();
-        assert_eq!(run(port(address)), Probe::Silence);
+        assert_eq!(run(port(address, 0)), Probe::Silence);
         drop(open);
-        assert_eq!(run(port(address)), Probe::Closed);
+        assert_eq!(run(port(address, 0)), Probe::Closed);
     }
 }

@@ -161,7 +161,7 @@ impl View {
         match self.sort {
             Sort::File => {}
             Sort::Name => all.sort_by(|(_, one), (_, other)| one.name.cmp(&other.name)),
-            Sort::Traffic => all.sort_by_key(|(report, peer)| {
+            Sort::Traffic => all.sort_by_cached_key(|(report, peer)| {
                 let rates = self.history(report, peer).and_then(History::newest);
                 Reverse(rates.map(|(received, sent)| received.saturating_add(sent)))
             }),

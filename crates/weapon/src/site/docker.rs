@@ -12,7 +12,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use bollard::{
@@ -241,13 +241,6 @@ impl Changes {
     }
 }
 
-/// Seconds since 1970, as Docker counts them.
-pub fn seconds_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
-}
-
 /// What is of interest of a network; nothing if nobody can name it.
 fn network(network: Network) -> Option<DockerNetwork> {
     let name = value::docker_network(&network.name?).ok()?;
@@ -344,4 +337,4 @@ impl AsyncWrite for Bounded {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

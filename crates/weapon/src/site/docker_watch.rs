@@ -8,7 +8,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use super::docker::{Docker, DockerError, DockerNetwork, seconds_now};
+use super::docker::{Docker, DockerError, DockerNetwork};
+use crate::report::seconds_now;
 
 /// Before Docker is asked again that has ended the conversation; doubled for each further time.
 const RETRY_MIN: Duration = Duration::from_millis(200);

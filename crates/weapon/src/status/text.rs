@@ -260,6 +260,7 @@ mod tests {
     fn a_report_in_two_columns() {
         let mut report = sample::report();
         report.peers.truncate(2);
+        report.networks[0].warnings.push("it has gone".to_owned());
         let warning = |peer: Option<&str>, text: &str| Warning {
             peer: peer.map(str::to_owned),
             text: text.to_owned(),
@@ -275,6 +276,7 @@ gateway site-a  up
   public key  c2l0ZS1hJ3Mga2V5IGlzIDMyIGJ5dGVzIGxvbmchISE=
   listens     UDP port 51820
   behind us   docker:bridge: 172.17.0.0/16 by docker0
+                warning: it has gone
   lanes       1
   cipher      avx512
   offloads    TUN TCP, TUN UDP, UDP GSO, UDP GRO

@@ -213,3 +213,27 @@ fn packets_too_short_for_ports_have_none() {
         "ICMP has no ports"
     );
 }
+
+#[test]
+fn icmp_is_of_the_version_of_its_packet() {
+    let with = |is_v6: bool, protocol: u8| {
+        let spec = Spec {
+            is_v6,
+            ..Spec::udp(vec![1; 4])
+        };
+        let mut packet = spec.build();
+        packet[if is_v6 { 6 } else { 9 }] = protocol;
+        Flow::parse(&packet).unwrap()
+    };
+    for (is_v6, protocol, expected) in [
+        (false, 1, true),
+        (false, 58, false),
+        (false, 17, false),
+        (true, 58, true),
+        (true, 1, false),
+        (true, 17, false),
+    ] {
+        let flow = with(is_v6, protocol);
+        assert_eq!(flow.is_icmp(), expected, "{flow:?}");
+    }
+}

@@ -95,7 +95,8 @@ fn networks(script: Script) -> Result<Vec<DockerNetwork>, String> {
     })
 }
 
-fn bridge(name: &str, interface: &str, subnets: &[&str]) -> DockerNetwork {
+/// A network of the driver `bridge`.
+pub fn bridge(name: &str, interface: &str, subnets: &[&str]) -> DockerNetwork {
     DockerNetwork {
         name: name.into(),
         driver: "bridge".into(),

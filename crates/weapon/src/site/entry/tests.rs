@@ -1,6 +1,7 @@
 //! What entries stand for on hosts of every kind.
 
 use super::*;
+use crate::site::docker::tests::bridge;
 
 fn link(index: u32, name: &str) -> Link {
     Link {
@@ -11,16 +12,6 @@ fn link(index: u32, name: &str) -> Link {
         loopback: name == "lo",
         controller: None,
         is_internal: false,
-    }
-}
-
-fn bridge(name: &str, interface: &str, subnets: &[&str]) -> DockerNetwork {
-    DockerNetwork {
-        name: name.into(),
-        driver: "bridge".into(),
-        internal: false,
-        interface: Some(interface.into()),
-        subnets: subnets.iter().map(|it| it.parse().unwrap()).collect(),
     }
 }
 
