@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::lab::{Host, link, until};
 use crate::pair::Pair;
 use crate::plan::{Plan, introduce};
+use crate::said::Said;
 use crate::weapon::{Home, PATIENCE, Weapon};
 
 /// Where everything goes that has no way of its own.
@@ -124,14 +125,10 @@ impl World {
         Weapon::start_with(&self.pair.other, &self.pair.home, "other.toml", &text)
     }
 
-    /// `weapon WORDS` on the laptop: its exit code, and all that it said.
+    /// `weapon WORDS` on the laptop.
     #[track_caller]
-    pub fn weapon(&self, words: &[&str]) -> (i32, String) {
-        let mut command = self.pair.home.command(&self.pair.one);
-        let output = command.args(words).output().expect("`weapon` runs");
-        let said = [output.stdout, output.stderr].concat();
-        let said = String::from_utf8(said).expect("text");
-        (output.status.code().expect("an exit code"), said)
+    pub fn weapon(&self, words: &[&str]) -> Said {
+        self.pair.weapon(words)
     }
 
     /// Packets that left the laptop in clear, and answer nobody from outside.

@@ -69,14 +69,15 @@ fn all_goes_into_the_tunnel_and_all_is_undone() {
     world.pair.one.ping("2001:db8:3::5");
     assert_eq!(world.clear(), 0);
     assert!(world.router.nft_counter("watch", "tunnel") > 0);
-    let (code, said) = world.weapon(&["status", "one", "--system"]);
-    assert!(code == 0 && !said.contains("MISSING"), "{said}");
+    let said = world.weapon(&["status", "one", "--system"]);
+    let text = &said.out;
+    assert!(said.code == 0 && !text.contains("MISSING"), "{text}");
     for words in [
         "route to 0.0.0.0/0",
         "route to ::/0",
         "not fwmark 0xca6c lookup 51820",
     ] {
-        assert!(said.contains(words), "{words:?} in {said}");
+        assert!(text.contains(words), "{words:?} in {text}");
     }
     assert_eq!(a.stop().code(), Some(0));
     assert_eq!(b.stop().code(), Some(0));
@@ -203,8 +204,8 @@ fn the_lan_is_reached_if_that_is_wanted() {
     world.router.ping("192.168.1.10");
     world.more = "lan_access = true".to_owned();
     world.pair.home.write("one.toml", &world.toml());
-    let (code, said) = world.weapon(&["reload", "one.toml"]);
-    assert_eq!(code, 0, "{said}");
+    let said = world.weapon(&["reload", "one.toml"]);
+    assert_eq!(said.code, 0, "{said:?}");
     one.ping("192.168.1.1");
     world.assert_goes_by_the_exit();
     assert_eq!(a.stop().code(), Some(0));
@@ -225,8 +226,8 @@ fn what_a_killed_gateway_has_left_is_undone() {
     a.process().signal(Signal::KILL);
     a.process().wait(PATIENCE);
     assert!(one.run("ip -4 rule").contains("51820"));
-    let (code, said) = world.weapon(&["down", "one"]);
-    assert_eq!(code, 0, "{said}");
+    let said = world.weapon(&["down", "one"]);
+    assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(Footprint::of(one), before);
     // And by the next start.
     let mut a = world.start();

@@ -165,8 +165,8 @@ fn no_state_leaks(is_mean: bool) {
     let b = world.start_exit();
     world.assert_goes_by_the_exit();
     table.push(("connected", leaks(&world)));
-    let (code, said) = world.weapon(&["reload", "one.toml"]);
-    assert_eq!(code, 0, "{said}");
+    let said = world.weapon(&["reload", "one.toml"]);
+    assert_eq!(said.code, 0, "{said:?}");
     table.push(("reloaded", leaks(&world)));
     assert_eq!(b.stop().code(), Some(0));
     table.push(("reconnecting", leaks(&world)));
@@ -188,8 +188,8 @@ fn no_state_leaks(is_mean: bool) {
         assert!(leaks.is_empty(), "{state}: {leaks:?}");
     }
     // Only now is it lifted.
-    let (code, said) = world.weapon(&["down", "one"]);
-    assert_eq!(code, 0, "{said}");
+    let said = world.weapon(&["down", "one"]);
+    assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(leaks(&world), all);
     if !is_mean {
         assert_eq!(Footprint::of(laptop(&world)), before);
@@ -216,13 +216,14 @@ fn down_lifts_it() {
     let before = Footprint::of(laptop(&world));
     let (_b, mut a) = (world.start_exit(), world.start());
     world.assert_goes_by_the_exit();
-    let (_, said) = world.weapon(&["status", "one", "--system"]);
+    let said = world.weapon(&["status", "one", "--system"]);
+    let text = &said.out;
     assert!(
-        said.contains("weapon_kill-w-one") && !said.contains("MISSING"),
-        "{said}"
+        text.contains("weapon_kill-w-one") && !text.contains("MISSING"),
+        "{text}"
     );
-    let (code, said) = world.weapon(&["down", "one"]);
-    assert_eq!(code, 0, "{said}");
+    let said = world.weapon(&["down", "one"]);
+    assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(a.process().wait(PATIENCE).code(), Some(0));
     assert_eq!(Footprint::of(laptop(&world)), before);
 }
@@ -240,13 +241,13 @@ fn a_file_without_it_lifts_it() {
     assert!(is_closed(&world));
     let closed = std::mem::take(&mut world.more);
     world.pair.home.write("one.toml", &world.toml());
-    let (code, said) = world.weapon(&["reload", "one.toml"]);
-    assert_eq!(code, 0, "{said}");
+    let said = world.weapon(&["reload", "one.toml"]);
+    assert_eq!(said.code, 0, "{said:?}");
     assert!(!is_closed(&world));
     world.more = closed;
     world.pair.home.write("one.toml", &world.toml());
-    let (code, said) = world.weapon(&["reload", "one.toml"]);
-    assert_eq!(code, 0, "{said}");
+    let said = world.weapon(&["reload", "one.toml"]);
+    assert_eq!(said.code, 0, "{said:?}");
     assert!(is_closed(&world));
     assert_eq!(a.stop().code(), Some(0));
     assert!(is_closed(&world));
@@ -336,7 +337,7 @@ fn a_site_is_closed_for_the_peers_networks_alone() {
     assert_eq!(a.stop().code(), Some(0));
     assert_eq!(count("203.0.113.200:9"), 1);
     assert_eq!(count("203.0.113.5:9"), 0);
-    assert_eq!(world.weapon(&["down", "one"]).0, 0);
+    assert_eq!(world.weapon(&["down", "one"]).code, 0);
     assert_eq!(count("203.0.113.5:9"), 1);
 }
 
@@ -367,8 +368,8 @@ fn nothing_leaves_while_it_comes_and_goes() {
             let mut gateway = start_alone(&world);
             world.pair.plan.peers[0].keepalive = Some(20 + way);
             world.pair.home.write("one.toml", &world.toml());
-            let (code, said) = world.weapon(&["reload", "one.toml"]);
-            assert_eq!(code, 0, "{said}");
+            let said = world.weapon(&["reload", "one.toml"]);
+            assert_eq!(said.code, 0, "{said:?}");
             match way % 3 {
                 0 => gateway.process().signal(Signal::KILL),
                 1 => gateway.process().signal(Signal::TERM),
