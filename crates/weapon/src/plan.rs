@@ -40,7 +40,7 @@ async fn plan(config: &Config) -> anyhow::Result<SystemReport> {
     let site = Site::of(&lookout.follow(None).await.entries());
     let wanted = Wanted::of(config, &site, &fittings.kept, config.listen_port);
     if let Some(wanted) = wanted {
-        let surroundings = Surroundings::look()?;
+        let surroundings = Surroundings::look(&wanted)?;
         let parameters = Parameters::default();
         steps.extend(planned(
             &wanted,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::model::CipherBackend;
+use super::model::{CipherBackend, Offload};
 use super::problem::{Located, Place};
 
 /// A whole file.
@@ -59,6 +59,7 @@ pub struct GatewayDraft {
     pub routes: Option<bool>,
     pub masquerade: Option<bool>,
     pub lan_access: Option<bool>,
+    pub dns: Vec<Located<String>>,
     pub kill_switch: Option<bool>,
     /// Whether the firewall is set.
     pub firewall: Option<bool>,
@@ -72,6 +73,19 @@ pub struct OffloadDraft {
     pub udp: Option<bool>,
     pub gso: Option<bool>,
     pub gro: Option<bool>,
+}
+
+impl OffloadDraft {
+    /// With what holds where nothing is written.
+    pub fn complete(&self) -> Offload {
+        let all = Offload::default();
+        Offload {
+            tcp: self.tcp.unwrap_or(all.tcp),
+            udp: self.udp.unwrap_or(all.udp),
+            gso: self.gso.unwrap_or(all.gso),
+            gro: self.gro.unwrap_or(all.gro),
+        }
+    }
 }
 
 /// One peer's section.

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -44,6 +45,10 @@ pub struct Config {
     pub firewall: bool,
     /// Whether routes to the peers' networks are written (`table = "auto"`) or not (`"off"`).
     pub routes: bool,
+    /// Name servers that are asked while the tunnel is up.
+    pub name_servers: Vec<IpAddr>,
+    /// Domains in which names are looked for then.
+    pub search_domains: Vec<String>,
     /// Whether the networks that this host is in are reached beside a tunnel that takes all else.
     pub lan_access: bool,
     /// Whether packets to the peers' networks leave by the tunnel alone, also when there is none.

@@ -5,6 +5,7 @@
 //! It may also cover our address in the tunnel, as in nearly every client's file.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 use weapon_core::PrefixMapping;
@@ -38,6 +39,30 @@ impl Networks {
                 .ours
                 .iter()
                 .any(|behind| behind.prefix().is_some_and(is_ipv6))
+    }
+
+    /// The name servers and search domains among `texts`, as wg-quick tells them apart.
+    pub fn dns(texts: &[Located<String>], problems: &mut Problems) -> (Vec<IpAddr>, Vec<String>) {
+        let (mut servers, mut domains) = (Vec::new(), Vec::new());
+        for Located { value, place } in texts {
+            match value.parse::<IpAddr>() {
+                Ok(server) => servers.push(server),
+                Err(_) if value::is_host(value) => domains.push(value.clone()),
+                Err(_) => problems.error(
+                    place,
+                    format!(
+                        "{} is neither the address of a name server, as 10.99.0.2, nor a domain \
+                         in which names are looked for",
+                        value::quoted(value)
+                    ),
+                ),
+            }
+        }
+        if let (Some(first), true) = (texts.first(), servers.is_empty() && !domains.is_empty()) {
+            let message = "a domain is of no use without the address of a name server";
+            problems.error(&first.place, message);
+        }
+        (servers, domains)
     }
 
     /// Whether a mark is needed, as a peer is the way to everywhere, or packets leave by the tunnel

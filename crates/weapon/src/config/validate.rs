@@ -8,10 +8,11 @@ use std::path::Path;
 use ipnet::IpNet;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey, derive_psk, derive_site_keys};
 
-use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
-use super::model::{Config, ConfigSource, Offload, PeerConfig, Written};
+use super::draft::{Draft, GatewayDraft, PeerDraft, SecretText, Spelling};
+use super::model::{Config, ConfigSource, PeerConfig, Written};
+use super::networks::{self, Networks};
 use super::problem::{Located, Place, Problems};
-use super::{keyfile, networks, value};
+use super::{keyfile, value};
 
 /// The mark of the packets of a tunnel that is the way to everywhere, and the number of the routing
 /// table that leads into it. wg-quick's choice.
@@ -37,6 +38,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let listen = listen.and_then(|port| good(value::port(port.value), port, problems));
     let fwmark = gateway.fwmark.as_ref();
     let fwmark = fwmark.and_then(|mark| good(value::fwmark(mark.value), mark, problems));
+    let (name_servers, search_domains) = Networks::dns(&gateway.dns, problems);
     let needs_mark = networks.check_full_tunnel(&gateway, problems);
     let fwmark = fwmark.or(needs_mark.then_some(FULL_TUNNEL_MARK));
     let lanes = gateway.lanes.as_ref();
@@ -74,11 +76,13 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         addresses: addresses.into_iter().map(|net| net.value).collect(),
         behind: networks.ours,
         masquerade: gateway.masquerade.unwrap_or(false),
+        name_servers,
+        search_domains,
         lan_access: gateway.lan_access.unwrap_or(false),
         kill_switch: gateway.kill_switch.unwrap_or(false),
         firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
-        offload: offload(&gateway.offload),
+        offload: gateway.offload.complete(),
         peers,
         source,
         written,
@@ -121,16 +125,6 @@ fn good<T, V>(
     result
         .map_err(|message| problems.error(&located.place, message))
         .ok()
-}
-
-fn offload(draft: &OffloadDraft) -> Offload {
-    let all = Offload::default();
-    Offload {
-        tcp: draft.tcp.unwrap_or(all.tcp),
-        udp: draft.udp.unwrap_or(all.udp),
-        gso: draft.gso.unwrap_or(all.gso),
-        gro: draft.gro.unwrap_or(all.gro),
-    }
 }
 
 /// The gateway's name: given, or the stem of the file's name.

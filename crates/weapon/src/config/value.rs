@@ -178,7 +178,7 @@ pub fn endpoint(text: &str) -> Result<HostPort, String> {
 
 /// Whether `host` is an IPv4 address or a DNS name. All digits and dots is an address or wrong:
 /// resolvers read `10.1` as 10.0.0.1.
-fn is_host(host: &str) -> bool {
+pub fn is_host(host: &str) -> bool {
     if host
         .bytes()
         .all(|byte| byte.is_ascii_digit() || byte == b'.')

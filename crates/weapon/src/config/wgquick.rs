@@ -195,10 +195,7 @@ impl Reader<'_> {
             "MTU" => self.draft.gateway.mtu = self.number(value, place),
             "Address" => self.draft.gateway.address.extend(list(value, &place)),
             "Table" => self.draft.gateway.routes = Some(self.table(value, &place)),
-            "DNS" => self.problems.warning(
-                &place,
-                "is not acted on yet; the system's name servers stay as they are",
-            ),
+            "DNS" => self.draft.gateway.dns.extend(list(value, &place)),
             "SaveConfig" if value.eq_ignore_ascii_case("false") => {}
             "SaveConfig" => self
                 .problems

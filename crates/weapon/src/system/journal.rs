@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     firewalld::Zoned,
     forwarding::{Parameters, Setting, spelled},
+    name_servers::Keeps,
 };
 use crate::{lock::try_take, places::Places};
 
@@ -52,6 +53,9 @@ pub struct Entry {
     /// Whether it has set policy rules: one gateway alone may be the way to everywhere.
     #[serde(default)]
     pub has_policies: bool,
+    /// Who was told of name servers.
+    #[serde(default)]
+    pub names_kept_by: Option<Keeps>,
     /// Whether its kill switch is on. This stays when all else is undone.
     #[serde(default)]
     pub kill_switch: bool,

@@ -11,7 +11,9 @@ use super::{
     forwarding::{Parameters, Setting},
     iptables::{self, Rule},
     journal::{Entry, Journal, namespace},
-    kill_switch, leftovers, policies,
+    kill_switch, leftovers,
+    name_servers::{self, Keeps},
+    policies,
     steps::{Device, Seen, StepReport, planned},
     surroundings::{Surroundings, legacy_programs},
     table::Loaded,
@@ -151,8 +153,8 @@ impl Keeper {
     /// # Errors
     /// The firewall can't be seen.
     pub fn report(&self, of_device: &[Step], device: &Device) -> anyhow::Result<Vec<StepReport>> {
-        let surroundings = match self.wanted {
-            Some(_) => Surroundings::look()?,
+        let surroundings = match &self.wanted {
+            Some(wanted) => Surroundings::look(wanted)?,
             None => Surroundings::default(),
         };
         let seen = Seen {
@@ -241,7 +243,7 @@ impl Keeper {
     }
 
     fn repair_if_needed(&mut self, wanted: &Wanted) -> anyhow::Result<()> {
-        let surroundings = Surroundings::look()?;
+        let surroundings = Surroundings::look(wanted)?;
         let held = self.held()?;
         let steps = planned(wanted, &surroundings, &self.parameters, &held);
         let seen = Seen {
@@ -300,7 +302,7 @@ impl Keeper {
                 Err(error) => tracing::warn!(%error, "rules that are flushed are not set again"),
             }
         }
-        self.make(&wanted, &Surroundings::look()?)?;
+        self.make(&wanted, &Surroundings::look(&wanted)?)?;
         if let Some(before) = renamed.filter(|_| wanted.kill_switch) {
             kill_switch::lift(&before)?;
         }
@@ -340,6 +342,9 @@ impl Keeper {
                         self.loaded = Some(Loaded::load(table, self.loaded.take())?);
                     }
                 }
+                Step::NameServers(it) if !(self.steps.contains(step) && it.is_there()) => {
+                    it.add()?
+                }
                 Step::Zoned(zoned) if !zoned.is_there() => zoned.add()?,
                 _ => {}
             }
@@ -357,6 +362,9 @@ impl Keeper {
         if !wanted.kill_switch && leftovers::lift(&mut journal, &name)? {
             self.kill_switch = None;
             tracing::info!("the kill switch is lifted");
+        }
+        if let Some(keeper) = self.names_gone(&steps) {
+            name_servers::remove(keeper, &wanted.interface)?;
         }
         policies::make_if(self.has_policies, &wanted.policies())?;
         self.has_policies = !wanted.policies().is_empty();
@@ -376,7 +384,7 @@ impl Keeper {
     ) -> anyhow::Result<Vec<Zoned>> {
         let name = self.places.name();
         let before = journal.entry(name).cloned().unwrap_or_default();
-        let before_kill_switch = before.kill_switch;
+        let (before_kill_switch, before_names) = (before.kill_switch, before.names_kept_by);
         let mut programs: BTreeSet<String> = before.programs.into_iter().collect();
         programs.extend(rules(steps).into_iter().map(|rule| rule.program));
         let needed: Vec<&Zoned> = steps
@@ -403,11 +411,18 @@ impl Keeper {
             interface: wanted.interface.clone(),
             programs: programs.into_iter().collect(),
             zoned,
+            names_kept_by: names_kept_by(steps).or(before_names),
             kill_switch: wanted.kill_switch || before_kill_switch,
             has_policies: wanted.full_tunnel.is_some() || self.has_policies,
         });
         journal.save()?;
         Ok(gone)
+    }
+
+    /// Who was told of name servers that are not wanted any more.
+    fn names_gone(&self, now: &[Step]) -> Option<Keeps> {
+        let before = names_kept_by(&self.steps)?;
+        names_kept_by(now).is_none().then_some(before)
     }
 
     fn warn(&mut self, warnings: Vec<String>) {
@@ -453,6 +468,13 @@ fn rules(steps: &[Step]) -> Vec<Rule> {
         _ => None,
     });
     rules.collect()
+}
+
+fn names_kept_by(steps: &[Step]) -> Option<Keeps> {
+    steps.iter().find_map(|step| match step {
+        Step::NameServers(it) => Some(it.kept_by),
+        _ => None,
+    })
 }
 
 fn settings(steps: &[Step]) -> Vec<Setting> {

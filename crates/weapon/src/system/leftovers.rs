@@ -7,7 +7,7 @@ use super::{
     forwarding::Parameters,
     iptables::{self, Saved},
     journal::{Entry, Journal, namespace},
-    kill_switch, policies, table,
+    kill_switch, name_servers, policies, table,
 };
 use crate::{claim, places::Places};
 
@@ -132,6 +132,9 @@ pub fn undo(journal: &mut Journal, name: &str, parameters: &Parameters) -> anyho
         return Ok(());
     };
     let mut results = Vec::new();
+    if let Some(keeper) = entry.names_kept_by {
+        results.push(name_servers::remove(keeper, &entry.interface));
+    }
     if entry.has_policies {
         results.push(policies::make(&[]));
     }
@@ -142,8 +145,11 @@ pub fn undo(journal: &mut Journal, name: &str, parameters: &Parameters) -> anyho
         let saved = Saved::of(program).map_err(anyhow::Error::from);
         results.push(saved.and_then(|saved| saved.make(&mark, &[])));
     }
-    let removed = table::remove(&table::name(&entry.interface));
-    results.push(removed.map_err(anyhow::Error::from));
+    match table::remove(&table::name(&entry.interface)) {
+        // Then it was not there to load any.
+        Err(error) if error.is_missing() => {}
+        removed => results.push(removed.map_err(anyhow::Error::from)),
+    }
     let result = results.into_iter().find(Result::is_err).unwrap_or(Ok(()));
     if result.is_ok() {
         journal.forget(name);

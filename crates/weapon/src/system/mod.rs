@@ -13,6 +13,7 @@ mod firewalld;
 mod forwarding;
 mod iptables;
 mod kill_switch;
+mod name_servers;
 mod policies;
 mod table;
 mod ufw;

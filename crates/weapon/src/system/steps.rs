@@ -12,6 +12,7 @@ use super::{
     forwarding::{Parameters, Setting, spelled},
     iptables::Rule,
     kill_switch,
+    name_servers::NameServers,
     surroundings::Surroundings,
     table::{Loaded, Table},
 };
@@ -42,6 +43,8 @@ pub enum Step {
     Setting(Setting),
     /// A rule that says in which table packets are looked up.
     Policy(Policy),
+    /// Name servers.
+    NameServers(NameServers),
 }
 
 /// The device at one moment.
@@ -76,7 +79,7 @@ pub struct Seen<'a> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StepReport {
     /// `interface`, `mtu`, `address`, `route`, `route_left_out`, `kill_switch`, `table`, `rule`,
-    /// `firewalld`, `forwarding` or `policy`.
+    /// `firewalld`, `forwarding`, `policy` or `name_servers`.
     pub kind: String,
     /// What it is, in a line.
     pub text: String,
@@ -107,10 +110,14 @@ pub fn planned(
 ) -> Vec<Step> {
     let policies = wanted.policies().into_iter().map(Step::Policy);
     let kill_switch = kill_switch::table(wanted).map(Step::KillSwitch);
-    if !wanted.firewall {
-        return kill_switch.into_iter().chain(policies).collect();
-    }
+    let name_servers = surroundings.keeps_names;
+    let name_servers = name_servers.and_then(|it| wanted.name_servers(it));
+    let name_servers = name_servers.map(Step::NameServers);
     let mut steps: Vec<Step> = kill_switch.into_iter().collect();
+    if !wanted.has_table() {
+        steps.extend(policies.chain(name_servers));
+        return steps;
+    }
     steps.push(Step::Table(Table::of(wanted, surroundings.translates())));
     if wanted.has_site {
         steps.extend(surroundings.rules(wanted).into_iter().map(Step::Rule));
@@ -121,7 +128,7 @@ pub fn planned(
     let settings = parameters.wanted(wanted, held).into_iter();
     steps.extend(settings.map(Step::Setting));
     // Last: what comes in from outside is answered the same way from here on.
-    steps.extend(policies);
+    steps.extend(policies.chain(name_servers));
     steps
 }
 
@@ -148,6 +155,7 @@ impl Step {
                 saved.any(|it| it.program == rule.program && it.has(rule))
             }
             Self::Zoned(zoned) => zoned.is_there(),
+            Self::NameServers(it) => it.is_there(),
             Self::Policy(policy) => seen.policies.contains(policy),
             // One that is gone with its interface is not missed.
             Self::Setting(setting) => {
@@ -177,6 +185,7 @@ impl Step {
                 ("forwarding", text)
             }
             Self::Policy(policy) => ("policy", policy.to_string()),
+            Self::NameServers(it) => ("name_servers", it.to_string()),
         };
         let detail = match self {
             Self::Table(table) | Self::KillSwitch(table) => Some(table.text.clone()),

@@ -9,6 +9,7 @@ use weapon_io::program;
 use super::{
     Wanted, docker, firewalld,
     iptables::{Rule, Saved},
+    name_servers::{self, Keeps},
     table, ufw,
 };
 
@@ -39,6 +40,8 @@ pub struct Surroundings {
     pub saved: Vec<Saved>,
     /// Whether firewalld runs.
     pub has_firewalld: bool,
+    /// Who keeps the name servers of this host.
+    pub keeps_names: Option<Keeps>,
 }
 
 impl Surroundings {
@@ -46,7 +49,19 @@ impl Surroundings {
     ///
     /// # Errors
     /// A program is missing without which nothing can be set.
-    pub fn look() -> anyhow::Result<Self> {
+    pub fn look(wanted: &Wanted) -> anyhow::Result<Self> {
+        let mut found = if wanted.has_table() || wanted.kill_switch {
+            Self::of_firewall()?
+        } else {
+            Self::default()
+        };
+        if !wanted.dns.0.is_empty() {
+            found.keeps_names = Keeps::find();
+        }
+        Ok(found)
+    }
+
+    fn of_firewall() -> anyhow::Result<Self> {
         let text = match program::run("nft", &["-j", "list", "chains"], "") {
             Ok(text) => text,
             Err(error) if error.is_missing() => bail!(
@@ -140,10 +155,14 @@ impl Surroundings {
 
     /// What has to be done by hand.
     pub fn warnings(&self, wanted: &Wanted) -> Vec<String> {
-        if !wanted.has_site || !wanted.firewall {
-            return Vec::new();
+        let mut warnings = Vec::new();
+        if self.keeps_names.is_none() && !wanted.dns.0.is_empty() {
+            warnings.push(name_servers::warning(&wanted.dns.0));
         }
-        let mut warnings = docker::warnings(wanted, self);
+        if !wanted.has_site || !wanted.firewall {
+            return warnings;
+        }
+        warnings.extend(docker::warnings(wanted, self));
         if self.has_firewalld {
             warnings.extend(firewalld::warnings(wanted));
         }

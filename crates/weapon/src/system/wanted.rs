@@ -6,6 +6,7 @@ use anyhow::{anyhow, ensure};
 use ipnet::IpNet;
 use weapon_io::netlink::{MAIN_TABLE, Policy};
 
+use super::name_servers::{Keeps, NameServers};
 use crate::{
     config::{Behind, Config, value},
     site::Site,
@@ -33,6 +34,9 @@ pub struct Wanted {
     pub full_tunnel: Option<FullTunnel>,
     /// Whether packets leave by the tunnel alone, also when there is none.
     pub kill_switch: bool,
+    /// Name servers that are asked while the tunnel is up, and the domains in which names are
+    /// looked for.
+    pub dns: (Vec<IpAddr>, Vec<String>),
 }
 
 /// A tunnel that all takes which has no way of its own.
@@ -80,7 +84,8 @@ impl Wanted {
                 addresses: config.addresses.iter().map(IpNet::addr).collect(),
             }
         });
-        if full_tunnel.is_none() && (config.behind.is_empty() || !config.firewall) {
+        let has_rules = !config.behind.is_empty() && config.firewall;
+        if full_tunnel.is_none() && !has_rules && config.name_servers.is_empty() {
             return None;
         }
         let networks = config.peers.iter().flat_map(|peer| &peer.networks);
@@ -94,7 +99,25 @@ impl Wanted {
             firewall: config.firewall,
             full_tunnel,
             kill_switch: config.kill_switch,
+            dns: (config.name_servers.clone(), config.search_domains.clone()),
         })
+    }
+
+    /// The name servers, as they are told to `keeper`.
+    pub fn name_servers(&self, kept_by: Keeps) -> Option<NameServers> {
+        let (servers, domains) = self.dns.clone();
+        (!servers.is_empty()).then(|| NameServers {
+            kept_by,
+            interface: self.interface.clone(),
+            servers,
+            domains,
+        })
+    }
+
+    /// Whether a table of rules is wanted.
+    pub fn has_table(&self) -> bool {
+        let is_full = self.full_tunnel.as_ref().is_some_and(FullTunnel::takes_all);
+        self.firewall && (self.has_site || is_full)
     }
 
     /// The policy rules, in the order in which they are set.

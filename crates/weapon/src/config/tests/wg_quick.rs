@@ -1,5 +1,7 @@
 //! wg-quick files.
 
+use std::net::IpAddr;
+
 use super::*;
 
 #[test]
@@ -48,15 +50,13 @@ fn wg_quick_file_is_taken_as_it_is() {
 #[test]
 fn wg_quick_keys_that_we_do_not_act_on_are_warnings() {
     let text = format!(
-        "[Interface]\nPrivateKey = {PRIVATE}\nDNS = 10.0.0.1\nTable = 1234\nPreUp = a=b\n\
+        "[Interface]\nPrivateKey = {PRIVATE}\n\nTable = 1234\nPreUp = a=b\n\
          PostUp = iptables -A FORWARD -i %i\nPreDown = x\n  PostDown =  y\nSaveConfig = true\n\
          MTU = 1400\nMTU = 1420\n"
     );
     assert_eq!(
         Folder::new().said("wg0.conf", &text),
         [
-            "wg0.conf:3:7: warning: Interface.DNS: is not acted on yet; the system's name servers \
-             stay as they are",
             "wg0.conf:4:9: warning: Interface.Table: `1234` is not acted on yet; no routes are \
              written, as for off",
             "wg0.conf:5:9: warning: Interface.PreUp: is not acted on yet; the command does not run",
@@ -108,4 +108,31 @@ fn wg_quick_file_that_is_wrong() {
         Folder::new().said("wg0.conf", ""),
         ["wg0.conf:1:1: Interface: the section is missing; a file begins with [Interface]"]
     );
+}
+
+#[test]
+fn name_servers_are_told_from_domains() {
+    let folder = Folder::new();
+    let text = |dns: &str| format!("[Interface]\nPrivateKey = {PRIVATE}\nDNS = {dns}\n");
+    let config = folder
+        .load("wg0.conf", &text("10.0.0.1, fd00::1,corp.example"))
+        .unwrap()
+        .config;
+    let servers: [IpAddr; 2] = ["10.0.0.1", "fd00::1"].map(|it| it.parse().unwrap());
+    assert_eq!(config.name_servers, servers);
+    assert_eq!(config.search_domains, ["corp.example"]);
+    for (dns, said) in [
+        (
+            "corp.example",
+            "wg0.conf:3:7: Interface.DNS: a domain is of no use without the address of a name \
+             server",
+        ),
+        (
+            "10.0.0.1, a b",
+            "wg0.conf:3:17: Interface.DNS: `a b` is neither the address of a name server, as \
+             10.99.0.2, nor a domain in which names are looked for",
+        ),
+    ] {
+        assert_eq!(folder.said("wg0.conf", &text(dns)), [said]);
+    }
 }

@@ -26,6 +26,7 @@ pub(in crate::system) fn wanted(site: &[&str], peers: &[&str]) -> Wanted {
         firewall: true,
         full_tunnel: None,
         kill_switch: false,
+        dns: (Vec::new(), Vec::new()),
     }
 }
 
