@@ -353,3 +353,21 @@ fn a_client_does_not_get_the_port_that_it_wishes() {
     assert_eq!(got.len(), 4);
     assert!(got.iter().any(|port| !wished.contains(port)), "{got:?}");
 }
+
+/// wg-quick's users know rules that pile up.
+#[test]
+fn up_and_down_again_and_again_leaves_nothing() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let mut world = World::new();
+    world.more = "kill_switch = true".to_owned();
+    let before = Footprint::of(&world.pair.one);
+    for _ in 0..10 {
+        let mut a = world.start();
+        let down = world.weapon(&["down", "one"]);
+        assert_eq!(down.code, 0, "{down:?}");
+        assert_eq!(a.process().wait(PATIENCE).code(), Some(0));
+    }
+    assert_eq!(Footprint::of(&world.pair.one), before);
+}
