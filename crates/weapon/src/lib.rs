@@ -15,6 +15,7 @@ mod detach;
 mod difference;
 mod interface;
 mod left_out;
+mod notify;
 mod places;
 mod port;
 mod reload;
