@@ -143,8 +143,7 @@ impl Daemon {
         let places = Places::of(&config.name);
         let claim = Claim::take(&places, &config.interface, &config.source.path)?;
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
-        let supervisor = Supervisor::of_environment();
-        let mut kept = supervisor.handed_over();
+        let (supervisor, mut kept) = Supervisor::of_environment();
         let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;
         let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;

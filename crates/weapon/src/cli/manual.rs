@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    io::{self, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -37,12 +36,14 @@ pub(super) fn run(args: &ManualArgs) -> anyhow::Result<ExitCode> {
     }
     let mut weapon = Cli::command().bin_name("weapon");
     weapon.build();
-    page(&man, "weapon", &weapon, &see_also(&weapon))?;
+    page(&man, "weapon", &weapon, &end(&see_also(&weapon)))?;
     for command in weapon.get_subcommands().filter(|it| !it.is_hide_set()) {
         let name = format!("weapon-{}", command.get_name());
-        page(&man, &name, command, "weapon(1)")?;
+        page(&man, &name, command, &end("weapon(1)"))?;
     }
-    page(&man, "weapon-wg", &drop_in::command(), "weapon(1), wg(8)")?;
+    let (weapon_wg, variables) = drop_in::manual();
+    let more = environment(variables) + &end("weapon(1), wg(8)");
+    page(&man, "weapon-wg", &weapon_wg, &more)?;
     for (shell, file) in SHELLS {
         let mut text = Vec::new();
         clap_complete::generate(shell, &mut Cli::command(), "weapon", &mut text);
@@ -58,20 +59,39 @@ fn see_also(weapon: &Command) -> String {
     pages.chain(more).collect::<Vec<_>>().join(", ")
 }
 
-/// The page of one command, `NAME.1`.
-fn page(folder: &Path, name: &str, command: &Command, see_also: &str) -> anyhow::Result<()> {
-    // Hyphens are part of the name: the page's title is what it is looked for by.
+/// The last section of a page.
+fn end(see_also: &str) -> String {
+    format!(".SH \"SEE ALSO\"\n{see_also}\n")
+}
+
+/// A section about variables, of lines with a name, two spaces or more, and what it is for. What
+/// begins further to the right goes on with the line before.
+fn environment(lines: &str) -> String {
+    let mut text = ".SH ENVIRONMENT\n".to_owned();
+    for line in lines.lines() {
+        let line = line.strip_prefix("  ").unwrap_or(line);
+        match line.split_once("  ") {
+            Some((name, what)) if !name.is_empty() => {
+                text += &format!(".TP\n\\fB{name}\\fR\n{}\n", what.trim());
+            }
+            _ => text += &format!("{}\n", line.trim()),
+        }
+    }
+    text
+}
+
+/// The page of one command, `NAME.1`, with more sections.
+fn page(folder: &Path, name: &str, command: &Command, more: &str) -> anyhow::Result<()> {
     let man = Man::new(command.clone())
         .title(name.to_uppercase())
         .section("1")
         .source(format!("weapon {}", env!("CARGO_PKG_VERSION")));
     let mut text = Vec::new();
-    let rendered = man.render(&mut text);
-    rendered.and_then(|()| write!(text, ".SH \"SEE ALSO\"\n{see_also}\n"))?;
+    man.render(&mut text)?;
+    text.extend(more.as_bytes());
     write(&folder.join(format!("{name}.1")), &text)
 }
 
 fn write(path: &Path, text: &[u8]) -> anyhow::Result<()> {
-    let written: io::Result<()> = fs::write(path, text);
-    written.with_context(|| path.display().to_string())
+    fs::write(path, text).with_context(|| path.display().to_string())
 }

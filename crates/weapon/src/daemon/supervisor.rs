@@ -44,8 +44,8 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// The one that the environment speaks of, or nobody.
-    pub(super) fn of_environment() -> Self {
+    /// The one that the environment speaks of, or nobody; and what it has kept for us.
+    pub(super) fn of_environment() -> (Self, HandedOver) {
         let notifier = Notifier::of_environment();
         let watchdog = notify::watchdog().filter(|_| notifier.is_heard());
         let watchdog = watchdog.map(|period| {
@@ -54,11 +54,13 @@ impl Supervisor {
             meals.set_missed_tick_behavior(MissedTickBehavior::Delay);
             meals
         });
-        Self {
+        let supervisor = Self {
             notifier,
             watchdog,
             status: String::new(),
-        }
+        };
+        let kept = supervisor.handed_over();
+        (supervisor, kept)
     }
 
     /// Until the watchdog is to be fed; for ever if there is none.
@@ -81,7 +83,7 @@ impl Supervisor {
     }
 
     /// What the gateway before us has left in the manager's keeping, which is ours again.
-    pub(super) fn handed_over(&self) -> HandedOver {
+    fn handed_over(&self) -> HandedOver {
         let files = inherited::handed_over().unwrap_or_else(|error| {
             tracing::warn!(%error, "what was kept for us is lost");
             Vec::new()
