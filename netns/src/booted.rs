@@ -1,5 +1,5 @@
-//! A host on which systemd runs, as its first process: units start, are watched and stop there as on
-//! any machine, and packages are installed, on a throw-away copy of this machine's files.
+//! A host on which systemd runs, as its first process: units start, are watched and stop there as
+//! on any machine, and packages are installed, on a throw-away copy of this machine's files.
 //!
 //! What is written goes to memory, over the machine's own root (overlayfs); processes, mounts, host
 //! name and control groups are the host's own. All of it is gone when the value is dropped.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use weapon_netns::booted::{self, PROGRAMS, package};
 use weapon_netns::traffic::{Pace, Stream};
 use weapon_netns::weapon::{PATIENCE, binary};
-use weapon_netns::{Booted, Pair, Weapon, ready, until};
+use weapon_netns::{Booted, Host, Pair, Weapon, link, ready, until};
 
 const UNIT: &str = "weapon@one";
 
@@ -124,10 +124,23 @@ fn the_unit_is_understood_and_no_wider_than_it_may_be() {
 
 #[test]
 fn it_is_told_when_the_gateway_is_up_and_it_runs_with_one_capability() {
-    if !is_possible(&[]) {
+    if !is_possible(&["nft", "iptables", "wg"]) {
         return;
     }
     let machine = Machine::new();
+    // A host with a firewall like that of Docker, and with a network behind the gateway.
+    let behind = Host::new("behind");
+    link(
+        (&machine.pair.one, "eth1", &["10.98.0.1/24"]),
+        (&behind, "eth0", &["10.98.0.2/24"]),
+    );
+    for line in [
+        "iptables -N DOCKER-USER",
+        "iptables -A FORWARD -j DOCKER-USER",
+        "iptables -P FORWARD DROP",
+    ] {
+        machine.pair.one.run(line);
+    }
     machine.configure("networks = [\"10.98.0.0/24\"]\n");
     machine.start();
     // It is up the moment that the start returns.
@@ -151,6 +164,8 @@ fn it_is_told_when_the_gateway_is_up_and_it_runs_with_one_capability() {
     assert!(!system.contains("missing"), "{system}");
     let rules = machine.pair.one.run("nft list tables");
     assert!(rules.contains("inet weapon-w-one"), "{rules}");
+    let rules = machine.pair.one.run("iptables-save -t filter");
+    assert!(rules.contains("--comment \"weapon w-one: "), "{rules}");
     let forwards = machine
         .booted
         .run("cat /proc/sys/net/ipv4/conf/w-one/forwarding");
@@ -163,10 +178,33 @@ fn it_is_told_when_the_gateway_is_up_and_it_runs_with_one_capability() {
     assert_eq!(machine.property("Result"), "success");
     let rules = machine.pair.one.run("nft list ruleset");
     assert!(!rules.contains("weapon"), "{rules}");
+    let rules = machine.pair.one.run("iptables-save");
+    assert!(!rules.contains("weapon"), "{rules}");
     let left = machine
         .booted
         .run("find /run/weapon /run/wireguard -type f");
     assert!(!left.contains("one"), "{left}");
+}
+
+/// What docs/systemd.md advises where firewalld or ufw keep the rules.
+#[test]
+fn as_root_it_has_no_more_capabilities() {
+    if !is_possible(&[]) {
+        return;
+    }
+    let machine = Machine::new();
+    // After it was another user's.
+    machine.start();
+    machine.booted.run(&format!("systemctl stop {UNIT}"));
+    let place = format!("/etc/systemd/system/{UNIT}.service.d/user.conf");
+    machine
+        .booted
+        .write(&place, "[Service]\nUser=root\n", "644");
+    machine.booted.run("systemctl daemon-reload");
+    machine.start();
+    machine.pair.one.ping("10.99.0.2");
+    assert_eq!(machine.process("Uid:"), "0 0 0 0");
+    assert_eq!(machine.process("CapEff:"), "0000000000001000");
 }
 
 #[test]
@@ -257,8 +295,8 @@ fn a_lane_that_hangs_brings_a_new_gateway() {
     }
     assert_eq!(machine.property("NRestarts"), "0");
 
-    // One lane is held when it wakes up; everything else goes on. Not for ever, as the process can't
-    // end as long as somebody else holds one of its threads.
+    // One lane is held when it wakes up; everything else goes on. Not for ever, as the process
+    // can't end as long as somebody else holds one of its threads.
     let pid = machine.property("MainPID");
     let lane = machine.booted.sh(&format!(
         "grep -l '^lane-0$' /proc/{pid}/task/*/comm | cut -d / -f 5"

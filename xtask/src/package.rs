@@ -67,9 +67,13 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     for program in PROGRAMS {
         // Beside the tree too: for images, and for those who want nothing else.
-        for to in [into.join(program), tree.join("usr/bin").join(program)] {
-            copy(&programs.join(program), &to, 0o755)?;
+        let beside = into.join(program);
+        copy(&programs.join(program), &beside, 0o755)?;
+        if options.from.is_none() {
+            // Names of functions stay, for what a panic says; lines are half of the file.
+            Step::new("strip --strip-debug").arg(&beside).run()?;
         }
+        copy(&beside, &tree.join("usr/bin").join(program), 0o755)?;
     }
     stage(&into, &tree)?;
     if !is_installed("dpkg-deb") {

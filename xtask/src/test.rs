@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail};
 
 use crate::shell::{Step, is_installed, is_root};
-use crate::{counts, disassembly, obligations, tidy};
+use crate::{counts, disassembly, obligations, package, tidy};
 
 /// A program that the tests call, the Debian package that has it, and what for.
 struct Tool {
@@ -153,6 +153,8 @@ pub(crate) fn run(options: Options, command_names: &[String]) -> Result<()> {
     // Builds the program too, which the end-to-end tests start. `cargo build` would choose other
     // features for the libraries, and they would be built twice.
     Step::new("cargo test --workspace --locked --no-run").run()?;
+    // What is given to others, of which the container's image is made.
+    package::run(&package::Options::default())?;
     if is_installed("cargo-nextest") {
         run_with_nextest()?;
     } else {
