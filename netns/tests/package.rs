@@ -76,6 +76,7 @@ fn installed_used_upgraded_and_purged_it_leaves_nothing() {
         "/usr/share/man/man1/weapon.1.gz",
         "/usr/share/man/man1/weapon-up.1.gz",
         "/usr/share/man/man1/weapon-wg.1.gz",
+        "/usr/share/man/man5/weapon.toml.5.gz",
     ] {
         assert!(listed.lines().any(|it| it == path), "no {path}: {listed}");
     }
@@ -148,16 +149,18 @@ fn installed_used_upgraded_and_purged_it_leaves_nothing() {
 /// All pages are well formed, and the shells that are here take what is for them.
 #[track_caller]
 fn manual_and_completions(booted: &Booted) {
-    let pages = booted.sh("ls /usr/share/man/man1 | grep ^weapon");
+    let pages = booted.sh("ls /usr/share/man/man[15]/weapon*");
     assert!(pages.lines().count() > 10, "{pages}");
     for page in pages.lines() {
         let complaint = booted.sh(&format!(
-            "LC_ALL=C.UTF-8 man --warnings -l /usr/share/man/man1/{page} 2>&1 >/dev/null"
+            "LC_ALL=C.UTF-8 man --warnings -l {page} 2>&1 >/dev/null"
         ));
         assert_eq!(complaint, "", "{page}");
     }
     let up = booted.sh("man --pager=cat weapon-up");
     assert!(up.contains("--foreground"), "{up}");
+    let file = booted.sh("man --pager=cat weapon.toml");
+    assert!(file.contains("private_key_file"), "{file}");
     let completed = booted.command("bash").args(["-ec", BASH]).output();
     let completed = completed.expect("bash");
     let words = String::from_utf8_lossy(&completed.stdout);

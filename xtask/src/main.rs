@@ -10,6 +10,7 @@ mod interop;
 mod mutants;
 mod obligations;
 mod package;
+mod page;
 mod shell;
 mod soak;
 mod test;

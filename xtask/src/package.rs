@@ -8,8 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::root;
 use crate::shell::{Step, is_installed};
+use crate::{page, root};
 
 /// What is packaged, from where and to where.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -111,8 +111,15 @@ fn stage(into: &Path, tree: &Path) -> Result<()> {
         let page = entry?;
         copy(&page.path(), &pages.join(page.file_name()), 0o644)?;
     }
+    let configuration = fs::read_to_string(root().join("docs/configuration.md"))?;
+    let about = "the configuration of a weapon gateway";
+    let text = page::of_markdown(&configuration, "weapon.toml", about);
+    let files = tree.join("usr/share/man/man5");
+    make_folder(&files)?;
+    write(&files.join("weapon.toml.5"), &text, 0o644)?;
     // No name and time of the original in what is compressed, so that it is always the same.
     let step = Step::new("gzip --best --no-name --recursive").arg(&pages);
+    let step = step.arg(&files);
     step.arg(tree.join("usr/share/doc/weapon/changelog"))
         .run()?;
     for (from, to) in COMPLETIONS {
