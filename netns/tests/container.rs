@@ -77,7 +77,14 @@ fn an_image_of_one_static_program_is_a_gateway() {
     });
     let words: Vec<&str> = words.collect();
     let id = run(&words);
-    let logs = || docker.docker(&["logs", &id]).unwrap_or_default();
+    let logs = || {
+        let at = format!("unix://{}", docker.socket().display());
+        let output = Command::new("docker")
+            .args(["-H", &at, "logs", &id])
+            .output();
+        let output = output.expect("docker");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    };
     let status = || -> Option<Value> {
         let words = ["exec", &id, "/usr/bin/weapon", "status", "one", "--json"];
         serde_json::from_str(&docker.docker(&words).ok()?).ok()
@@ -89,6 +96,7 @@ fn an_image_of_one_static_program_is_a_gateway() {
     });
     let _other = pair.start_other();
     pair.other.ping("10.99.0.1");
+    pair.other.ping("fd99::1");
     let status = status().expect("a status");
     assert_eq!(status["peers"][0]["name"], "other", "{status:#}");
 

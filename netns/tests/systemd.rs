@@ -39,7 +39,7 @@ impl Machine {
         let booted = Booted::start(&pair.one);
         let made = package(&booted.outside());
         let name = made.file_name().expect("a name").to_string_lossy();
-        booted.run(&format!("dpkg --install --force-depends /outside/{name}"));
+        booted.run(&format!("dpkg --install /outside/{name}"));
         let machine = Self {
             pair,
             other,

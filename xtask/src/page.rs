@@ -126,7 +126,8 @@ mod tests {
     #[test]
     fn headings_tables_code_and_lists_become_requests() {
         let text = "# Title\n\nOne `a-b`,\n.two.\n\n## Part \"x\"\n\n\
-                    | key | is | else |\n|---|---|---|\n| `k` | **this** | none |\n| `l` | that | |\n\n\
+                    | key | is | else |\n|---|---|---|\n| `k` | **this** | none |\n\
+                    | `l` | that | |\n\n\
                     ```toml\n.a = \"\\\\\"\n```\n\n- item\n";
         let page = of_markdown(text, "x.toml", "about");
         let expected = ".TH X.TOML 5\n.SH NAME\nx.toml \\- about\n.SH DESCRIPTION\n\
