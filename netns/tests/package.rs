@@ -132,6 +132,14 @@ fn installed_used_upgraded_and_purged_it_leaves_nothing() {
 
     println!("{}", booted.run("dpkg --purge weapon"));
     drop(other);
+    // Also when no gateway ever ran.
+    for line in [
+        &format!("dpkg --install /outside/{name}"),
+        "dpkg --install /tmp/next.deb",
+        "dpkg --purge weapon",
+    ] {
+        booted.run(line);
+    }
     booted.run("rm -r /tmp/next /tmp/next.deb");
     // What a person wrote is that person's.
     for path in ["/etc/weapon/one.toml", "/etc/weapon/one.key"] {
