@@ -5,6 +5,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use weapon_netns::booted::{self, PROGRAMS, package};
+use weapon_netns::fake_docker::FakeDocker;
 use weapon_netns::traffic::{Pace, Stream};
 use weapon_netns::weapon::{PATIENCE, binary};
 use weapon_netns::{Booted, Host, Pair, Weapon, link, ready, until};
@@ -184,6 +185,46 @@ fn it_is_told_when_the_gateway_is_up_and_it_runs_with_one_capability() {
         .booted
         .run("find /run/weapon /run/wireguard -type f");
     assert!(!left.contains("one"), "{left}");
+}
+
+/// What docs/systemd.md advises for networks of Docker's.
+#[test]
+fn dockers_networks_are_seen_with_dockers_group_alone() {
+    if !is_possible(&["nft"]) {
+        return;
+    }
+    let machine = Machine::new();
+    let _docker = FakeDocker::start(&machine.booted.outside().join("docker.sock"));
+    machine
+        .booted
+        .sh("getent group docker || groupadd --system docker
+         chgrp docker /outside/docker.sock && chmod 660 /outside/docker.sock");
+    for line in [
+        "ip link add docker0 type bridge",
+        "ip addr add 172.17.0.1/16 dev docker0",
+        "ip link set docker0 up",
+    ] {
+        machine.pair.one.run(line);
+    }
+    machine.configure("networks = [\"docker:bridge\"]\n");
+    let place = format!("/etc/systemd/system/{UNIT}.service.d/docker.conf");
+    let dropped_in = "[Service]\nEnvironment=DOCKER_HOST=unix:///outside/docker.sock\n";
+    machine.booted.write(&place, dropped_in, "644");
+    machine.booted.run("systemctl daemon-reload");
+    let start = format!("systemctl start {UNIT}");
+    assert!(machine.booted.attempt(&start).is_err());
+    let journal = machine.booted.journal(UNIT);
+    assert!(journal.contains("in the group `docker`"), "{journal}");
+
+    let dropped_in = format!("{dropped_in}SupplementaryGroups=docker\n");
+    machine.booted.write(&place, &dropped_in, "644");
+    machine.booted.run("systemctl daemon-reload");
+    machine
+        .booted
+        .run(&format!("systemctl reset-failed {UNIT}"));
+    machine.start();
+    let status = machine.booted.run("weapon status one --json");
+    assert!(status.contains("172.17.0.0/16"), "{status}");
 }
 
 /// What docs/systemd.md advises where firewalld or ufw keep the rules.
