@@ -27,6 +27,9 @@ pub mod weapon_wg;
 /// The kernel's WireGuard, in a virtual machine.
 pub mod machine;
 
+/// A host on which systemd runs.
+pub mod booted;
+
 /// The files of a virtual machine.
 pub mod initramfs;
 
@@ -85,6 +88,7 @@ pub mod interop;
 /// Files of which a part is written by a program.
 pub mod markdown;
 
+pub use booted::Booted;
 pub use footprint::Footprint;
 pub use gateway::{Gateway, Kind};
 pub use lab::{Host, link, ready, until};

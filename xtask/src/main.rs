@@ -9,6 +9,8 @@ mod fuzz;
 mod interop;
 mod mutants;
 mod obligations;
+mod package;
+mod page;
 mod shell;
 mod soak;
 mod test;
@@ -46,6 +48,8 @@ enum Chore {
     Mutants(mutants::Options),
     /// List what the protocol and its tools demand, with the tests that cover each
     Obligations(obligations::Options),
+    /// Build static programs, and a Debian package of them with unit, manual and completions
+    Package(package::Options),
     /// Ten peers under constant change, for an hour: nothing grows, nothing is lost
     Soak(soak::Options),
 }
@@ -73,6 +77,7 @@ fn run(chore: Chore) -> Result<()> {
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Mutants(options) => mutants::run(&options),
         Chore::Obligations(options) => obligations::run(options),
+        Chore::Package(options) => package::run(&options),
         Chore::Soak(options) => soak::run(options),
     }
 }

@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 18] = [
+const TOOLS: [Tool; 22] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -93,6 +93,26 @@ const TOOLS: [Tool; 18] = [
         program: "prlimit",
         package: "util-linux",
         purpose: "gateways with little memory and few files",
+    },
+    Tool {
+        program: "systemd-analyze",
+        package: "systemd",
+        purpose: "gateways as units of systemd",
+    },
+    Tool {
+        program: "dbus-daemon",
+        package: "dbus",
+        purpose: "systemd as the first process",
+    },
+    Tool {
+        program: "man",
+        package: "man-db",
+        purpose: "the pages of the manual",
+    },
+    Tool {
+        program: "dpkg-deb",
+        package: "dpkg",
+        purpose: "the Debian package",
     },
     Tool {
         program: "valgrind",

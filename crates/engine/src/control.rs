@@ -16,6 +16,7 @@ use crate::{
     doors::Doors,
     engine::{Command, ControlStatus, Event, Rebind, Shared},
     mailbox::Mail,
+    pulse::Pulse,
     socket_cell::SocketHold,
     surroundings::{KernelEntropy, now, tick},
     ways::{NoUnderlay, ToOverlay, ToUnderlay, flush},
@@ -79,6 +80,7 @@ impl<D: Device, S: Socket> Control<D, S> {
             // Before the mail is taken, for this is where it goes.
             self.doors.receive(&events, tick())?;
             mailbox.knock().drain();
+            self.shared.pulse.answer(Pulse::CONTROL);
             mailbox.take(&mut mail);
             self.with_env(|gateway, env| {
                 deliver(gateway, &mut mail, env);
@@ -165,6 +167,7 @@ impl<D: Device, S: Socket> Control<D, S> {
             Command::Dump(reply) => drop(reply.send(self.gateway.dump(now().tick))),
             Command::SetMark(mark, reply) => drop(reply.send(self.set_mark(mark))),
             Command::Rebind(reply) => drop(reply.send(self.rebind())),
+            Command::Files(reply) => drop(reply.send(self.shared.files())),
         }
     }
 

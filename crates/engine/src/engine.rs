@@ -18,7 +18,7 @@ use weapon_core::{
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
     tun::{Device, Offloads},
-    udp::{SendReport, Sender, Socket, Sockets},
+    udp::{Family, Files, SendReport, Sender, Socket, Sockets},
 };
 use weapon_noise::PublicKey;
 
@@ -29,6 +29,7 @@ use crate::{
     lane_inbound::LaneInbound,
     lane_outbound::LaneOutbound,
     mailbox::Mailbox,
+    pulse::Pulse,
     socket_cell::{SocketCell, SocketHold},
     steering::Steering,
 };
@@ -120,6 +121,7 @@ pub(crate) enum Command {
     Dump(mpsc::SyncSender<GatewayDump>),
     SetMark(u32, mpsc::SyncSender<io::Result<()>>),
     Rebind(mpsc::SyncSender<io::Result<()>>),
+    Files(mpsc::SyncSender<io::Result<Sockets<Files>>>),
 }
 
 /// What the threads share.
@@ -130,6 +132,7 @@ pub(crate) struct Shared<D, S> {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) steering: Arc<Steering>,
     pub(crate) totals: Arc<Totals>,
+    pub(crate) pulse: Arc<Pulse>,
     wakes: Vec<Arc<EventFd>>,
 }
 
@@ -138,6 +141,22 @@ impl<D, S> Shared<D, S> {
         for wake in &self.wakes {
             wake.wake();
         }
+    }
+
+    /// The files of the sockets of the moment, each once more; none while the port is closed.
+    pub(crate) fn files(&self) -> io::Result<Sockets<Files>>
+    where
+        S: Socket,
+    {
+        let sockets = self.socket.all();
+        let files = sockets.iter().flat_map(|all| all.iter()).map(|socket| {
+            let of = |family| Some((family, socket.fd(family)?.try_clone_to_owned()));
+            let files = Family::ALL.into_iter().filter_map(of);
+            files.map(|(family, file)| Ok((family, file?))).collect()
+        });
+        let mut lanes = files.collect::<io::Result<Vec<Files>>>()?;
+        let doors = lanes.split_off(self.wakes.len().min(lanes.len()));
+        Ok(Sockets { lanes, doors })
     }
 }
 
@@ -176,6 +195,7 @@ pub struct Engine {
     wakes: Vec<Arc<EventFd>>,
     stopping: Arc<AtomicBool>,
     totals: Arc<Totals>,
+    pulse: Arc<Pulse>,
     /// The control loop's, then those of the lanes.
     counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
@@ -213,6 +233,7 @@ impl Engine {
             fib: Arc::clone(gateway.fib()),
             mailbox: Arc::new(Mailbox::new()?),
             totals: Arc::default(),
+            pulse: Arc::new(Pulse::new(lanes)),
             wakes: wakes.clone(),
         });
         let (commands, receiver) = mpsc::channel();
@@ -224,6 +245,7 @@ impl Engine {
             wakes,
             stopping: Arc::default(),
             totals: Arc::clone(&shared.totals),
+            pulse: Arc::clone(&shared.pulse),
             counters,
             threads: Vec::with_capacity(1 + lanes),
         };
@@ -291,6 +313,8 @@ impl Engine {
             outbound: LaneOutbound::new(shared, Arc::clone(counters)),
             inbound: LaneInbound::new(shared, Arc::clone(counters)),
             wake: Arc::clone(&self.wakes[number]),
+            pulse: Arc::clone(&self.pulse),
+            number,
             stopping: Arc::clone(&self.stopping),
         }
     }
@@ -413,6 +437,29 @@ impl Engine {
     /// Why they can't be opened; the old ones go on then.
     pub fn rebind(&self) -> io::Result<()> {
         self.ask(Command::Rebind).map_err(io::Error::other)?
+    }
+
+    /// The files of the sockets, each once more, for somebody who keeps them when we are gone: what
+    /// comes in then waits in them. None while the interface is down.
+    ///
+    /// # Errors
+    /// No more files, or the engine has stopped.
+    pub fn files(&self) -> io::Result<Sockets<Files>> {
+        self.ask(Command::Files).map_err(io::Error::other)?
+    }
+
+    /// Asks every thread to show that it still goes round. It waits for none of them.
+    pub fn ask_threads(&self) {
+        self.pulse.ask();
+        self.mailbox.knock().wake();
+        for wake in &self.wakes {
+            wake.wake();
+        }
+    }
+
+    /// Whether every thread has gone round since [`Engine::ask_threads`] was called last.
+    pub fn have_threads_answered(&self) -> bool {
+        self.pulse.is_felt()
     }
 
     fn ask<A>(&self, command: impl FnOnce(mpsc::SyncSender<A>) -> Command) -> Result<A, Stopped> {

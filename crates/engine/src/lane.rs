@@ -20,7 +20,7 @@ use weapon_io::{
 };
 
 use crate::{
-    lane_inbound::LaneInbound, lane_outbound::LaneOutbound, socket_cell::SocketHold,
+    lane_inbound::LaneInbound, lane_outbound::LaneOutbound, pulse::Pulse, socket_cell::SocketHold,
     surroundings::tick,
 };
 
@@ -37,6 +37,9 @@ pub(crate) struct Lane<D, S> {
     pub(crate) outbound: LaneOutbound<D>,
     pub(crate) inbound: LaneInbound<D>,
     pub(crate) wake: Arc<EventFd>,
+    pub(crate) pulse: Arc<Pulse>,
+    /// Counted from 0.
+    pub(crate) number: usize,
     pub(crate) stopping: Arc<AtomicBool>,
 }
 
@@ -58,6 +61,7 @@ impl<D: Device, S: Socket> Lane<D, S> {
                 if self.stopping.load(Relaxed) {
                     return Ok(false);
                 }
+                self.pulse.answer(Pulse::CONTROL + 1 + self.number);
             }
             // Also when it is a packet that has woken us, and the wake-up is still to come.
             self.socket.refresh_in(epoll, UNDERLAY)?;

@@ -10,6 +10,7 @@ mod lane_outbound;
 
 // What connects them.
 mod mailbox;
+mod pulse;
 mod socket_cell;
 mod steering;
 mod ways;

@@ -6,9 +6,10 @@
 use std::{
     io,
     net::SocketAddr,
+    os::fd::BorrowedFd,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -22,7 +23,7 @@ use weapon_io::{
         memory::{self, Crossing, Host},
     },
     udp::{
-        Sockets,
+        Arrival, Family, Socket, Sockets, Train,
         memory::{MemoryUdp, Network},
     },
 };
@@ -303,4 +304,90 @@ fn a_socket_that_is_free_again_after_the_stop() -> io::Result<()> {
     assert!(network.bind(address(0), true).is_err(), "it is in use");
     one.engine.stop();
     network.bind(address(0), true).map(drop)
+}
+
+/// A socket whose lane hangs as long as somebody holds the gate.
+struct Gated {
+    socket: MemoryUdp,
+    gate: Arc<Mutex<()>>,
+    is_entered: Arc<AtomicBool>,
+}
+
+impl Socket for Gated {
+    fn fd(&self, family: Family) -> Option<BorrowedFd<'_>> {
+        self.socket.fd(family)
+    }
+
+    fn gso(&self) -> bool {
+        self.socket.gso()
+    }
+
+    fn send(&self, buffer: &[u8], trains: &[Train]) -> io::Result<usize> {
+        self.socket.send(buffer, trains)
+    }
+
+    fn wait_writable(&self, family: Family, timeout_ms: u32) -> bool {
+        self.socket.wait_writable(family, timeout_ms)
+    }
+
+    fn receive(
+        &self,
+        family: Family,
+        buffer: &mut [u8],
+        arrivals: &mut [Arrival],
+    ) -> io::Result<usize> {
+        self.is_entered.store(true, Ordering::Release);
+        drop(self.gate.lock());
+        self.socket.receive(family, buffer, arrivals)
+    }
+}
+
+#[test]
+fn a_lane_that_hangs_does_not_answer_though_all_else_does() {
+    let network = Network::default();
+    let (gate, is_entered) = (Arc::new(Mutex::new(())), Arc::new(AtomicBool::new(false)));
+    let socket = Gated {
+        socket: network.bind(address(0), true).unwrap(),
+        gate: Arc::clone(&gate),
+        is_entered: Arc::clone(&is_entered),
+    };
+    let gateway = Gateway::new(GatewayConfig {
+        private_key: key(0),
+        mtu: 1420,
+        addresses: Vec::new(),
+        mappings: Vec::new(),
+        timestamp_mark: None,
+        cipher: cipher(),
+    });
+    let (device, _host) = memory::pair(Offloads::default()).unwrap();
+    let config = EngineConfig {
+        up: true,
+        rebind: Box::new(|| Err(io::ErrorKind::Unsupported.into())),
+        store: Box::new(Store(Arc::default())),
+        on_event: Box::new(drop),
+    };
+    let engine = Engine::start(gateway, device, vec![socket], config).unwrap();
+    let answered = || engine.have_threads_answered().then_some(());
+    engine.ask_threads();
+    until("all threads answer", answered);
+
+    let closed = gate.lock().unwrap();
+    let stranger = network.bind(address(1), true).unwrap();
+    let train = Train {
+        to: weapon_wire::Endpoint::new(address(0)),
+        tos: 0,
+        start: 0,
+        len: 4,
+        stride: 4,
+    };
+    assert_eq!(stranger.send(b"what", &[train]).unwrap(), 1);
+    until("the lane hangs", || {
+        is_entered.load(Ordering::Acquire).then_some(())
+    });
+    engine.ask_threads();
+    // The control loop has gone round.
+    engine.status().unwrap();
+    assert!(!engine.have_threads_answered());
+    drop(closed);
+    until("the lane is back", answered);
 }

@@ -39,6 +39,9 @@ use start::{engine_end, facts, gateway, open_port, serve, serve_wg};
 
 mod site;
 
+mod supervisor;
+use supervisor::Supervisor;
+
 mod reloading;
 use reloading::{WayBack, until};
 
@@ -114,6 +117,7 @@ struct Daemon {
     /// After the engine: what the rules forbid stays forbidden as long as packets can come.
     keeper: Keeper,
     signals: Signals,
+    supervisor: Supervisor,
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<Call>,
     uapi_calls: mpsc::Receiver<uapi::Call>,
@@ -137,7 +141,8 @@ impl Daemon {
         let places = Places::of(&config.name);
         let claim = Claim::take(&places, &config.interface, &config.source.path)?;
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
-        let (port, sockets) = open_port(&config, lanes)?;
+        let (supervisor, mut kept) = Supervisor::of_environment();
+        let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;
         let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
         let ground = Ground::make(&config, &places, (lanes, &port), &netlink).await?;
@@ -168,13 +173,10 @@ impl Daemon {
                 on_event: Box::new(move |what| drop(event.send(what))),
             },
         )?;
+        engine.change(kept.greetings(&config));
         // It may be read again, and by then the process is in another folder.
         config.source.path = std::path::absolute(&config.source.path)?;
-        let (mut look_ups, resolved) = LookUps::new();
-        if config.takes_all() {
-            look_ups.set_mark(port.fwmark());
-        }
-        look_ups.begin(unresolved);
+        let (look_ups, resolved) = names::look_up(unresolved, &config, &port);
         Ok(Self {
             engine,
             config,
@@ -192,6 +194,7 @@ impl Daemon {
             fittings: ground.fittings,
             keeper: ground.keeper,
             signals,
+            supervisor,
             engine_events,
             calls: serve(listener),
             uapi_calls,
@@ -213,11 +216,16 @@ impl Daemon {
         tracing::info!(cipher = backend, why_not_faster = reason, "chosen");
         tracing::info!(gateway = name, interface, listen_port, "up");
         ready()?;
+        self.tell_ready();
         let (end, asked_by) = self.serve().await;
         match &end {
             End::Asked(by) => tracing::info!(by, "stopping"),
             End::Deleted => tracing::info!("the interface was deleted; stopping"),
             End::Failed(reason) => tracing::error!(reason, "stopping"),
+        }
+        self.supervisor.stopping();
+        if matches!(end, End::Asked(_)) {
+            self.hand_over();
         }
         // All is undone here, before a waiting `weapon down` hears the end of its connection.
         drop(self);
@@ -234,8 +242,13 @@ impl Daemon {
             tokio::select! {
                 signal = self.signals.next() => match signal {
                     Signal::Stop(by) => return (End::Asked(by), None),
-                    Signal::Reload => self.reload_by_signal().await,
+                    Signal::Reload => {
+                        self.supervisor.reloading();
+                        self.reload_by_signal().await;
+                        self.tell_ready();
+                    }
                 },
+                () = self.supervisor.meal() => self.feed_watchdog(),
                 () = until(self.way_back.as_ref()) => {
                     if let Some(end) = self.go_back().await {
                         return (end, None);
@@ -330,7 +343,9 @@ impl Daemon {
             Request::Status => self.status(),
             Request::Reload(reload) => {
                 let confirm = reload.confirm_seconds.map(Duration::from_secs);
+                self.supervisor.reloading();
                 let answer = self.reload(&reload.path, confirm).await;
+                self.tell_ready();
                 answer.unwrap_or_else(|error| Answer::Error(format!("{error:#}")))
             }
             Request::Confirm => self.confirm(),

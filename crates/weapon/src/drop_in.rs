@@ -47,6 +47,20 @@ Returns when the interface is there and `wg` can ask; with -f it stays until it 
   WG_PROCESS_FOREGROUND   1: as -f
   WG_TUN_FD, WG_UAPI_FD   numbers of open files to take over: a TUN device, a listening socket";
 
+/// The command line as clap has it, for the manual's page alone, and what it says of variables:
+/// wireguard-go's is so old and small that it is read by hand.
+pub fn manual() -> (clap::Command, &'static str) {
+    let (usage, rest) = USAGE.split_once("\n\n").unwrap_or((USAGE, ""));
+    let (about, variables) = rest.split_once("\n\n").unwrap_or((rest, ""));
+    let first = about.split('.').next().unwrap_or_default();
+    let command = clap::Command::new("weapon-wg")
+        .disable_help_flag(true)
+        .override_usage(usage.trim_start_matches("Usage: "))
+        .about(first)
+        .long_about(about);
+    (command, variables)
+}
+
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 enum Asked {

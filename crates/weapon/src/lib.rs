@@ -17,6 +17,7 @@ mod interface;
 mod left_out;
 mod lock;
 mod marked;
+mod notify;
 mod places;
 mod port;
 mod reload;

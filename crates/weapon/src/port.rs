@@ -6,7 +6,7 @@ use std::{
 };
 
 use weapon_engine::Engine;
-use weapon_io::udp::{Sockets, Udp, UdpConfig, UdpError};
+use weapon_io::udp::{Files, NotAdopted, Sockets, Udp, UdpConfig, UdpError};
 
 /// What the sockets of the moment are like, and those of a moment when the interface is up again.
 #[derive(Clone, Debug)]
@@ -31,6 +31,17 @@ impl Port {
     pub fn open(&self) -> Result<Sockets<Udp>, UdpError> {
         let mut config = self.config();
         let sockets = Udp::bind_lanes(&config, self.lanes)?;
+        config.port = sockets.lanes.first().map_or(config.port, Udp::port);
+        Ok(sockets)
+    }
+
+    /// Goes on with sockets that a gateway before us had, if they fit. Their port is kept.
+    ///
+    /// # Errors
+    /// They don't, and are closed.
+    pub fn take_over(&self, files: Sockets<Files>) -> Result<Sockets<Udp>, NotAdopted> {
+        let mut config = self.config();
+        let sockets = Udp::adopt_lanes(files, &config, self.lanes)?;
         config.port = sockets.lanes.first().map_or(config.port, Udp::port);
         Ok(sockets)
     }

@@ -55,6 +55,8 @@ pub struct PeerChange {
     pub replace_networks: bool,
     /// Networks to give it and to take from it, in this order.
     pub networks: Vec<NetworkChange>,
+    /// A session with it is wanted at once, whether there is something to send or not.
+    pub greet: bool,
 }
 
 /// A network that a peer gets or loses.
@@ -80,6 +82,7 @@ impl PeerChange {
             persistent_keepalive: None,
             replace_networks: false,
             networks: Vec::new(),
+            greet: false,
         }
     }
 }
@@ -236,6 +239,7 @@ impl Gateway {
             is_new,
             endpoint: change.endpoint,
             persistent_keepalive: change.persistent_keepalive,
+            greet: change.greet,
         })
     }
 
@@ -256,6 +260,11 @@ impl Gateway {
         if let Some(interval) = touched.persistent_keepalive {
             self.set_persistent_keepalive(id, interval, env);
         }
+        if touched.greet && self.is_running() {
+            self.with_tunnel(id, env, |tunnel, identity, host| {
+                tunnel.want_session(identity, host.now().tick, host);
+            });
+        }
     }
 }
 
@@ -265,4 +274,5 @@ struct Touched {
     is_new: bool,
     endpoint: Option<SocketAddr>,
     persistent_keepalive: Option<Option<Duration>>,
+    greet: bool,
 }

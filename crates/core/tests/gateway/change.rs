@@ -49,6 +49,27 @@ fn u24_a_peer_is_added_and_greeted_at_once() {
 }
 
 #[test]
+fn a_peer_that_is_greeted_gets_an_initiation_though_there_is_nothing_to_send() {
+    let mut world = World::connected(2);
+    world.forget();
+    // As after a restart: nothing is known but what the other side has.
+    for up in [false, true] {
+        world.control(A, |gateway, env| {
+            if up {
+                gateway.up(env)
+            } else {
+                gateway.down(env)
+            }
+        });
+    }
+    assert_eq!(world.count(A, Wire::Initiation), 0);
+    let mut change = PeerChange::of(public_key(B));
+    change.greet = true;
+    apply(&mut world, A, of(vec![change]));
+    assert_eq!(world.count(A, Wire::Initiation), 1);
+}
+
+#[test]
 fn u24_a_change_of_networks_keeps_the_session() {
     let mut world = World::connected(2);
     let before = world.sites[A].gateway.status(world.now).peers[0].session;

@@ -4,7 +4,11 @@
 //! flow, one behind the other, all of the same length but the last, which may be shorter.
 //! `docs/decisions/0001-own-udp-batching.md` says why the system calls are made here.
 
-use std::{io, net::SocketAddr, os::fd::BorrowedFd};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{BorrowedFd, OwnedFd},
+};
 
 use weapon_wire::Endpoint;
 
@@ -22,6 +26,10 @@ pub use send::{SendReport, Sender};
 
 /// A network without a kernel, for tests of what runs above.
 pub mod memory;
+
+/// Sockets that a gateway before us had.
+pub mod adopted;
+pub use adopted::NotAdopted;
 
 mod address; // socket addresses as the kernel reads them
 mod control; // control messages: source, TOS, segment length
@@ -74,12 +82,22 @@ pub struct Sockets<S> {
     pub doors: Vec<S>,
 }
 
+impl<S> Default for Sockets<S> {
+    /// None.
+    fn default() -> Self {
+        Vec::new().into()
+    }
+}
+
 impl<S> From<Vec<S>> for Sockets<S> {
     fn from(lanes: Vec<S>) -> Self {
         let doors = Vec::new();
         Self { lanes, doors }
     }
 }
+
+/// The files of a lane or a door, which outlive the process if somebody keeps them.
+pub type Files = Vec<(Family, OwnedFd)>;
 
 /// A train in a send buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -148,11 +148,7 @@ impl Udp {
             sockets.collect::<Result<Vec<_>, _>>()
         };
         let lanes = bind(lanes.max(1), config)?;
-        let door = UdpConfig {
-            receive_buffer_bytes: DOOR_BUFFER_BYTES,
-            ..config
-        };
-        let mut doors = bind(door::DOORS as usize, door)?;
+        let mut doors = bind(door::DOORS as usize, of_door(&config))?;
         if let Err(error) = lanes[0].direct(lanes.len()) {
             // As soon as the doors are closed the kernel spreads all over the lanes, as it likes.
             tracing::debug!(%error, "handshake messages come in with data");
@@ -180,7 +176,11 @@ impl Udp {
         Ok(Self::with_sockets(v4, v6, config))
     }
 
-    fn with_sockets(v4: socket2::Socket, v6: Option<socket2::Socket>, config: &UdpConfig) -> Self {
+    pub(super) fn with_sockets(
+        v4: socket2::Socket,
+        v6: Option<socket2::Socket>,
+        config: &UdpConfig,
+    ) -> Self {
         let both = || v6.iter().chain([&v4]);
         let gso = config.gso && both().all(can_segment);
         let gro = config.gro && both().all(joins_arrivals);
@@ -266,6 +266,14 @@ impl Socket for Udp {
     }
 }
 
+/// What a door has in place of what a lane has.
+pub(super) fn of_door(config: &UdpConfig) -> UdpConfig {
+    UdpConfig {
+        receive_buffer_bytes: DOOR_BUFFER_BYTES,
+        ..*config
+    }
+}
+
 fn open(family: Family, config: &UdpConfig) -> Result<socket2::Socket, UdpError> {
     let domain = match family {
         Family::V4 => Domain::IPV4,
@@ -276,17 +284,30 @@ fn open(family: Family, config: &UdpConfig) -> Result<socket2::Socket, UdpError>
             what: "open a UDP socket",
             source,
         })?;
-    for &(level, name, value, what) in options(family) {
-        set(&socket, level, name, value).map_err(|source| UdpError::Io { what, source })?;
-    }
-    let receive = (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF);
-    set_buffer(&socket, receive, config.receive_buffer_bytes);
-    let send = (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF);
-    set_buffer(&socket, send, config.send_buffer_bytes);
+    equip(&socket, family, config)?;
     if config.fwmark != 0 {
         set_mark(&socket, config.fwmark)?;
     }
     Ok(socket)
+}
+
+/// Sets the options that a socket of this family must have, and its buffers.
+pub(super) fn equip(
+    socket: &socket2::Socket,
+    family: Family,
+    config: &UdpConfig,
+) -> Result<(), UdpError> {
+    for &(level, name, value, what) in options(family) {
+        // That IPv4 is kept off can't be said to a socket that is bound, not even once more.
+        if syscall::option(socket.as_fd(), level, name).ok() != Some(value) {
+            set(socket, level, name, value).map_err(|source| UdpError::Io { what, source })?;
+        }
+    }
+    let receive = (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF);
+    set_buffer(socket, receive, config.receive_buffer_bytes);
+    let send = (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF);
+    set_buffer(socket, send, config.send_buffer_bytes);
+    Ok(())
 }
 
 /// Opens a socket and binds it to the port of `config`, which others may have as well if it is
@@ -408,7 +429,7 @@ fn set_buffer(socket: &socket2::Socket, (forced, limited): (c_int, c_int), bytes
     }
 }
 
-fn set_mark(socket: &socket2::Socket, mark: u32) -> Result<(), UdpError> {
+pub(super) fn set_mark(socket: &socket2::Socket, mark: u32) -> Result<(), UdpError> {
     let what = "mark packets";
     socket.set_mark(mark).map_err(|source| match source.kind() {
         io::ErrorKind::PermissionDenied => UdpError::MarkPermission,

@@ -209,7 +209,6 @@ pub(super) fn direct(file: BorrowedFd<'_>, program: &[libc::sock_filter]) -> io:
 }
 
 /// Reads an option that is an `int`.
-#[cfg(test)]
 pub(super) fn option(file: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
     let mut value: c_int = 0;
     let at: *mut c_void = (&raw mut value).cast();

@@ -5,6 +5,7 @@ mod doctor;
 mod down;
 mod keys;
 mod log;
+mod manual;
 mod plan;
 mod reload;
 mod status;
@@ -75,6 +76,9 @@ enum Command {
     Doctor(DoctorArgs),
     /// Link two private networks in namespaces of their own, and show that it works
     Demo(demo::DemoArgs),
+    /// Write manual pages and completions, for who packages the program
+    #[command(hide = true)]
+    Manual(manual::ManualArgs),
 }
 
 /// Runs what the command line asks for.
@@ -92,6 +96,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => crate::status::run(args),
         Command::Doctor(args) => crate::doctor::run(&args),
         Command::Demo(args) => demo::run(args),
+        Command::Manual(args) => manual::run(&args),
     };
     result.unwrap_or_else(|error| report(&error))
 }

@@ -2,13 +2,29 @@
 
 use std::collections::BTreeSet;
 
+use tokio::sync::mpsc;
 use weapon_engine::Event;
 
 use super::{Daemon, End, engine_end};
 use crate::{
-    config::PeerConfig,
-    resolver::{self, Resolved},
+    config::{Config, PeerConfig},
+    port::Port,
+    resolver::{self, LookUps, Resolved, Unresolved},
 };
+
+/// Begins to look the names up. What they find comes out of the other end.
+pub(super) fn look_up(
+    unresolved: Unresolved,
+    config: &Config,
+    port: &Port,
+) -> (LookUps, mpsc::Receiver<Resolved>) {
+    let (mut look_ups, resolved) = LookUps::new();
+    if config.takes_all() {
+        look_ups.set_mark(port.fwmark());
+    }
+    look_ups.begin(unresolved);
+    (look_ups, resolved)
+}
 
 impl Daemon {
     /// The file has other `peers` now; those that are `moved` have another endpoint, or are new.

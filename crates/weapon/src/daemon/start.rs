@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{net::UnixListener, sync::mpsc};
 use weapon_core::{Gateway, GatewayConfig, PeerConfig};
 use weapon_engine::Event;
-use weapon_io::udp::{Sockets, Udp, UdpConfig, UdpError};
+use weapon_io::udp::{Files, Sockets, Udp, UdpConfig, UdpError};
 use weapon_noise::{Backend, Detected, SlowerBecause};
 
 use super::End;
@@ -21,8 +21,12 @@ use crate::{
 /// Calls of the local API that wait.
 const CALLS_MAX: usize = 16;
 
-/// The sockets that packets of the underlay come by.
-pub(super) fn open_port(config: &Config, lanes: usize) -> anyhow::Result<(Port, Sockets<Udp>)> {
+/// The sockets that packets of the underlay come by: those that were kept for us, if they fit.
+pub(super) fn open_port(
+    config: &Config,
+    lanes: usize,
+    kept: Sockets<Files>,
+) -> anyhow::Result<(Port, Sockets<Udp>)> {
     let udp_config = UdpConfig {
         port: config.listen_port,
         fwmark: config.fwmark,
@@ -31,6 +35,15 @@ pub(super) fn open_port(config: &Config, lanes: usize) -> anyhow::Result<(Port, 
         ..UdpConfig::default()
     };
     let port = Port::new(udp_config, lanes);
+    if !kept.lanes.is_empty() {
+        match port.take_over(kept) {
+            Ok(sockets) => {
+                tracing::info!(port = port.number(), "the sockets were kept for us");
+                return Ok((port, sockets));
+            }
+            Err(error) => tracing::info!(%error, "the sockets kept for us are not used"),
+        }
+    }
     let sockets = port.open().map_err(|error| {
         let at = match &error {
             UdpError::MarkPermission => &config.written.fwmark,
