@@ -14,11 +14,15 @@ pub(crate) struct Turn {
     pub(crate) groups: Vec<Group>,
 }
 
-/// All turns in order: A B C, A B C, and so on.
+/// All turns in order: A B C, C B A, and so on.
 pub(crate) fn turns(rounds: u32, contenders: &[Contender], groups: &[Group]) -> Vec<Turn> {
     let mut turns = Vec::new();
+    let forth: Vec<Contender> = contenders.to_vec();
+    let back: Vec<Contender> = contenders.iter().rev().copied().collect();
     for round in 1..=rounds {
-        for &contender in contenders {
+        // Who comes first in a round is a few percent faster on machines like these, whoever it is.
+        let order = if round % 2 == 1 { &forth } else { &back };
+        for &contender in order {
             let groups = groups.iter().copied();
             turns.push(Turn {
                 round,
@@ -103,7 +107,7 @@ mod tests {
         let turns = turns(3, &contenders, &[Group::Tcp, Group::Bbr]);
         let order: Vec<_> = turns.iter().map(|it| (it.round, it.contender)).collect();
         let [a, b] = contenders;
-        assert_eq!(order, [(1, a), (1, b), (2, a), (2, b), (3, a), (3, b)]);
+        assert_eq!(order, [(1, a), (1, b), (2, b), (2, a), (3, a), (3, b)]);
         assert_eq!(turns[0].groups, [Group::Tcp, Group::Bbr]);
         assert_eq!(turns[2].groups, [Group::Tcp]);
         assert_eq!(turns[4].groups, [Group::Tcp, Group::Bbr]);
