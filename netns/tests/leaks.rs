@@ -384,3 +384,73 @@ fn nothing_leaves_while_it_comes_and_goes() {
     assert!(sent > 0);
     assert_eq!(world.clear(), before);
 }
+
+/// What lay behind us is gone with its rules, though other rules stay.
+#[test]
+fn a_file_without_networks_takes_their_rules_away() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let mut world = closed();
+    world.pair.plan.peers[0].networks = vec!["10.99.0.2/32".into()];
+    let one = world.pair.one.again();
+    one.run("iptables -N DOCKER-USER");
+    let before = Footprint::of(&one);
+    let closed = std::mem::take(&mut world.more);
+    world.more = format!("{closed}\nnetworks = [\"lan:eth0\"]");
+    let a = start_alone(&world);
+    let rules = || format!("{}{}", one.run("nft list tables"), one.run("iptables-save"));
+    assert!(rules().contains("weapon-w-one") && rules().contains("weapon w-one:"));
+    world.more = closed;
+    world.pair.home.write("one.toml", &world.toml());
+    let said = world.weapon(&["reload", "one.toml"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let left = rules();
+    assert!(left.contains("weapon_kill-w-one"), "{left}");
+    assert!(
+        !left.contains("weapon-w-one") && !left.contains("weapon w-one:"),
+        "{left}"
+    );
+    assert_eq!(a.stop().code(), Some(0));
+    assert_eq!(world.weapon(&["down", "one"]).code, 0);
+    assert_eq!(Footprint::of(&one), before);
+}
+
+/// Two gateways may each close what is for their peers.
+#[test]
+fn two_kill_switches_do_not_disturb_each_other() {
+    if !ready(&PROGRAMS) {
+        return;
+    }
+    let mut world = closed();
+    world.pair.plan.peers[0].networks = vec!["203.0.113.0/25".into()];
+    let before = Footprint::of(laptop(&world));
+    let a = start_alone(&world);
+    let second = world
+        .toml()
+        .replace("w-one", "w-two")
+        .replace("\"one\"", "\"two\"");
+    let second = second.replace("listen = 51820", "listen = 51821");
+    let second = second.replace("203.0.113.0/25", "203.0.113.128/25");
+    let second = second
+        .replace("10.99.0.1/24", "10.98.0.1/24")
+        .replace("fd99::1/64", "fd98::1/64");
+    // It waits to be found: its own messages, from another port, are no leak.
+    let second = second.replace("endpoint = \"198.51.100.2:51820\"", "");
+    let file = world.pair.home.write("two.toml", &second);
+    let b = Weapon::launch(laptop(&world), &world.pair.home, &file);
+    until("it is up", PATIENCE, || b.is_up().then_some(()));
+    let is_clear = |to: &str| {
+        let before = world.clear();
+        send(laptop(&world), to);
+        std::thread::sleep(ON_THE_WAY);
+        world.clear() > before
+    };
+    assert!(!is_clear("203.0.113.5:9") && !is_clear("203.0.113.200:9"));
+    assert_eq!(a.stop().code(), Some(0));
+    assert_eq!(world.weapon(&["down", "one"]).code, 0);
+    assert!(is_clear("203.0.113.5:9") && !is_clear("203.0.113.200:9"));
+    assert_eq!(world.weapon(&["down", "two"]).code, 0);
+    drop(b);
+    assert_eq!(Footprint::of(laptop(&world)), before);
+}

@@ -15,7 +15,7 @@ use rustix::{
 
 /// How long a program may take. Those that we run are done in a second, or wait some for a lock;
 /// one that hangs is not to hold up all that a gateway has to do beside.
-const TIME_MAX: Duration = Duration::from_secs(20);
+const TIME_MAX: Duration = Duration::from_secs(10);
 
 /// What is read at once.
 const CHUNK: usize = 16 * 1024;
@@ -68,7 +68,7 @@ impl ProgramError {
 /// standard output. It speaks English.
 ///
 /// # Errors
-/// There is no such program, or it failed, or was killed because it took longer than 20 s.
+/// There is no such program, or it failed, or was killed because it took longer than 10 s.
 pub fn run(program: &str, arguments: &[&str], input: &str) -> Result<String, ProgramError> {
     run_within(TIME_MAX, program, arguments, input)
 }

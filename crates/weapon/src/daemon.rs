@@ -16,6 +16,7 @@ use crate::{
     interface::Fittings,
     places::Places,
     port::Port,
+    privileges,
     rates::RateMeter,
     report::{Cipher, Facts, Report, seconds_now},
     resolver::{self, LookUps, Resolved},
@@ -62,6 +63,7 @@ pub fn run(
     confirm: Option<Duration>,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    privileges::reduce()?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut daemon = Daemon::start(config).await?;

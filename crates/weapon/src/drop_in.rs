@@ -26,6 +26,7 @@ use crate::{
     interface::{self, MTU_DEFAULT},
     places::Places,
     port::Port,
+    privileges,
     signals::{Signal, Signals},
     timestamp_file::{self, TimestampFile, Unkept},
     uapi::{self, UapiFile, UapiSocket},
@@ -142,6 +143,7 @@ fn start_log() -> Log {
 
 /// Runs until it is time to end. `ready` is called when `wg` can ask.
 fn run(interface: &str, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    privileges::reduce()?;
     runtime()?.block_on(async {
         let mut drop_in = DropIn::start(interface).await?;
         ready()?;

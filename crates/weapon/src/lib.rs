@@ -20,6 +20,7 @@ mod marked;
 mod notify;
 mod places;
 mod port;
+mod privileges;
 mod reload;
 mod resolver;
 mod signals;

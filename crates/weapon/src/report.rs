@@ -40,6 +40,8 @@ pub struct Report {
     pub lanes: usize,
     /// What seals and opens.
     pub cipher: Cipher,
+    /// What its process may do.
+    pub privileges: Privileges,
     /// Kernel facilities in use at this moment.
     pub offloads: Offloads,
     /// What lies behind us, in the order of the file.
@@ -54,6 +56,19 @@ pub struct Report {
     pub rejected: Vec<Rejected>,
     /// What is wrong, in plain words; what is wrong with `networks` stands there.
     pub warnings: Vec<Warning>,
+}
+
+/// What a process may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Privileges {
+    /// The number of its user; 0 is root.
+    pub user: u32,
+    /// Its capabilities, as `CAP_NET_ADMIN`.
+    pub capabilities: Vec<String>,
+    /// Whether no program that it starts can have more.
+    pub no_new: bool,
+    /// Whether its memory may be written to a core dump.
+    pub dumpable: bool,
 }
 
 /// Something that a person should know.
@@ -241,6 +256,8 @@ pub struct Facts {
     pub fwmark: u32,
     /// See [`Report::cipher`].
     pub cipher: Cipher,
+    /// See [`Report::privileges`].
+    pub privileges: Privileges,
     /// See [`Report::networks`].
     pub networks: Vec<Behind>,
     /// See [`Peer::unresolved`], by the peer's name.
@@ -275,6 +292,7 @@ impl Report {
             up: status.gateway.up,
             lanes: status.lanes,
             cipher: facts.cipher.clone(),
+            privileges: facts.privileges.clone(),
             offloads: Offloads {
                 tun_tcp: status.tun_offloads.tcp,
                 tun_udp: status.tun_offloads.udp,

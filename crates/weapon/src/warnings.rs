@@ -91,7 +91,7 @@ const REJECTED_MIN: u64 = 3;
 const REJECTED_SECONDS_MAX: u64 = 3600;
 
 /// Of so many messages, at least, so many in a hundred may be missing: more is felt.
-const LOSS_MESSAGES_MIN: u64 = 100;
+pub const LOSS_MESSAGES_MIN: u64 = 100;
 const LOSS_PERCENT_MAX: u64 = 5;
 
 /// All that is to be said of a gateway at the moment `now`, in seconds since 1970. `wanted` is what

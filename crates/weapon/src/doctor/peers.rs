@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use super::check::Check;
 use crate::{
     interface::OVERHEAD,
-    report::{self, Rejected},
+    report::{self, Loss, Rejected},
     status::amounts::{milliseconds, plural},
+    warnings::LOSS_MESSAGES_MIN,
 };
 
 /// As [`OVERHEAD`], over IPv4, whose header is 20 bytes shorter.
@@ -240,7 +241,7 @@ impl Peer {
             says.push_str(&format!(", round trip {}", milliseconds(time)));
         }
         match report.loss {
-            Some(loss) if loss.missing * 1000 > loss.sent * LOSS_PERMILLE_MAX => Check::warning(
+            Some(loss) if is_lossy(loss) => Check::warning(
                 HANDSHAKE,
                 format!(
                     "{says}; {} of the last {} messages of the peer are missing",
@@ -379,6 +380,14 @@ fn times(count: u64) -> String {
 fn list(addresses: &[SocketAddr]) -> String {
     let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
     all.join(", ")
+}
+
+/// Of a few messages a missing one says nothing. Who asks the doctor wants to hear of less than who
+/// looks at the status.
+fn is_lossy(loss: Loss) -> bool {
+    let Loss { sent, missing } = loss;
+    sent >= LOSS_MESSAGES_MIN
+        && missing.saturating_mul(1000) > sent.saturating_mul(LOSS_PERMILLE_MAX)
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Behind, BehindPrefix, Cipher, Handshake, Loss, Offloads, Peer, Rates, Report, Session,
+    Behind, BehindPrefix, Cipher, Handshake, Loss, Offloads, Peer, Privileges, Rates, Report,
+    Session,
 };
 
 /// The moment of the report, in seconds since 1970.
@@ -26,6 +27,12 @@ pub fn report() -> Report {
         cipher: Cipher {
             backend: "avx512".to_owned(),
             reason: None,
+        },
+        privileges: Privileges {
+            user: 0,
+            capabilities: vec!["CAP_NET_ADMIN".to_owned(), "CAP_SYS_ADMIN".to_owned()],
+            no_new: true,
+            dumpable: false,
         },
         offloads: Offloads {
             tun_tcp: true,

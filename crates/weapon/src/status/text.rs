@@ -6,7 +6,7 @@ use super::{
     amounts::{bytes, duration, milliseconds, percent, plural, rate},
     fold::fold,
 };
-use crate::report::{Behind, Cipher, Loss, Peer, Report, Warning};
+use crate::report::{Behind, Cipher, Loss, Peer, Privileges, Report, Warning};
 
 /// Where values begin.
 const VALUES_AT: usize = 14;
@@ -75,6 +75,7 @@ impl Page {
         self.row("offloads", &offloads(report));
         let process = format!("{} ({})", report.pid, report.config);
         self.row("process", &process);
+        self.row("privileges", &privileges(&report.privileges));
         self.row("dropped", &drops(report));
     }
 
@@ -195,6 +196,29 @@ fn state(peer: &Peer) -> (&'static str, Ink) {
     }
 }
 
+/// `root with CAP_NET_ADMIN, never more; memory is not dumped`.
+fn privileges(privileges: &Privileges) -> String {
+    let user = match privileges.user {
+        0 => "root".to_owned(),
+        number => format!("user {number}"),
+    };
+    let capabilities = match privileges.capabilities.as_slice() {
+        [] => "no capability".to_owned(),
+        some => some.join(" "),
+    };
+    let more = if privileges.no_new {
+        ", never more"
+    } else {
+        ""
+    };
+    let dumped = if privileges.dumpable {
+        "; memory may be dumped"
+    } else {
+        ""
+    };
+    format!("{user} with {capabilities}{more}{dumped}")
+}
+
 fn cipher(cipher: &Cipher) -> String {
     match &cipher.reason {
         Some(reason) => format!("{} ({reason})", cipher.backend),
@@ -281,6 +305,7 @@ gateway site-a  up
   cipher      avx512
   offloads    TUN TCP, TUN UDP, UDP GSO, UDP GRO
   process     4711 (/etc/weapon/site-a.toml)
+  privileges  root with CAP_NET_ADMIN CAP_SYS_ADMIN, never more
   dropped     no_route 4
 
 peer site-b  session

@@ -289,10 +289,12 @@ impl Keeper {
             return self.open();
         };
         wanted.ensure_names()?;
-        let before = self.wanted.as_ref().map(|before| before.interface.clone());
-        let renamed = before.filter(|before| *before != wanted.interface);
-        if renamed.is_some() {
-            // What has the old name in it is not found by the new.
+        let before = self.wanted.as_ref();
+        let has_less = before.is_some_and(|it| it.has_table() && !wanted.has_table());
+        let renamed = before.map(|before| before.interface.clone());
+        let renamed = renamed.filter(|before| *before != wanted.interface);
+        // What has the old name in it is not found by the new; nor rules, where none are wanted.
+        if has_less || renamed.is_some() {
             self.undo()?;
         }
         if self.monitor.is_none() {
@@ -320,8 +322,9 @@ impl Keeper {
         let held = journal.held(&name).into_iter().collect();
         let steps = planned(wanted, surroundings, &self.parameters, &held);
         self.is_marked = true;
+        let wanted_policies = wanted.policies();
         if let Some(other) = journal.other_with_policies(&name, &self.namespace)
-            && wanted.full_tunnel.is_some()
+            && !wanted_policies.is_empty()
         {
             anyhow::bail!("the gateway {other} is the way to everywhere already");
         }
@@ -366,8 +369,8 @@ impl Keeper {
         if let Some(keeper) = self.names_gone(&steps) {
             name_servers::remove(keeper, &wanted.interface)?;
         }
-        policies::make_if(self.has_policies, &wanted.policies())?;
-        self.has_policies = !wanted.policies().is_empty();
+        policies::make_if(self.has_policies, &wanted_policies)?;
+        self.has_policies = !wanted_policies.is_empty();
         journal.release(who, &settings, &self.parameters)?;
         self.steps = steps;
         self.warn(surroundings.warnings(wanted));
@@ -413,7 +416,7 @@ impl Keeper {
             zoned,
             names_kept_by: names_kept_by(steps).or(before_names),
             kill_switch: wanted.kill_switch || before_kill_switch,
-            has_policies: wanted.full_tunnel.is_some() || self.has_policies,
+            has_policies: !wanted.policies().is_empty() || self.has_policies,
         });
         journal.save()?;
         Ok(gone)

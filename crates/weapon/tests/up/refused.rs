@@ -240,23 +240,6 @@ fn route_that_exists() {
 }
 
 #[test]
-fn default_route() {
-    let Some(site) = Site::new() else { return };
-    for everything in ["0.0.0.0/0", "::/0"] {
-        let text = config("").replace("10.98.0.0/16", everything);
-        site.write("site.toml", &text);
-        site.refuses(
-            2,
-            &format!(
-                "site.toml:8:13: peer.networks: {everything} would take the default route, which \
-                 is not built yet; name the peer's networks, or write no routes with table = \
-                 \"off\"\n"
-            ),
-        );
-    }
-}
-
-#[test]
 fn folders_that_cannot_be_written() {
     let Some(site) = Site::new() else { return };
     let before = site.traces();

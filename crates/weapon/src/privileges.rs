@@ -1,0 +1,95 @@
+//! What a gateway may do: it gives up at its start what it will never need, and tells what is left.
+
+use anyhow::Context as _;
+use rustix::{
+    process::{
+        DumpableBehavior, Resource, Rlimit, dumpable_behavior, getrlimit, set_dumpable_behavior,
+        setrlimit,
+    },
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, no_new_privs,
+        remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    },
+};
+
+use crate::report::Privileges;
+
+/// What a running gateway needs at one time or another, and what for.
+const KEPT: [(CapabilitySet, &str); 5] = [
+    (CapabilitySet::NET_ADMIN, "interfaces, routes, rules, marks"),
+    (CapabilitySet::NET_BIND_SERVICE, "a port below 1024"),
+    (CapabilitySet::NET_RAW, "iptables of the old kind"),
+    (
+        CapabilitySet::SYS_ADMIN,
+        "to see the interface in the network namespace that somebody has moved it to",
+    ),
+    (
+        CapabilitySet::DAC_OVERRIDE,
+        "folders of the user that other gateways run as",
+    ),
+];
+
+/// Gives up all that a gateway does not need, and lets nobody look into it. Programs that it starts
+/// have no more than it has.
+///
+/// Capabilities belong to threads: it is called before there is a second one.
+///
+/// # Errors
+/// Something could not be given up.
+pub fn reduce() -> anyhow::Result<()> {
+    // Keys are in our memory: they come into no core dump, and nobody but root attaches to us.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).context("memory can still be dumped")?;
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    // What is so already is left alone: a unit of systemd may forbid the very call.
+    if getrlimit(Resource::Core) != none {
+        setrlimit(Resource::Core, none).context("cores are still written")?;
+    }
+    set_no_new_privs(true).context("programs may still give privileges (no_new_privs)")?;
+    let kept: CapabilitySet = KEPT.iter().map(|(capability, _)| *capability).collect();
+    let has = capabilities(None).context("capabilities are not known")?;
+    if has.effective.contains(CapabilitySet::SETPCAP) {
+        for capability in known().difference(kept).iter() {
+            remove_capability_from_bounding_set(capability)
+                .with_context(|| format!("cannot give up {capability:?} for good"))?;
+        }
+    }
+    let left = has.permitted.intersection(kept);
+    let sets = CapabilitySets {
+        effective: left,
+        permitted: left,
+        inheritable: has.inheritable.intersection(left),
+    };
+    if has != sets {
+        set_capabilities(None, sets).context("cannot give up capabilities")?;
+    }
+    let now = capabilities(None).context("capabilities are not known")?;
+    anyhow::ensure!(
+        now.permitted == left && now.effective == left,
+        "capabilities were not given up: {:?} are left",
+        now.permitted.difference(left)
+    );
+    Ok(())
+}
+
+/// Those that this kernel has.
+fn known() -> CapabilitySet {
+    let all = CapabilitySet::from_bits_retain(u64::MAX).iter();
+    // An error says that there is no such capability.
+    all.filter(|&capability| capability_is_in_bounding_set(capability).unwrap_or(false))
+        .collect()
+}
+
+/// What this process may do at this moment.
+pub fn now() -> Privileges {
+    let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
+    let names = held.iter_names().map(|(name, _)| format!("CAP_{name}"));
+    Privileges {
+        user: rustix::process::getuid().as_raw(),
+        capabilities: names.collect(),
+        no_new: no_new_privs().unwrap_or(false),
+        dumpable: dumpable_behavior() != Ok(DumpableBehavior::NotDumpable),
+    }
+}
