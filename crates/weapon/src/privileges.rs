@@ -14,19 +14,18 @@ use rustix::{
 
 use crate::report::Privileges;
 
-/// What a running gateway needs at one time or another, and what for.
-const KEPT: [(CapabilitySet, &str); 5] = [
-    (CapabilitySet::NET_ADMIN, "interfaces, routes, rules, marks"),
-    (CapabilitySet::NET_BIND_SERVICE, "a port below 1024"),
-    (CapabilitySet::NET_RAW, "iptables of the old kind"),
-    (
-        CapabilitySet::SYS_ADMIN,
-        "to see the interface in the network namespace that somebody has moved it to",
-    ),
-    (
-        CapabilitySet::DAC_OVERRIDE,
-        "folders of the user that other gateways run as",
-    ),
+/// What a running gateway needs at one time or another.
+const KEPT: [CapabilitySet; 5] = [
+    // Interfaces, routes, rules, marks.
+    CapabilitySet::NET_ADMIN,
+    // A port below 1024.
+    CapabilitySet::NET_BIND_SERVICE,
+    // iptables of the old kind.
+    CapabilitySet::NET_RAW,
+    // To see the interface in the network namespace that somebody has moved it to.
+    CapabilitySet::SYS_ADMIN,
+    // Folders of the user that other gateways run as.
+    CapabilitySet::DAC_OVERRIDE,
 ];
 
 /// Gives up all that a gateway does not need, and lets nobody look into it. Programs that it starts
@@ -48,7 +47,7 @@ pub fn reduce() -> anyhow::Result<()> {
         setrlimit(Resource::Core, none).context("cores are still written")?;
     }
     set_no_new_privs(true).context("programs may still give privileges (no_new_privs)")?;
-    let kept: CapabilitySet = KEPT.iter().map(|(capability, _)| *capability).collect();
+    let kept: CapabilitySet = KEPT.into_iter().collect();
     let has = capabilities(None).context("capabilities are not known")?;
     if has.effective.contains(CapabilitySet::SETPCAP) {
         for capability in known().difference(kept).iter() {

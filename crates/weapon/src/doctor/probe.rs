@@ -9,14 +9,16 @@ use std::{
 };
 
 use ipnet::IpNet;
-use socket2::SockRef;
 use tokio::{
     net::UdpSocket,
     time::{Instant, sleep, timeout},
 };
 
 use super::peers::Probe;
-use crate::report::{Peer, Report};
+use crate::{
+    marked::mark_socket,
+    report::{Peer, Report},
+};
 
 /// Peers that are sent a packet at most.
 const PROVOKED_MAX: usize = 32;
@@ -113,7 +115,7 @@ pub async fn port(address: SocketAddr, mark: u32) -> Probe {
 
 async fn try_port(address: SocketAddr, mark: u32) -> io::Result<Probe> {
     let socket = UdpSocket::bind((unspecified(address.ip()), 0)).await?;
-    if mark != 0 && SockRef::from(&socket).set_mark(mark).is_err() {
+    if mark_socket(&socket, mark).is_err() {
         // Without the right to it nothing is heard: unmarked, it may go into the tunnel.
         return Ok(Probe::Silence);
     }

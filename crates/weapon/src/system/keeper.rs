@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, future::pending, io, time::Duration};
 
 use tokio::time::{Instant, sleep_until, timeout_at};
-use weapon_io::netlink::RuleMonitor;
+use weapon_io::netlink::{Policy, RuleMonitor};
 
 use super::{
     Step, Wanted,
@@ -162,7 +162,7 @@ impl Keeper {
             parameters: &self.parameters,
             loaded: self.loaded.as_ref(),
             kill_switch: self.kill_switch.as_ref(),
-            policies: &policies::there()?,
+            policies: &self.policies()?,
             device: Some(device),
         };
         let all = of_device.iter().chain(&self.steps);
@@ -216,6 +216,14 @@ impl Keeper {
         }
     }
 
+    /// The policy rules of ours that are there. Without any the kernel is not asked.
+    fn policies(&self) -> anyhow::Result<Vec<Policy>> {
+        match self.has_policies {
+            true => policies::there(),
+            false => Ok(Vec::new()),
+        }
+    }
+
     /// Somebody else has changed policy rules: ours are looked at soon.
     pub fn policies_changed(&mut self) {
         if self.has_policies && self.look_at.is_none() {
@@ -251,7 +259,7 @@ impl Keeper {
             parameters: &self.parameters,
             loaded: self.loaded.as_ref(),
             kill_switch: self.kill_switch.as_ref(),
-            policies: &policies::there()?,
+            policies: &self.policies()?,
             device: None,
         };
         let missing: Vec<&Step> = steps.iter().filter(|step| !step.is_there(&seen)).collect();
@@ -338,13 +346,8 @@ impl Keeper {
         );
         for step in &steps {
             match step {
-                Step::KillSwitch(table) => self.close(table)?,
-                Step::Table(table) => {
-                    let loaded = self.loaded.as_ref().filter(|it| it.table == *table);
-                    if !loaded.is_some_and(Loaded::is_there) {
-                        self.loaded = Some(Loaded::load(table, self.loaded.take())?);
-                    }
-                }
+                Step::KillSwitch(table) => Loaded::ensure(&mut self.kill_switch, table)?,
+                Step::Table(table) => Loaded::ensure(&mut self.loaded, table)?,
                 Step::NameServers(it) if !(self.steps.contains(step) && it.is_there()) => {
                     it.add()?
                 }
@@ -369,7 +372,9 @@ impl Keeper {
         if let Some(keeper) = self.names_gone(&steps) {
             name_servers::remove(keeper, &wanted.interface)?;
         }
-        policies::make_if(self.has_policies, &wanted_policies)?;
+        if self.has_policies || !wanted_policies.is_empty() {
+            policies::make(&wanted_policies)?;
+        }
         self.has_policies = !wanted_policies.is_empty();
         journal.release(who, &settings, &self.parameters)?;
         self.steps = steps;

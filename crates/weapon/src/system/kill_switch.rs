@@ -26,9 +26,7 @@ fn name(interface: &str) -> String {
 /// The table that is wanted, if one is.
 pub fn table(wanted: &Wanted) -> Option<Table> {
     let full = wanted.full_tunnel.as_ref().filter(|_| wanted.kill_switch)?;
-    let name = name(&wanted.interface);
-    let mut text = format!("add table inet {name}\ndelete table inet {name}\n");
-    text.push_str(&format!("table inet {name} {{\n"));
+    let mut text = String::new();
     let (tunnel, mark) = (&wanted.interface, full.mark);
     text.push_str("\tchain from_outside {\n");
     text.push_str("\t\ttype filter hook prerouting priority mangle; policy accept;\n");
@@ -68,8 +66,8 @@ pub fn table(wanted: &Wanted) -> Option<Table> {
     rule(&mut text, &answer(mark), "answers to who came from outside");
     kept(&mut text, full);
     rule(&mut text, "counter drop", "nothing else leaves in clear");
-    text.push_str("\t}\n}\n");
-    Some(Table { name, text })
+    text.push_str("\t}\n");
+    Some(Table::new(name(&wanted.interface), &text))
 }
 
 /// What marks connections that were begun from outside.
@@ -143,7 +141,8 @@ impl Keeper {
             ..before
         });
         journal.save()?;
-        self.close(&table)
+        Loaded::ensure(&mut self.kill_switch, &table)?;
+        Ok(())
     }
 
     /// The kill switch is not wanted.
@@ -156,15 +155,6 @@ impl Keeper {
             tracing::info!("the kill switch is lifted");
         }
         self.kill_switch = None;
-        Ok(())
-    }
-
-    /// Loads the table, unless it is there.
-    pub(super) fn close(&mut self, table: &Table) -> anyhow::Result<()> {
-        let loaded = self.kill_switch.as_ref().filter(|it| it.table == *table);
-        if !loaded.is_some_and(Loaded::is_there) {
-            self.kill_switch = Some(Loaded::load(table, self.kill_switch.take())?);
-        }
         Ok(())
     }
 

@@ -74,37 +74,38 @@ impl NameServers {
     /// # Errors
     /// What the program complains of.
     pub fn add(&self) -> anyhow::Result<()> {
-        let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
         match self.kept_by {
-            Keeps::Resolved => {
-                let tell = |words: &[&str]| program::run("resolvectl", words, "").map(drop);
-                let named = |what, more: &mut dyn Iterator<Item = String>| {
-                    let words: Vec<String> = more.collect();
-                    let words = words.iter().map(String::as_str);
-                    let words: Vec<&str> =
-                        [what, &*self.interface].into_iter().chain(words).collect();
-                    tell(&words)
-                };
-                // The domain `~.` is that of all names: nobody else is asked.
-                let all = ["~.".to_owned()].into_iter();
-                named("dns", &mut servers.into_iter())
-                    .and_then(|()| named("domain", &mut all.chain(self.domains.iter().cloned())))
-                    .and_then(|()| named("default-route", &mut ["yes".to_owned()].into_iter()))
-            }
-            Keeps::Resolvconf => {
-                let mut text = String::new();
-                for server in servers {
-                    text.push_str(&format!("nameserver {server}\n"));
-                }
-                if !self.domains.is_empty() {
-                    text.push_str(&format!("search {}\n", self.domains.join(" ")));
-                }
-                // Before those of others, and alone where that is known.
-                let entry = entry(&self.interface);
-                program::run("resolvconf", &["-a", &entry, "-m", "0", "-x"], &text).map(drop)
-            }
+            Keeps::Resolved => self.tell_resolved(),
+            Keeps::Resolvconf => self.tell_resolvconf(),
         }
         .context("cannot set the name servers of the tunnel")
+    }
+
+    fn tell_resolved(&self) -> Result<(), ProgramError> {
+        let servers: Vec<String> = self.servers.iter().map(ToString::to_string).collect();
+        // The domain `~.` is that of all names: nobody else is asked.
+        let domains = [&["~.".to_owned()], &*self.domains].concat();
+        for (what, words) in [
+            ("dns", servers),
+            ("domain", domains),
+            ("default-route", vec!["yes".to_owned()]),
+        ] {
+            let words = words.iter().map(String::as_str);
+            let words: Vec<&str> = [what, &self.interface].into_iter().chain(words).collect();
+            program::run("resolvectl", &words, "")?;
+        }
+        Ok(())
+    }
+
+    fn tell_resolvconf(&self) -> Result<(), ProgramError> {
+        let servers = self.servers.iter().map(|it| format!("nameserver {it}\n"));
+        let mut text: String = servers.collect();
+        if !self.domains.is_empty() {
+            text.push_str(&format!("search {}\n", self.domains.join(" ")));
+        }
+        // Before those of others, and alone where that is known.
+        let entry = entry(&self.interface);
+        program::run("resolvconf", &["-a", &entry, "-m", "0", "-x"], &text).map(drop)
     }
 
     /// Whether it is so, once it was told, as far as that can be asked: the programs `resolvconf`

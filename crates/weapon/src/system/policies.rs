@@ -35,17 +35,6 @@ pub fn make(wanted: &[Policy]) -> anyhow::Result<()> {
     .context("cannot change policy rules")
 }
 
-/// As [`make`], unless there is nothing to do.
-///
-/// # Errors
-/// As of [`make`].
-pub fn make_if(are_there: bool, wanted: &[Policy]) -> anyhow::Result<()> {
-    if are_there || !wanted.is_empty() {
-        make(wanted)?;
-    }
-    Ok(())
-}
-
 /// On a thread of its own, as this one may be in the middle of other things.
 fn ask<T: Send>(
     what: impl AsyncFnOnce(&Netlink) -> Result<T, NetlinkError> + Send,

@@ -142,14 +142,8 @@ impl Step {
             Self::Address(address) => device(&|it| it.addresses.contains(address)),
             Self::Route(network) => device(&|it| it.routes.contains(network)),
             Self::LeftOut(left) => device(&|it| !it.routes.contains(&left.network)),
-            Self::Table(it) => {
-                let loaded = seen.loaded.filter(|loaded| loaded.table == *it);
-                loaded.is_some_and(Loaded::is_there)
-            }
-            Self::KillSwitch(it) => {
-                let loaded = seen.kill_switch.filter(|loaded| loaded.table == *it);
-                loaded.is_some_and(Loaded::is_there)
-            }
+            Self::Table(it) => Loaded::is_there(seen.loaded, it),
+            Self::KillSwitch(it) => Loaded::is_there(seen.kill_switch, it),
             Self::Rule(rule) => {
                 let mut saved = seen.surroundings.saved.iter();
                 saved.any(|it| it.program == rule.program && it.has(rule))

@@ -26,24 +26,29 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// Loads `table` in place of what has its name. `before` is what was loaded last: of the same
-    /// table the first listing is kept, as somebody may change it again before it is listed.
-    ///
-    /// # Errors
-    /// What `nft` complains of.
-    pub fn load(table: &Table, before: Option<Self>) -> Result<Self, ProgramError> {
-        table.load()?;
-        let before = before.filter(|it| it.table == *table);
-        let listing = before.and_then(|it| it.listing);
-        Ok(Self {
-            listing: listing.or_else(|| table.listing()),
-            table: table.clone(),
-        })
+    /// Whether `table` is what was `loaded` last, and is as it was then.
+    pub fn is_there(loaded: Option<&Self>, table: &Table) -> bool {
+        let loaded = loaded.filter(|it| it.table == *table);
+        loaded.is_some_and(|it| it.listing.is_some() && listing(&it.table.name) == it.listing)
     }
 
-    /// Whether it is as it was loaded.
-    pub fn is_there(&self) -> bool {
-        self.listing.is_some() && listing(&self.table.name) == self.listing
+    /// Loads `table` in place of what has its name, unless it is there. Of the same table the first
+    /// listing is kept, as somebody may change it again before it is listed.
+    ///
+    /// # Errors
+    /// What `nft` complains of; nothing counts as loaded then.
+    pub fn ensure(loaded: &mut Option<Self>, table: &Table) -> Result<(), ProgramError> {
+        if Self::is_there(loaded.as_ref(), table) {
+            return Ok(());
+        }
+        let before = loaded.take().filter(|it| it.table == *table);
+        table.load()?;
+        let listing = before.and_then(|it| it.listing);
+        *loaded = Some(Self {
+            listing: listing.or_else(|| table.listing()),
+            table: table.clone(),
+        });
+        Ok(())
     }
 }
 
@@ -61,9 +66,7 @@ impl Table {
     /// does not come to track connections for our sake, which costs more than all rules.
     pub fn of(wanted: &Wanted, others_translate: bool) -> Self {
         let is_tracked = others_translate || wanted.masquerade || wanted.is_exit();
-        let name = name(&wanted.interface);
-        let mut text = format!("add table inet {name}\ndelete table inet {name}\n");
-        text.push_str(&format!("table inet {name} {{\n"));
+        let mut text = String::new();
         if wanted.has_site {
             chain_forward(&mut text, wanted);
             chain_from_tunnel(&mut text, wanted, is_tracked);
@@ -72,10 +75,15 @@ impl Table {
                 chain_postrouting(&mut text, wanted);
             }
         }
-        if let Some(full) = wanted.full_tunnel.as_ref().filter(|it| it.takes_all()) {
+        if let Some(full) = wanted.takes_all() {
             chains_of_full_tunnel(&mut text, &wanted.interface, full);
         }
-        text.push_str("}\n");
+        Self::new(name(&wanted.interface), &text)
+    }
+
+    /// With these chains.
+    pub fn new(name: String, chains: &str) -> Self {
+        let text = format!("{}table inet {name} {{\n{chains}}}\n", removal(&name));
         Self { name, text }
     }
 
@@ -127,8 +135,12 @@ pub fn listing(name: &str) -> Option<String> {
 /// # Errors
 /// What `nft` complains of.
 pub fn remove(name: &str) -> Result<(), ProgramError> {
-    let text = format!("add table inet {name}\ndelete table inet {name}\n");
-    program::run("nft", &["-f", "-"], &text).map(drop)
+    program::run("nft", &["-f", "-"], &removal(name)).map(drop)
+}
+
+/// What removes a table, whether it is there or not.
+fn removal(name: &str) -> String {
+    format!("add table inet {name}\ndelete table inet {name}\n")
 }
 
 /// Adds a rule, with its reason.

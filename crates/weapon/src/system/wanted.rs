@@ -114,10 +114,14 @@ impl Wanted {
         })
     }
 
+    /// The tunnel, if it takes all that has no way of its own.
+    pub fn takes_all(&self) -> Option<&FullTunnel> {
+        self.full_tunnel.as_ref().filter(|it| it.takes_all())
+    }
+
     /// Whether a table of rules is wanted.
     pub fn has_table(&self) -> bool {
-        let is_full = self.full_tunnel.as_ref().is_some_and(FullTunnel::takes_all);
-        self.firewall && (self.has_site || is_full)
+        self.firewall && (self.has_site || self.takes_all().is_some())
     }
 
     /// The policy rules, in the order in which they are set.
