@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::lab::{Host, until};
+use crate::lab::{Host, attempt, until};
 use crate::process::Process;
 
 /// How long systemd may take, to start or for what it is asked, on a machine busy with other tests.
@@ -177,15 +177,7 @@ impl Booted {
     /// # Errors
     /// What the program wrote when it exits with anything but 0.
     pub fn attempt(&self, line: &str) -> Result<String, String> {
-        let mut words = line.split_whitespace();
-        let program = words.next().expect("a program");
-        let output = self.command(program).args(words).output();
-        let output = output.unwrap_or_else(|error| panic!("`{line}`: {error}"));
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() {
-            return Ok(said);
-        }
-        Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)))
+        attempt(line, |program| self.command(program))
     }
 
     /// Runs a script of shell there, and returns what it wrote. Panics when it fails.

@@ -139,15 +139,7 @@ impl Host {
     /// # Errors
     /// The program's own words when it exits with anything but 0.
     pub fn attempt(&self, line: &str) -> Result<String, String> {
-        let mut words = line.split_whitespace();
-        let program = words.next().expect("a program");
-        let output = self.command(program).args(words).output();
-        let output = output.unwrap_or_else(|error| panic!("`{line}`: {error}"));
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        if output.status.success() {
-            return Ok(said);
-        }
-        Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)))
+        attempt(line, |program| self.command(program))
     }
 
     /// Loads rules of nftables, given as the text of an `nft` file.
@@ -217,6 +209,23 @@ impl Host {
     pub fn ping_once(&self, remote: IpAddr, patience: Duration) -> Result<Duration, PingError> {
         self.enter(|| Ping::open(remote, b"are you there?")?.once(patience))
     }
+}
+
+/// Runs a command line, split at spaces, whose program `command` is going to run: what it wrote to
+/// standard output, or else what it wrote to either.
+///
+/// # Errors
+/// The program's own words when it exits with anything but 0.
+pub(crate) fn attempt(line: &str, command: impl FnOnce(&str) -> Command) -> Result<String, String> {
+    let mut words = line.split_whitespace();
+    let program = words.next().expect("a program");
+    let output = command(program).args(words).output();
+    let output = output.unwrap_or_else(|error| panic!("`{line}`: {error}"));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(said);
+    }
+    Err(format!("{said}{}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// One end of a cable: a host, the interface to make in it, and its addresses.

@@ -130,6 +130,12 @@ impl Plan {
         text
     }
 
+    /// As [`Plan::toml`], with more lines in the section `[gateway]`.
+    pub fn toml_with(&self, lines: &str) -> String {
+        let section = format!("[gateway]\n{lines}\n");
+        self.toml().replacen("[gateway]\n", &section, 1)
+    }
+
     /// As a file for `wg setconf`.
     pub fn wg_conf(&self) -> String {
         self.conf("")

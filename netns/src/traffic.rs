@@ -1,7 +1,7 @@
 //! TCP streams and pings that run while something happens.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -9,8 +9,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use weapon_io::ping::Ping;
 
-use crate::lab::Host;
+use crate::lab::{Host, until};
 use crate::losses;
+use crate::weapon::PATIENCE;
 
 /// A stream that stands still this long is lost.
 const STANDSTILL_MAX: Duration = Duration::from_secs(30);
@@ -27,6 +28,27 @@ const ON_TIME: Duration = Duration::from_secs(1);
 
 /// Bytes that are written at a time.
 const BLOCK_LEN: usize = 64 << 10;
+
+/// Which source address `to` sees of what `from` sends to its address.
+#[track_caller]
+pub fn source_seen(from: &Host, to: &Host, address: &str) -> IpAddr {
+    let address: IpAddr = address.parse().expect("an address");
+    let receiver = to.enter(|| UdpSocket::bind((address, 0)).expect("a socket"));
+    let there = receiver.local_addr().expect("its address");
+    let any = if address.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
+    let sender = from.enter(|| UdpSocket::bind(any).expect("a socket"));
+    let patience = Some(Duration::from_millis(200));
+    receiver.set_read_timeout(patience).expect("a time-out");
+    until("a datagram arrives", PATIENCE, || {
+        sender.send_to(b"from where?", there).expect("it is sent");
+        let (_, source) = receiver.recv_from(&mut [0; 64]).ok()?;
+        Some(source.ip())
+    })
+}
 
 /// A TCP stream of bytes that only its sender and receiver know, each compared at arrival.
 #[derive(Debug)]
@@ -93,7 +115,7 @@ impl Stream {
     #[track_caller]
     pub fn expect_progress(&self, bytes: u64) {
         let goal = self.received() + bytes;
-        crate::until("the stream goes on", STANDSTILL_MAX, || {
+        until("the stream goes on", STANDSTILL_MAX, || {
             (self.received() >= goal).then_some(())
         });
     }

@@ -1,13 +1,13 @@
 //! A laptop in a LAN, an exit, and the rest of the world: where a tunnel is the way to everywhere.
 
-use std::net::{IpAddr, UdpSocket};
-use std::time::Duration;
+use std::net::IpAddr;
 
-use crate::lab::{Host, link, until};
+use crate::lab::{Host, link};
 use crate::pair::Pair;
 use crate::plan::{Plan, introduce};
 use crate::said::Said;
-use crate::weapon::{Home, PATIENCE, Weapon};
+use crate::traffic::source_seen;
+use crate::weapon::{Home, Weapon};
 
 /// Where everything goes that has no way of its own.
 const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
@@ -108,7 +108,7 @@ impl World {
 
     /// The file of the laptop.
     pub fn toml(&self) -> String {
-        gateway_lines(&self.pair.plan.toml(), &self.more)
+        self.pair.plan.toml_with(&self.more)
     }
 
     /// Starts the laptop's gateway.
@@ -121,7 +121,7 @@ impl World {
     #[track_caller]
     pub fn start_exit(&self) -> Weapon {
         let more = "networks = [\"0.0.0.0/0\", \"::/0\"]\nmasquerade = true";
-        let text = gateway_lines(&self.pair.other_plan.toml(), more);
+        let text = self.pair.other_plan.toml_with(more);
         Weapon::start_with(&self.pair.other, &self.pair.home, "other.toml", &text)
     }
 
@@ -148,33 +148,6 @@ impl World {
             assert_eq!(seen, exit.parse::<IpAddr>().expect("an address"));
         }
     }
-}
-
-fn gateway_lines(toml: &str, lines: &str) -> String {
-    toml.replacen("[gateway]\n", &format!("[gateway]\n{lines}\n"), 1)
-}
-
-/// Which source address `to` sees of what `from` sends to its address.
-#[track_caller]
-fn source_seen(from: &Host, to: &Host, address: &str) -> IpAddr {
-    let address: IpAddr = address.parse().expect("an address");
-    let receiver = to.enter(|| UdpSocket::bind((address, 0)).expect("a socket"));
-    let there = receiver.local_addr().expect("its address");
-    let any = if address.is_ipv4() {
-        "0.0.0.0:0"
-    } else {
-        "[::]:0"
-    };
-    let sender = from.enter(|| UdpSocket::bind(any).expect("a socket"));
-    receiver
-        .set_read_timeout(Some(Duration::from_millis(100)))
-        .expect("a timeout");
-    until("a datagram arrives", PATIENCE, || {
-        sender.send_to(b"who am I?", there).ok()?;
-        let mut buffer = [0; 16];
-        let (_, source) = receiver.recv_from(&mut buffer).ok()?;
-        Some(source.ip())
-    })
 }
 
 impl Default for World {

@@ -95,10 +95,11 @@ fn what_comes_in_from_outside_is_answered_the_way_it_came() {
     let world = World::new();
     let one = &world.pair.one;
     let mut connections = Vec::new();
-    for (outside, inside) in [
+    let both = [
         ("203.0.113.9", "192.168.1.10"),
         ("2001:db8:3::9", "2001:db8:1::10"),
-    ] {
+    ];
+    for (outside, inside) in both {
         connections.push(connection((&world.web, outside), (one, inside)));
         connections.push(connection((one, inside), (&world.web, outside)));
     }
@@ -119,10 +120,7 @@ fn what_comes_in_from_outside_is_answered_the_way_it_came() {
     world.assert_goes_by_the_exit();
     speak(&mut connections, true);
     speak(&mut connections, false);
-    for (outside, inside) in [
-        ("203.0.113.9", "192.168.1.10"),
-        ("2001:db8:3::9", "2001:db8:1::10"),
-    ] {
+    for (outside, inside) in both {
         connections.push(connection((&world.web, outside), (one, inside)));
     }
     speak(&mut connections, true);

@@ -97,15 +97,21 @@ fn from_the_lans_address(world: &World) {
     }
 }
 
+/// How many packets of what is done are seen in clear.
+#[track_caller]
+fn in_clear(world: &World, what: impl FnOnce(&World)) -> u64 {
+    let before = world.clear();
+    what(world);
+    std::thread::sleep(ON_THE_WAY);
+    world.clear() - before
+}
+
 /// Tries all attacks; which of them were seen in clear.
 #[track_caller]
 fn leaks(world: &World) -> Vec<&'static str> {
-    let seen = ATTACKS.iter().filter(|(_, attack)| {
-        let before = world.clear();
-        attack(world);
-        std::thread::sleep(ON_THE_WAY);
-        world.clear() > before
-    });
+    let seen = ATTACKS
+        .iter()
+        .filter(|(_, attack)| in_clear(world, attack) > 0);
     seen.map(|(name, _)| *name).collect()
 }
 
@@ -326,12 +332,7 @@ fn a_site_is_closed_for_the_peers_networks_alone() {
     let mut world = closed();
     world.pair.plan.peers[0].networks = vec!["10.99.0.2/32".into(), "203.0.113.0/25".into()];
     let a = start_alone(&world);
-    let count = |to: &str| {
-        let before = world.clear();
-        send(laptop(&world), to);
-        std::thread::sleep(ON_THE_WAY);
-        world.clear() - before
-    };
+    let count = |to: &str| in_clear(&world, |world| send(laptop(world), to));
     assert_eq!(count("203.0.113.200:9"), 1);
     assert_eq!(count("203.0.113.5:9"), 0);
     assert_eq!(a.stop().code(), Some(0));
@@ -440,12 +441,7 @@ fn two_kill_switches_do_not_disturb_each_other() {
     let file = world.pair.home.write("two.toml", &second);
     let b = Weapon::launch(laptop(&world), &world.pair.home, &file);
     until("it is up", PATIENCE, || b.is_up().then_some(()));
-    let is_clear = |to: &str| {
-        let before = world.clear();
-        send(laptop(&world), to);
-        std::thread::sleep(ON_THE_WAY);
-        world.clear() > before
-    };
+    let is_clear = |to: &str| in_clear(&world, |world| send(laptop(world), to)) > 0;
     assert!(!is_clear("203.0.113.5:9") && !is_clear("203.0.113.200:9"));
     assert_eq!(a.stop().code(), Some(0));
     assert_eq!(world.weapon(&["down", "one"]).code, 0);

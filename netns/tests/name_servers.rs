@@ -79,8 +79,7 @@ impl Names {
     }
 
     fn write(&self, dns: &str) -> PathBuf {
-        let text = self.pair.plan.toml();
-        let text = text.replacen("[gateway]\n", &format!("[gateway]\n{dns}\n"), 1);
+        let text = self.pair.plan.toml_with(dns);
         self.pair.home.write("one.toml", &text)
     }
 

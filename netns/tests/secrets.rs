@@ -130,11 +130,7 @@ fn no_secret_comes_out() {
             .expect("a spelling");
         assert!(contains(text.as_bytes(), spelling), "{name}");
     }
-    let text = text.replacen(
-        "[gateway]\n",
-        "[gateway]\nnetworks = [\"10.1.0.0/24\"]\n",
-        1,
-    );
+    let text = pair.plan.toml_with("networks = [\"10.1.0.0/24\"]");
     let file = pair.home.write("one.toml", &text);
     let other = pair.start_other();
     let mut one = Weapon::launch_under(&pair.one, &pair.home, &file, &TRACE);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use weapon_netns::traffic::transfer;
+use weapon_netns::traffic::{source_seen, transfer};
 use weapon_netns::weapon::PATIENCE;
 use weapon_netns::{Footprint, Host, Pair, Said, Weapon, link, ready, until};
 
@@ -56,7 +56,7 @@ impl Sites {
     }
 
     fn toml(&self) -> String {
-        gateway_lines(&self.pair.plan.toml(), &self.more)
+        self.pair.plan.toml_with(&self.more)
     }
 
     #[track_caller]
@@ -67,7 +67,7 @@ impl Sites {
     #[track_caller]
     fn start_other(&self) -> Weapon {
         let more = "networks = [\"lan:eth1\"]";
-        let text = gateway_lines(&self.pair.other_plan.toml(), more);
+        let text = self.pair.other_plan.toml_with(more);
         Weapon::start_with(&self.pair.other, &self.pair.home, "other.toml", &text)
     }
 
@@ -116,33 +116,8 @@ fn lan(gateway: &Host, name: &str, interface: &str, ipv4: &str, ipv6: &str) -> H
     host
 }
 
-fn gateway_lines(toml: &str, lines: &str) -> String {
-    toml.replacen("[gateway]\n", &format!("[gateway]\n{lines}\n"), 1)
-}
-
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
-}
-
-/// Which source address `to` sees of what `from` sends to its address.
-#[track_caller]
-fn source_seen(from: &Host, to: &Host, address: &str) -> IpAddr {
-    let address = ip(address);
-    let receiver = to.enter(|| UdpSocket::bind((address, 0)).expect("a socket"));
-    let there = receiver.local_addr().expect("its address");
-    let any = if address.is_ipv4() {
-        "0.0.0.0:0"
-    } else {
-        "[::]:0"
-    };
-    let sender = from.enter(|| UdpSocket::bind(any).expect("a socket"));
-    let patience = Some(Duration::from_millis(200));
-    receiver.set_read_timeout(patience).expect("a time-out");
-    until("a datagram arrives", PATIENCE, || {
-        sender.send_to(b"from where?", there).expect("it is sent");
-        let (_, source) = receiver.recv_from(&mut [0; 64]).ok()?;
-        Some(source.ip())
-    })
 }
 
 #[track_caller]
@@ -563,7 +538,7 @@ fn two_gateways_on_one_host_do_not_disturb_each_other() {
     plan.listen = 51_821;
     plan.addresses = vec!["10.98.0.1/24".to_owned()];
     plan.peers[0].networks = vec!["10.50.0.0/24".to_owned()];
-    let text = gateway_lines(&plan.toml(), "networks = [\"10.1.0.0/24\"]");
+    let text = plan.toml_with("networks = [\"10.1.0.0/24\"]");
     assert_ne!(first, text);
     let one = &sites.pair.one;
     let two = Weapon::start_with(one, &sites.pair.home, "two.toml", &text);
