@@ -3,10 +3,14 @@
 //! One reason per way to die, C-like and without data, so that the hot path can count it. The name
 //! in snake case is the metric label; `docs/metrics.md` says what an operator should do about each.
 
+use serde::{Deserialize, Serialize};
+
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $name:ident = $label:literal,)+) => {
         /// Why a packet died.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(
+            Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+        )]
         pub enum DropReason {
             $($(#[doc = $doc])+ $name,)+
         }

@@ -16,6 +16,7 @@
 use core::net::IpAddr;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use weapon_wire::{
     Flow, VnetHeader,
     rewrite::{self, Side},
@@ -25,7 +26,7 @@ use crate::DropReason;
 
 /// A prefix behind us, and the prefix of the same length by which peers know it. The bits of the
 /// host stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PrefixMapping {
     /// As the hosts behind us have it.
     pub inside: IpNet,

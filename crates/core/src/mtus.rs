@@ -2,6 +2,7 @@
 //! HOT
 
 use arrayvec::ArrayVec;
+use serde::{Deserialize, Serialize};
 use weapon_noise::protocol::PADDING_MULTIPLE;
 
 /// Routes' MTUs that are known at most, the smallest first. Nobody gives routes through one tunnel
@@ -13,7 +14,7 @@ const ROUTE_MTUS_MAX: usize = 8;
 /// The kernel asks the route that a packet has taken (`send.c`, `dst_mtu`). We are given the packet
 /// without its route, but it can have taken none with a smaller MTU than its length: so it is
 /// padded no further than to the smallest MTU that is not below it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mtus {
     /// 0 if it is not known.
     interface: usize,

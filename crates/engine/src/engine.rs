@@ -11,6 +11,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use serde::{Deserialize, Serialize};
 use weapon_core::{
     Counters, DropReason, Gateway, GatewayChange, GatewayDump, GatewayStatus, Mtus, SharedFib,
     TimestampStore,
@@ -50,7 +51,7 @@ pub struct EngineConfig<S> {
 }
 
 /// What an engine tells by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// A peer, of which a name service says where it is, does not answer.
     Unanswered {
@@ -71,7 +72,7 @@ pub enum Event {
 pub struct Stopped;
 
 /// A gateway and its threads at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EngineStatus {
     /// The gateway.
     pub gateway: GatewayStatus,

@@ -35,3 +35,6 @@ pub mod file_watch;
 
 /// Files that whoever started us gave us.
 pub mod inherited;
+
+/// Signals that are not heard.
+pub mod signals;

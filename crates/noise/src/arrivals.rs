@@ -3,13 +3,15 @@
 
 use std::sync::PoisonError;
 
+use serde::{Deserialize, Serialize};
+
 use crate::Keypair;
 
 /// The newest messages of one session: those whose counters the replay window covers, up to 8192.
 ///
 /// A message that is late counts as missing until it comes. Those lost behind the last one that
 /// came are not known to be sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrivals {
     /// So many were sent.
     pub sent: u64,

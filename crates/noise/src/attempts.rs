@@ -3,6 +3,8 @@
 //! All of it is what we see ourselves; nothing is sent for it. Who sits on the way can make some of
 //! the counts grow, and none of them decides anything.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{Tick, protocol::REKEY_TIMEOUT};
 
 /// So often must a thing happen that happens now and then to everybody, by a packet that is lost,
@@ -10,7 +12,7 @@ use crate::{Tick, protocol::REKEY_TIMEOUT};
 const REPEATED: u16 = 2;
 
 /// Handshakes with a peer since the last one that both ends have used.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attempts {
     /// Initiations that we sent.
     pub unanswered: u16,
@@ -27,7 +29,7 @@ pub struct Attempts {
 }
 
 /// How long the peer takes to answer an initiation: the way there and back, and its handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoundTrip {
     /// The last one, in microseconds.
     pub last_us: u32,
@@ -36,7 +38,7 @@ pub struct RoundTrip {
 }
 
 /// Why there is no session with a peer, as far as can be told from here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Trouble {
     /// The peer's key is a low-order point: there never is a session with it.
     LowOrder,

@@ -11,6 +11,7 @@
 //!
 //! Each step takes the state that it ends. The macs of the messages are in [`crate::cookie`].
 
+use serde::{Deserialize, Serialize};
 use weapon_wire::message::{Initiation, Response};
 use zeroize::Zeroizing;
 
@@ -179,7 +180,7 @@ impl core::fmt::Debug for Remote {
 }
 
 /// Which side of the handshake we were.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Role {
     /// We asked for the session, and may send at once.
     Initiator,

@@ -3,6 +3,7 @@
 use core::{fmt, str::FromStr};
 
 use base64ct::{Base64, Encoding};
+use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::crypto::{self, Scalar, SecretKey32};
@@ -89,7 +90,7 @@ impl FromStr for PrivateKey {
 }
 
 /// A public key: a peer's name in the protocol.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct PublicKey([u8; KEY_LEN]);
 
 impl PublicKey {

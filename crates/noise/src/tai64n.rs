@@ -1,5 +1,7 @@
 //! The timestamp in an initiation (paper §5.1), and the guard that makes ours strictly increase.
 
+use serde::{Deserialize, Serialize};
+
 /// Seconds between the TAI64 label of 1970-01-01 and zero, and the ten leap seconds before 1972.
 const TAI64_UNIX_EPOCH: u64 = (1 << 62) + 10;
 /// Nanoseconds are a multiple of this: 16.8 ms, too coarse to leak what our machine is doing.
@@ -11,7 +13,7 @@ pub const RESERVE_SECS: u64 = 600;
 
 /// A TAI64N label: 8 bytes of seconds, 4 bytes of nanoseconds, both big-endian, so that the order
 /// of the bytes is the order of time (<https://cr.yp.to/libtai/tai64.html>).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tai64n([u8; 12]);
 
 impl Tai64n {

@@ -2,11 +2,15 @@
 
 use core::{ops::Add, time::Duration};
 
+use serde::{Deserialize, Serialize};
+
 /// Nanoseconds of CLOCK_BOOTTIME. Always an argument, never read here.
 ///
 /// CLOCK_MONOTONIC (Rust's `Instant`) would stop while the machine sleeps and let a key outlive
 /// REJECT_AFTER_TIME (kernel WireGuard uses `ktime_get_coarse_boottime_ns` for the same reason).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Tick(u64);
 
 impl Tick {

@@ -5,14 +5,18 @@ use std::{collections::BTreeMap, future::ready, io, time::Duration};
 use anyhow::Context as _;
 use tokio::{runtime::Runtime, sync::mpsc, time::Instant};
 use weapon_core::PeerStatus;
-use weapon_engine::{Engine, EngineConfig, Event};
-use weapon_io::netlink::{LinkEvent, Netlink, RouteMonitor};
+use weapon_engine::Event;
+use weapon_io::{
+    netlink::{LinkEvent, Netlink, RouteMonitor},
+    udp::Udp,
+};
 use weapon_noise::PublicKey;
 
 use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
     config::Config,
+    confined::{GatewayProcess, Parts, Spawned},
     interface::Fittings,
     places::Places,
     port::Port,
@@ -36,7 +40,7 @@ pub use system::device_steps;
 
 mod start;
 pub use start::cipher;
-use start::{engine_end, facts, gateway, open_port, serve, serve_wg};
+use start::{engine_end, facts, open_port, serve, serve_wg};
 
 mod site;
 
@@ -49,6 +53,9 @@ use reloading::{WayBack, until};
 /// Lanes that `lanes = "auto"` starts at most. One carries some Gbit/s; more than eight were never
 /// measured.
 const LANES_AUTO_MAX: usize = 8;
+
+/// What the gateway's process has told and was not looked at yet.
+pub const EVENTS_MAX: usize = 1024;
 
 /// Descriptors that the runtime opens for itself, with some to spare. It panics where it gets none.
 const DESCRIPTORS_OF_RUNTIME: usize = 8;
@@ -63,10 +70,12 @@ pub fn run(
     confirm: Option<Duration>,
     ready: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
+    // It gives up more than we do, and needs all for that.
+    let spawned = Spawned::start(&start::confinement(&config)?)?;
     privileges::reduce()?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let mut daemon = Daemon::start(config).await?;
+        let mut daemon = Daemon::start(config, spawned).await?;
         daemon.way_back = confirm.map(|time| WayBack {
             at: Instant::now() + time,
             to: None,
@@ -97,7 +106,7 @@ pub fn lanes_for_this_machine() -> usize {
 
 /// Everything that is undone by being dropped, in the order of the fields.
 struct Daemon {
-    engine: Engine,
+    engine: GatewayProcess,
     /// What the gateway was started with, or changed to.
     config: Config,
     /// What comes back if nobody confirms what is now.
@@ -120,7 +129,7 @@ struct Daemon {
     keeper: Keeper,
     signals: Signals,
     supervisor: Supervisor,
-    engine_events: mpsc::UnboundedReceiver<Event>,
+    engine_events: mpsc::Receiver<Event>,
     calls: mpsc::Receiver<Call>,
     uapi_calls: mpsc::Receiver<uapi::Call>,
     _uapi_file: Option<UapiFile>,
@@ -138,14 +147,14 @@ enum End {
 }
 
 impl Daemon {
-    async fn start(mut config: Config) -> anyhow::Result<Self> {
+    async fn start(mut config: Config, spawned: Spawned) -> anyhow::Result<Self> {
         let signals = Signals::new()?;
         let places = Places::of(&config.name);
         let claim = Claim::take(&places, &config.interface, &config.source.path)?;
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let (supervisor, mut kept) = Supervisor::of_environment();
         let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;
-        let udp = &sockets.lanes[0];
+        let udp = sockets.lanes.first().map(Udp::facts);
         let netlink = Netlink::connect()?;
         let ground = Ground::make(&config, &places, (lanes, &port), &netlink).await?;
         let tun = ground.tun;
@@ -156,25 +165,20 @@ impl Daemon {
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = resolver::unresolved(&config.peers);
-        let (backend, cipher) = cipher(config.cipher_backend);
-        let facts = facts(&config, &unresolved, udp, cipher);
-        let gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend);
-        let (event, engine_events) = mpsc::unbounded_channel();
-        let engine = Engine::start(
-            gateway,
-            tun,
-            sockets,
-            EngineConfig {
-                up: true,
-                rebind: {
-                    let port = port.clone();
-                    Box::new(move || port.open().map_err(io::Error::other))
-                },
-                store: Box::new(store),
-                // Fails only when nobody listens any more, because we stop.
-                on_event: Box::new(move |what| drop(event.send(what))),
+        let begin = start::begin(&config, watch.state().mtu, timestamp_mark);
+        let (event, engine_events) = mpsc::channel(EVENTS_MAX);
+        let parts = Parts {
+            open: {
+                let port = port.clone();
+                Box::new(move || port.open())
             },
-        )?;
+            store: Box::new(store),
+            // Fails only when nobody listens any more, because we stop; or when a gateway tells
+            // more than anybody wants to hear.
+            tell: Box::new(move |what| drop(event.try_send(what))),
+        };
+        let (engine, cipher) = spawned.begin(begin, tun, sockets, parts)?;
+        let facts = facts(&config, &unresolved, udp, (&engine, cipher));
         engine.change(kept.greetings(&config));
         // It may be read again, and by then the process is in another folder.
         config.source.path = std::path::absolute(&config.source.path)?;
@@ -365,6 +369,7 @@ impl Daemon {
                     listen_port: self.port.number(),
                     fwmark: self.port.fwmark(),
                     networks: site::report(&self.entries),
+                    gateway_process: self.engine.privileges().unwrap_or_default(),
                     ..self.facts.clone()
                 };
                 let mut report = Report::new(&facts, status);

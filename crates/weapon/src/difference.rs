@@ -138,15 +138,7 @@ impl Difference {
     fn new_peer(&mut self, peer: &PeerConfig) {
         self.lines.push(format!("peer `{}`: added", peer.name));
         self.moved.insert(peer.name.clone());
-        self.change.peers.push(PeerChange {
-            name: Some(peer.name.clone()),
-            preshared_key: Some(peer.preshared_key.clone()),
-            endpoint: peer.endpoint.as_ref().and_then(resolver::literal),
-            endpoint_pinned: Some(peer.endpoint_pin),
-            persistent_keepalive: Some(interval(peer)),
-            networks: given(&peer.networks),
-            ..PeerChange::of(peer.public_key)
-        });
+        self.change.peers.push(self::peer(peer));
     }
 
     /// `written` is what the file before said of the peer.
@@ -210,6 +202,19 @@ impl Difference {
     }
 }
 
+/// A peer that was not there before.
+pub fn peer(peer: &PeerConfig) -> PeerChange {
+    PeerChange {
+        name: Some(peer.name.clone()),
+        preshared_key: Some(peer.preshared_key.clone()),
+        endpoint: peer.endpoint.as_ref().and_then(resolver::literal),
+        endpoint_pinned: Some(peer.endpoint_pin),
+        persistent_keepalive: Some(interval(peer)),
+        networks: given(&peer.networks),
+        ..PeerChange::of(peer.public_key)
+    }
+}
+
 /// What a gateway is made with stays as long as it runs.
 fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
     let fixed = [
@@ -217,6 +222,8 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         ("interface", old.interface == new.interface),
         ("lanes", old.lanes == new.lanes),
         ("cipher_backend", old.cipher_backend == new.cipher_backend),
+        ("user", old.user == new.user),
+        ("sandbox", old.sandbox == new.sandbox),
         ("offload", old.offload == new.offload),
     ];
     let other: Vec<_> = fixed

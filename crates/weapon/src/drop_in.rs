@@ -3,25 +3,26 @@
 //! Its sockets stay in the network namespace where it was started; its interface may be moved to
 //! another. It ends with the interface, with its socket at which `wg` asks, or by a signal.
 
-use std::{env, ffi::OsString, io, process::ExitCode};
+use std::{env, ffi::OsString, process::ExitCode};
 
 use anyhow::Context;
 use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
-use weapon_core::{Gateway, GatewayChange, GatewayConfig, TimestampStore};
-use weapon_engine::{Engine, EngineConfig, Event};
+use weapon_core::{GatewayChange, TimestampStore};
+use weapon_engine::Event;
 use weapon_io::{
     inherited,
     netlink::{LinkEvent, Netlink, RouteMonitor},
     tun::{Offloads, Tun, TunConfig},
     udp::UdpConfig,
 };
-use weapon_noise::{PrivateKey, Tai64n};
+use weapon_noise::Tai64n;
 
 use crate::{
     cli,
-    config::CipherBackend,
-    daemon::{cipher, lanes_for_this_machine, runtime},
+    config::{CipherBackend, Sandbox},
+    confined::{Begin, GatewayProcess, Parts, Spawned, User, Wanted},
+    daemon::{EVENTS_MAX, lanes_for_this_machine, runtime},
     detach::{self, Log},
     interface::{self, MTU_DEFAULT},
     places::Places,
@@ -46,6 +47,7 @@ Returns when the interface is there and `wg` can ask; with -f it stays until it 
   LOG_LEVEL               verbose, debug, error (the default) or silent; if it is set and not
                           silent, the log goes on after the return
   WG_PROCESS_FOREGROUND   1: as -f
+  WEAPON_SANDBOX          if-possible: go on where the kernel has no seccomp or Landlock
   WG_TUN_FD, WG_UAPI_FD   numbers of open files to take over: a TUN device, a listening socket";
 
 /// The command line as clap has it, for the manual's page alone, and what it says of variables:
@@ -143,9 +145,11 @@ fn start_log() -> Log {
 
 /// Runs until it is time to end. `ready` is called when `wg` can ask.
 fn run(interface: &str, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    // It gives up more than we do, and needs all for that.
+    let spawned = Spawned::start(&confinement(interface)?)?;
     privileges::reduce()?;
     runtime()?.block_on(async {
-        let mut drop_in = DropIn::start(interface).await?;
+        let mut drop_in = DropIn::start(interface, spawned).await?;
         ready()?;
         drop_in.serve().await
     })
@@ -153,13 +157,13 @@ fn run(interface: &str, ready: impl FnOnce() -> anyhow::Result<()>) -> anyhow::R
 
 /// Everything that is undone by being dropped, in the order of the fields.
 struct DropIn {
-    engine: Engine,
+    engine: GatewayProcess,
     port: Port,
     watch: InterfaceWatch,
     routes: RouteMonitor,
     netlink: Netlink,
     signals: Signals,
-    engine_events: mpsc::UnboundedReceiver<Event>,
+    engine_events: mpsc::Receiver<Event>,
     calls: mpsc::Receiver<uapi::Call>,
     /// Ends when the socket at which `wg` asks is removed.
     uapi: tokio::task::JoinHandle<()>,
@@ -167,7 +171,7 @@ struct DropIn {
 }
 
 impl DropIn {
-    async fn start(interface: &str) -> anyhow::Result<Self> {
+    async fn start(interface: &str, spawned: Spawned) -> anyhow::Result<Self> {
         let signals = Signals::new()?;
         let lanes = lanes_for_this_machine();
         let netlink = Netlink::connect()?;
@@ -184,21 +188,27 @@ impl DropIn {
         let port = Port::new(UdpConfig::default(), weapon_io::tun::Device::queues(&tun));
         let sockets = port.open()?;
         port.forget();
-        let (gateway, store) = gateway(&interface, watch.state().mtu);
-        let (event, engine_events) = mpsc::unbounded_channel();
+        let (store, timestamp_mark) = store(&interface);
+        let (event, engine_events) = mpsc::channel(EVENTS_MAX);
         let rebind = port.clone();
-        let config = EngineConfig {
-            up: watch.state().up,
-            rebind: Box::new(move || rebind.open().map_err(io::Error::other)),
+        let parts = Parts {
+            open: Box::new(move || rebind.open()),
             store,
-            // Fails only when nobody listens any more, because we stop.
-            on_event: Box::new(move |what| drop(event.send(what))),
+            // Fails only when nobody listens any more, because we stop; or when a gateway tells
+            // more than anybody wants to hear.
+            tell: Box::new(move |what| drop(event.try_send(what))),
         };
-        let engine = Engine::start(gateway, tun, sockets, config)?;
-        engine.change(GatewayChange {
-            private_key: Some(None),
-            ..GatewayChange::default()
-        });
+        // Without a key and without peers.
+        let begin = Begin {
+            private_key: None,
+            mtu: watch.state().mtu,
+            addresses: Vec::new(),
+            mappings: Vec::new(),
+            timestamp_mark,
+            up: watch.state().up,
+            peers: GatewayChange::default(),
+        };
+        let (engine, _) = spawned.begin(begin, tun, sockets, parts)?;
         let (sender, calls) = mpsc::channel(CALLS_MAX);
         Ok(Self {
             engine,
@@ -286,20 +296,21 @@ async fn open(interface: &str, lanes: usize, netlink: &Netlink) -> anyhow::Resul
     Ok(tun)
 }
 
-/// A gateway without a key and without peers, and what keeps its timestamps.
-fn gateway(interface: &str, mtu: u32) -> (Gateway, Box<dyn TimestampStore + Send>) {
-    let (store, timestamp_mark) = store(interface);
-    let gateway = Gateway::new(GatewayConfig {
-        // Taken away before anything is done with it.
-        private_key: PrivateKey::from_bytes(&[0; 32]),
-        mtu: mtu as usize,
-        addresses: Vec::new(),
-        mappings: Vec::new(),
-        timestamp_mark,
-        // There is one gateway in a process.
-        cipher: Box::leak(Box::new(cipher(CipherBackend::Auto).0)),
-    });
-    (gateway, store)
+/// As `weapon up` confines its gateway; there is no file that could say something else, but
+/// `WEAPON_SANDBOX`.
+fn confinement(interface: &str) -> anyhow::Result<Wanted> {
+    let sandbox = match env::var("WEAPON_SANDBOX").as_deref() {
+        Err(_) | Ok("required") => Sandbox::Required,
+        Ok("if-possible") => Sandbox::IfPossible,
+        Ok("off") => Sandbox::Off,
+        Ok(_) => anyhow::bail!("WEAPON_SANDBOX is `required`, `if-possible` or `off`"),
+    };
+    Ok(Wanted {
+        name: interface.to_owned(),
+        user: User::find(None)?,
+        sandbox,
+        cipher: CipherBackend::Auto,
+    })
 }
 
 /// Unlike `weapon up` we run without a folder to write to as well, as wireguard-go does: in a

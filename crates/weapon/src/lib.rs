@@ -10,6 +10,7 @@ mod config;
 
 // `weapon up`: from a good configuration to a running gateway.
 mod claim;
+mod confined;
 mod daemon;
 mod detach;
 mod difference;
@@ -56,10 +57,16 @@ use std::process::ExitCode;
 
 /// The program `weapon`.
 pub fn weapon() -> ExitCode {
-    cli::run()
+    match confined::is_gateway() {
+        true => confined::main(),
+        false => cli::run(),
+    }
 }
 
 /// The program `weapon-wg`.
 pub fn weapon_wg() -> ExitCode {
-    drop_in::main()
+    match confined::is_gateway() {
+        true => confined::main(),
+        false => drop_in::main(),
+    }
 }

@@ -5,8 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use weapon_engine::Engine;
 use weapon_io::udp::{Files, NotAdopted, Sockets, Udp, UdpConfig, UdpError};
+
+use crate::confined::GatewayProcess;
 
 /// What the sockets of the moment are like, and those of a moment when the interface is up again.
 #[derive(Clone, Debug)]
@@ -65,7 +66,12 @@ impl Port {
     ///
     /// # Errors
     /// What can't be had; both are then as before.
-    pub fn change(&self, port: Option<u16>, mark: Option<u32>, engine: &Engine) -> io::Result<()> {
+    pub fn change(
+        &self,
+        port: Option<u16>,
+        mark: Option<u32>,
+        engine: &GatewayProcess,
+    ) -> io::Result<()> {
         let before = *self.config();
         if let Some(mark) = mark.filter(|&mark| mark != before.fwmark) {
             engine.set_mark(mark)?;
@@ -73,7 +79,7 @@ impl Port {
         }
         if let Some(port) = port.filter(|&port| port != before.port) {
             self.config().port = port;
-            // The control loop opens them, with `open`.
+            // It asks for them, and `open` opens them.
             if let Err(error) = engine.rebind() {
                 *self.config() = before;
                 let _ = engine.set_mark(before.fwmark);

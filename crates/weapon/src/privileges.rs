@@ -28,7 +28,7 @@ const KEPT: [CapabilitySet; 5] = [
     CapabilitySet::DAC_OVERRIDE,
 ];
 
-/// Gives up all that a gateway does not need, and lets nobody look into it. Programs that it starts
+/// Gives up all that a helper does not need, and lets nobody look into it. Programs that it starts
 /// have no more than it has.
 ///
 /// Capabilities belong to threads: it is called before there is a second one.
@@ -36,7 +36,16 @@ const KEPT: [CapabilitySet; 5] = [
 /// # Errors
 /// Something could not be given up.
 pub fn reduce() -> anyhow::Result<()> {
-    // Keys are in our memory: they come into no core dump, and nobody but root attaches to us.
+    close()?;
+    keep_only(KEPT.into_iter().collect())
+}
+
+/// Keys are in our memory: they come into no core dump, and nobody but root attaches to us. What we
+/// start has no more than we have.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn close() -> anyhow::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).context("memory can still be dumped")?;
     let none = Rlimit {
         current: Some(0),
@@ -46,8 +55,15 @@ pub fn reduce() -> anyhow::Result<()> {
     if getrlimit(Resource::Core) != none {
         setrlimit(Resource::Core, none).context("cores are still written")?;
     }
-    set_no_new_privs(true).context("programs may still give privileges (no_new_privs)")?;
-    let kept: CapabilitySet = KEPT.into_iter().collect();
+    set_no_new_privs(true).context("programs may still give privileges (no_new_privs)")
+}
+
+/// No program that is started from here on can have others than these. Without the privilege to
+/// limit that, `no_new_privs` limits it all the same.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn limit_to(kept: CapabilitySet) -> anyhow::Result<()> {
     let has = capabilities(None).context("capabilities are not known")?;
     if has.effective.contains(CapabilitySet::SETPCAP) {
         for capability in known().difference(kept).iter() {
@@ -55,6 +71,16 @@ pub fn reduce() -> anyhow::Result<()> {
                 .with_context(|| format!("cannot give up {capability:?} for good"))?;
         }
     }
+    Ok(())
+}
+
+/// Gives up all others.
+///
+/// # Errors
+/// They are still there.
+pub fn keep_only(kept: CapabilitySet) -> anyhow::Result<()> {
+    limit_to(kept)?;
+    let has = capabilities(None).context("capabilities are not known")?;
     let left = has.permitted.intersection(kept);
     let sets = CapabilitySets {
         effective: left,

@@ -40,8 +40,10 @@ pub struct Report {
     pub lanes: usize,
     /// What seals and opens.
     pub cipher: Cipher,
-    /// What its process may do.
+    /// What its helper may do, the process `pid`: set interfaces, routes and rules.
     pub privileges: Privileges,
+    /// What the process may do that holds the keys and carries packets.
+    pub gateway_process: GatewayPrivileges,
     /// Kernel facilities in use at this moment.
     pub offloads: Offloads,
     /// What lies behind us, in the order of the file.
@@ -56,6 +58,25 @@ pub struct Report {
     pub rejected: Vec<Rejected>,
     /// What is wrong, in plain words; what is wrong with `networks` stands there.
     pub warnings: Vec<Warning>,
+}
+
+/// What the gateway's process may do, which holds the keys and carries packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct GatewayPrivileges {
+    /// The number of the process.
+    pub pid: u32,
+    /// The number of its user; 0 is root.
+    pub user: u32,
+    /// Its capabilities; none, unless something is wrong.
+    pub capabilities: Vec<String>,
+    /// Whether no program that it starts can have more.
+    pub no_new: bool,
+    /// How many calls of the kernel it may make, any other ends it; null without seccomp.
+    pub calls: Option<usize>,
+    /// The version of Landlock that keeps it from all files and ports; null without.
+    pub landlock: Option<u32>,
+    /// Whether its memory never goes to a disk.
+    pub locked_memory: bool,
 }
 
 /// What a process may do.
@@ -258,6 +279,8 @@ pub struct Facts {
     pub cipher: Cipher,
     /// See [`Report::privileges`].
     pub privileges: Privileges,
+    /// See [`Report::gateway_process`].
+    pub gateway_process: GatewayPrivileges,
     /// See [`Report::networks`].
     pub networks: Vec<Behind>,
     /// See [`Peer::unresolved`], by the peer's name.
@@ -293,6 +316,7 @@ impl Report {
             lanes: status.lanes,
             cipher: facts.cipher.clone(),
             privileges: facts.privileges.clone(),
+            gateway_process: facts.gateway_process.clone(),
             offloads: Offloads {
                 tun_tcp: status.tun_offloads.tcp,
                 tun_udp: status.tun_offloads.udp,

@@ -2,10 +2,12 @@
 
 use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 
+use serde::{Deserialize, Serialize};
+
 /// Our side of a datagram: the address it came to and the interface it came through.
 ///
 /// Replies leave from the same address ("sticky source", IP_PKTINFO and IPV6_PKTINFO).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Source {
     /// The local address.
     pub address: IpAddr,

@@ -10,6 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::{Env, Gateway, PeerConfig};
@@ -60,7 +61,7 @@ pub struct PeerChange {
 }
 
 /// A network that a peer gets or loses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NetworkChange {
     /// It has this network from now on, and nobody else has it.
     Give(IpNet),

@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use serde::{Deserialize, Serialize};
 use weapon_noise::{
     Cipher, CookieChecker, Entropy, Identity, LoadGauge, PublicKey, Tick, TimestampGuard, Tunnel,
     TunnelConfig,
@@ -59,7 +60,7 @@ pub struct Now {
 }
 
 /// A point on CLOCK_REALTIME.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct WallTime {
     /// Seconds since 1970.
     pub seconds: u64,

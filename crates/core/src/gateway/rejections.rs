@@ -8,6 +8,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use serde::{Deserialize, Serialize};
 use weapon_noise::{PublicKey, Tick};
 
 use super::{Now, WallTime, origins::network};
@@ -25,7 +26,7 @@ const OF_NETWORK_MAX: usize = 8;
 pub const REJECTIONS_MAX: usize = STRANGERS_MAX + KNOWERS_MAX;
 
 /// Why an initiation was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum RejectedBecause {
     /// mac1 is wrong: it was meant for another key than ours, or damaged.
     WrongMac1,
@@ -62,7 +63,7 @@ impl RejectedBecause {
 }
 
 /// Initiations of one sender that were not answered, all for the same reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rejection {
     /// The key in it, if it could be opened. It is proven in the case of
     /// [`RejectedBecause::StaleTimestamp`] and [`RejectedBecause::TooSoon`] alone.

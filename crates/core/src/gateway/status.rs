@@ -4,6 +4,7 @@ use core::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 use std::collections::BTreeMap;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use weapon_noise::{Arrivals, Attempts, PublicKey, Role, Tick, Trouble, Tunnel};
 use weapon_wire::Source;
 
@@ -11,7 +12,7 @@ use super::{Gateway, Rejection, WallTime};
 use crate::PeerId;
 
 /// A gateway at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct GatewayStatus {
     /// Our static public key.
     pub public_key: PublicKey,
@@ -26,7 +27,7 @@ pub struct GatewayStatus {
 }
 
 /// A peer at one moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PeerStatus {
     /// Its name.
     pub name: String,
@@ -64,7 +65,7 @@ pub struct PeerStatus {
 }
 
 /// A session at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionStatus {
     /// Time since it was derived.
     pub age: Duration,

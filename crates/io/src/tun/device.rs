@@ -11,6 +11,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use serde::{Deserialize, Serialize};
 use weapon_wire::{Segment, Superpacket, VnetHeader};
 
 use super::{Device, Offloads, PARTS_MAX};
@@ -31,6 +32,17 @@ pub struct Tun {
     refusals: Refusals,
 }
 
+/// What is known of a device beside its files.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TunFacts {
+    /// See [`Tun::name`].
+    pub name: String,
+    /// See [`Tun::ifindex`].
+    pub ifindex: u32,
+    /// What was granted when it was opened.
+    pub offloads: Offloads,
+}
+
 /// Superpackets refused since the last that was taken.
 #[derive(Debug, Default)]
 struct Refusals(AtomicU32);
@@ -49,6 +61,26 @@ impl Tun {
             offloads,
             refusals: Refusals::default(),
         }
+    }
+
+    /// The files of its queues, and what is known of it, on their way to another process.
+    pub fn into_parts(self) -> (TunFacts, Vec<OwnedFd>) {
+        let facts = TunFacts {
+            name: self.name,
+            ifindex: self.ifindex,
+            offloads: self.offloads,
+        };
+        (facts, self.queues)
+    }
+
+    /// What another process has opened; nothing is set on it. `None` without a queue.
+    pub fn of_parts(facts: TunFacts, queues: Vec<OwnedFd>) -> Option<Self> {
+        let TunFacts {
+            name,
+            ifindex,
+            offloads,
+        } = facts;
+        (!queues.is_empty()).then(|| Self::new(queues, name, ifindex, offloads))
     }
 
     /// The name the kernel gave the interface when it was created.

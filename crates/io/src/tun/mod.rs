@@ -5,6 +5,7 @@ use std::{
     os::fd::BorrowedFd,
 };
 
+use serde::{Deserialize, Serialize};
 use weapon_wire::VnetHeader;
 
 /// How the device of the kernel is opened.
@@ -13,7 +14,7 @@ pub use open::{TunConfig, TunError};
 
 /// The device of the kernel.
 pub mod device;
-pub use device::Tun;
+pub use device::{Tun, TunFacts};
 
 /// Its interface, wherever it is.
 pub mod link;
@@ -34,7 +35,7 @@ pub const READ_BYTES: usize = VnetHeader::LEN + 65_536;
 pub const PARTS_MAX: usize = 256;
 
 /// Which superpackets cross the device whole.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offloads {
     /// TCP over IPv4 and IPv6 (TSO), with checksums left to us.
     pub tcp: bool,

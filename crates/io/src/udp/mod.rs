@@ -10,6 +10,7 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
+use serde::{Deserialize, Serialize};
 use weapon_wire::Endpoint;
 
 /// Both sockets of the kernel, on one port.
@@ -31,6 +32,10 @@ pub mod memory;
 pub mod adopted;
 pub use adopted::NotAdopted;
 
+/// Sockets on their way to another process.
+pub mod parts;
+pub use parts::{UdpFacts, mark_all};
+
 mod address; // socket addresses as the kernel reads them
 mod control; // control messages: source, TOS, segment length
 mod door; // which socket of a port gets what
@@ -51,7 +56,7 @@ pub const SEGMENTS_MAX: usize = 63;
 pub const SLOT_BYTES: usize = 65_536;
 
 /// The version of IP below a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     V4,

@@ -10,7 +10,7 @@ use std::{
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Type};
 
-use super::{Arrival, Family, Socket, Sockets, Train, door, syscall};
+use super::{Arrival, Family, Socket, Sockets, Train, UdpFacts, door, syscall};
 use crate::entropy;
 
 /// How often another port is tried when port 0 was asked for and IPv6 has ours taken (P96).
@@ -184,12 +184,34 @@ impl Udp {
         let both = || v6.iter().chain([&v4]);
         let gso = config.gso && both().all(can_segment);
         let gro = config.gro && both().all(joins_arrivals);
+        let port = config.port;
+        Self::with_facts(v4, v6, UdpFacts { port, gso, gro })
+    }
+
+    pub(super) fn with_facts(
+        v4: socket2::Socket,
+        v6: Option<socket2::Socket>,
+        UdpFacts { port, gso, gro }: UdpFacts,
+    ) -> Self {
         Self {
-            port: config.port,
             v4,
             v6,
+            port,
             gso,
             gro,
+        }
+    }
+
+    pub(super) fn into_sockets(self) -> (socket2::Socket, Option<socket2::Socket>) {
+        (self.v4, self.v6)
+    }
+
+    /// What is known of them.
+    pub fn facts(&self) -> UdpFacts {
+        UdpFacts {
+            port: self.port,
+            gso: self.gso,
+            gro: self.gro,
         }
     }
 
@@ -228,7 +250,9 @@ impl Socket for Udp {
     }
 
     fn set_mark(&self, mark: u32) -> io::Result<()> {
-        self.sockets().try_for_each(|socket| socket.set_mark(mark))
+        // Who holds the privilege may have set it already.
+        let mut others = self.sockets().filter(|it| it.mark().ok() != Some(mark));
+        others.try_for_each(|socket| socket.set_mark(mark))
     }
 
     fn send(&self, buffer: &[u8], trains: &[Train]) -> io::Result<usize> {

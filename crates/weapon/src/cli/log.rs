@@ -79,13 +79,18 @@ impl LogArgs {
 /// Sends what is at least of `level` to standard error from here on, and of libraries nothing that
 /// is less than a warning. A second call does nothing.
 pub fn start_log(level: LevelFilter) {
+    start_log_of(level, terminal::stderr_colour());
+}
+
+/// As [`start_log`], in colours or not.
+pub fn start_log_of(level: LevelFilter, colour: bool) {
     let ours = Targets::new()
         .with_default(level.min(LevelFilter::WARN))
         .with_target("weapon", level);
     let _ = tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(io::stderr)
-        .with_ansi(terminal::stderr_colour())
+        .with_ansi(colour)
         .with_target(false)
         .finish()
         .with(ours)

@@ -21,11 +21,11 @@ use crate::demo;
 
 pub use doctor::DoctorArgs;
 pub use down::DownArgs;
-pub use log::{LogArgs, start_log};
+pub use log::{LogArgs, start_log, start_log_of};
 pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
-pub use terminal::{print, print_problem, stdout_colour, stdout_width};
+pub use terminal::{print, print_problem, stderr_colour, stdout_colour, stdout_width};
 pub use up::UpArgs;
 
 /// Exit code when what was asked for could not be done.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::model::{CipherBackend, Offload};
+use super::model::{CipherBackend, Offload, Sandbox};
 use super::problem::{Located, Place};
 
 /// A whole file.
@@ -55,6 +55,8 @@ pub struct GatewayDraft {
     /// 0 is automatic.
     pub lanes: Option<Located<i64>>,
     pub cipher_backend: Option<CipherBackend>,
+    pub user: Option<Located<String>>,
+    pub sandbox: Option<Sandbox>,
     /// Whether routes are written.
     pub routes: Option<bool>,
     pub masquerade: Option<bool>,

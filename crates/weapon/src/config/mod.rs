@@ -31,7 +31,7 @@ mod tests;
 use std::path::Path;
 
 pub use model::{
-    Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig,
+    Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig, Sandbox,
 };
 pub use problem::{BadConfig, Place, Problem, Severity};
 pub use source::{gateway_name, locate};

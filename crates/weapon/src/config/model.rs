@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use weapon_core::PrefixMapping;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
@@ -33,6 +34,10 @@ pub struct Config {
     pub lanes: Option<usize>,
     /// What seals and opens.
     pub cipher_backend: CipherBackend,
+    /// The user that the gateway's process becomes; `None` leaves the choice to `up`.
+    pub user: Option<String>,
+    /// What the sandbox of that process must be like.
+    pub sandbox: Sandbox,
     /// Addresses of the TUN device, with their host bits.
     pub addresses: Vec<IpNet>,
     /// What lies behind us.
@@ -144,8 +149,20 @@ impl fmt::Display for Behind {
     }
 }
 
+/// What the sandbox of the gateway's process must be like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sandbox {
+    /// Without a whole one the gateway does not start.
+    #[default]
+    Required,
+    /// Whatever this kernel has.
+    IfPossible,
+    /// None: to look for an error, or to measure.
+    Off,
+}
+
 /// Which code seals and opens; the cipher is the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CipherBackend {
     /// The fastest that works on this machine.
     #[default]
@@ -208,6 +225,8 @@ pub struct Written {
     pub fwmark: Place,
     /// The TUN device's name.
     pub interface: Place,
+    /// The user of the gateway's process.
+    pub user: Place,
     /// Its addresses.
     pub addresses: BTreeMap<IpNet, Place>,
     /// The peers' networks.

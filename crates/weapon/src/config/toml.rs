@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
-use super::model::CipherBackend;
+use super::model::{CipherBackend, Sandbox};
 use super::problem::{Located, Place, Problems};
 use super::{suggest, value};
 
@@ -43,6 +43,17 @@ const GATEWAY_KEYS: &[&str] = &[
     "kill_switch",
     "lanes",
     "cipher_backend",
+    "user",
+    "sandbox",
+];
+const CIPHER_BACKENDS: &[(&str, CipherBackend)] = &[
+    ("auto", CipherBackend::Auto),
+    ("library", CipherBackend::Library),
+];
+const SANDBOXES: &[(&str, Sandbox)] = &[
+    ("required", Sandbox::Required),
+    ("if-possible", Sandbox::IfPossible),
+    ("off", Sandbox::Off),
 ];
 const OFFLOAD_KEYS: &[&str] = &["tcp", "udp", "gso", "gro"];
 const PEER_KEYS: &[&str] = &[
@@ -169,7 +180,9 @@ impl Reader<'_, '_> {
             mtu: self.integer(&section, "mtu", "mtu = 1420"),
             fwmark: self.integer_or_word(&section, "fwmark", "off", "fwmark = 0x1234"),
             lanes: self.integer_or_word(&section, "lanes", "auto", "lanes = 2"),
-            cipher_backend: self.cipher_backend(&section),
+            cipher_backend: self.word(&section, "cipher_backend", CIPHER_BACKENDS),
+            user: self.string(&section, "user"),
+            sandbox: self.word(&section, "sandbox", SANDBOXES),
             routes: self.switch(&section, "table"),
             masquerade: self.boolean(&section, "masquerade"),
             dns: self.strings(&section, "dns", "\"10.99.0.2\""),
@@ -379,18 +392,25 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn cipher_backend(&mut self, section: &Section<'_>) -> Option<CipherBackend> {
-        let backend = self.string(section, "cipher_backend")?;
-        match backend.value.as_str() {
-            "auto" => Some(CipherBackend::Auto),
-            "library" => Some(CipherBackend::Library),
-            other => {
-                let other = value::quoted(other);
-                let message = format!("{other} is not known; it is auto or library");
-                self.problems.error(&backend.place, message);
-                None
-            }
+    /// What one of the `known` words stands for.
+    fn word<T: Copy>(
+        &mut self,
+        section: &Section<'_>,
+        key: &str,
+        known: &[(&str, T)],
+    ) -> Option<T> {
+        let word = self.string(section, key)?;
+        let found = known.iter().find(|(it, _)| *it == word.value);
+        if found.is_none() {
+            let all: Vec<&str> = known.iter().map(|(it, _)| *it).collect();
+            let message = format!(
+                "{} is not known; it is {}",
+                value::quoted(&word.value),
+                all.join(" or ")
+            );
+            self.problems.error(&word.place, message);
         }
+        found.map(|(_, is)| *is)
     }
 
     fn error_at(&mut self, span: Range<usize>, key: &str, message: String) {

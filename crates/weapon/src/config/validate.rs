@@ -73,6 +73,8 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         mtu,
         lanes: lanes.flatten(),
         cipher_backend: gateway.cipher_backend.unwrap_or_default(),
+        user: gateway.user.as_ref().map(|user| user.value.clone()),
+        sandbox: gateway.sandbox.unwrap_or_default(),
         addresses: addresses.into_iter().map(|net| net.value).collect(),
         behind: networks.ours,
         masquerade: gateway.masquerade.unwrap_or(false),
@@ -107,6 +109,7 @@ fn written(
         fwmark: place(gateway.fwmark.as_ref().map(|mark| &mark.place), ""),
         listen: place(gateway.listen.as_ref().map(|port| &port.place), ""),
         interface: place(interface, spelling.interface),
+        user: place(gateway.user.as_ref().map(|user| &user.place), ""),
         addresses: addresses
             .iter()
             .map(|address| (address.value, address.place.clone()))

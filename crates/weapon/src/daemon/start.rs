@@ -1,17 +1,18 @@
 //! The parts of a gateway, made from its configuration.
 
-use std::time::Duration;
-
+use anyhow::Context as _;
 use tokio::{net::UnixListener, sync::mpsc};
-use weapon_core::{Gateway, GatewayConfig, PeerConfig};
+use weapon_core::GatewayChange;
 use weapon_engine::Event;
-use weapon_io::udp::{Files, Sockets, Udp, UdpConfig, UdpError};
-use weapon_noise::{Backend, Detected, SlowerBecause};
+use weapon_io::udp::{Files, Sockets, Udp, UdpConfig, UdpError, UdpFacts};
+use weapon_noise::{Backend, Detected, SlowerBecause, Tai64n};
 
 use super::End;
 use crate::{
     api::{self, Call},
     config::{CipherBackend, Config},
+    confined::{Begin, GatewayProcess, User, Wanted},
+    difference,
     port::Port,
     privileges,
     report::{Cipher, Facts},
@@ -108,53 +109,61 @@ pub fn cipher(wanted: CipherBackend) -> (Backend, Cipher) {
     (backend, report(backend, reason))
 }
 
-pub(super) fn facts(config: &Config, unresolved: &Unresolved, udp: &Udp, cipher: Cipher) -> Facts {
+pub(super) fn facts(
+    config: &Config,
+    unresolved: &Unresolved,
+    udp: Option<UdpFacts>,
+    (process, cipher): (&GatewayProcess, Cipher),
+) -> Facts {
     Facts {
         name: config.name.clone(),
         interface: config.interface.clone(),
         config: config.source.path.display().to_string(),
-        listen_port: udp.port(),
+        listen_port: udp.map_or(0, |udp| udp.port),
         fwmark: config.fwmark,
         cipher,
         privileges: privileges::now(),
+        gateway_process: process.privileges().unwrap_or_default(),
         networks: Vec::new(),
-        udp_gro: udp.gro(),
+        udp_gro: udp.is_some_and(|udp| udp.gro),
         unresolved: resolver::written(unresolved).collect(),
     }
 }
 
-/// The gateway of the configuration, with its peers, still down.
-pub(super) fn gateway(
-    config: &Config,
-    mtu: u32,
-    timestamp_mark: Option<weapon_noise::Tai64n>,
-    backend: Backend,
-) -> Gateway {
-    let mut gateway = Gateway::new(GatewayConfig {
-        private_key: config.private_key.clone(),
-        mtu: mtu as usize,
-        addresses: config
-            .addresses
-            .iter()
-            .map(|address| address.addr())
-            .collect(),
+/// What the gateway of the configuration begins with.
+pub(super) fn begin(config: &Config, mtu: u32, timestamp_mark: Option<Tai64n>) -> Begin {
+    let addresses = config.addresses.iter();
+    Begin {
+        private_key: Some(config.private_key.clone()),
+        mtu,
+        addresses: addresses.map(|address| address.addr()).collect(),
         mappings: config.mappings(),
         timestamp_mark,
-        // There is one gateway in a process.
-        cipher: Box::leak(Box::new(backend)),
-    });
-    gateway.add_peers(config.peers.iter().map(|peer| {
-        PeerConfig {
-            name: peer.name.clone(),
-            public_key: peer.public_key,
-            preshared_key: peer.preshared_key.clone(),
-            endpoint: peer.endpoint.as_ref().and_then(resolver::literal),
-            endpoint_pinned: peer.endpoint_pin,
-            networks: peer.networks.clone(),
-            persistent_keepalive: peer
-                .persistent_keepalive
-                .map(|seconds| Duration::from_secs(seconds.into())),
-        }
-    }));
-    gateway
+        up: true,
+        peers: GatewayChange {
+            peers: config.peers.iter().map(difference::peer).collect(),
+            ..GatewayChange::default()
+        },
+    }
+}
+
+/// What the gateway's process must be like.
+///
+/// # Errors
+/// The user that the configuration names is not there.
+pub(super) fn confinement(config: &Config) -> anyhow::Result<Wanted> {
+    let user = User::find(config.user.as_deref());
+    let user = user.with_context(|| config.at(&config.written.user))?;
+    if let Some(user) = user.as_ref().filter(|user| user.is_shared()) {
+        tracing::debug!(
+            user = user.name,
+            "there is no user `weapon`: the gateway's process shares this one with others"
+        );
+    }
+    Ok(Wanted {
+        name: config.name.clone(),
+        user,
+        sandbox: config.sandbox,
+        cipher: config.cipher_backend,
+    })
 }

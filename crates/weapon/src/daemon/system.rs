@@ -2,13 +2,13 @@
 
 use anyhow::Context as _;
 use ipnet::IpNet;
-use weapon_engine::Engine;
 use weapon_io::{netlink::Netlink, tun::Tun};
 
 use super::{Daemon, site::tell_first};
 use crate::{
     api::Answer,
     config::Config,
+    confined::GatewayProcess,
     interface::{self, Fittings},
     left_out::connected,
     places::Places,
@@ -171,7 +171,7 @@ pub(super) fn change(
     keeper: &mut Keeper,
     (from, to): (State<'_>, State<'_>),
     interface: &str,
-    (port, engine): (&Port, &Engine),
+    (port, engine): (&Port, &GatewayProcess),
 ) -> anyhow::Result<()> {
     let new = to.0;
     set(keeper, to, interface, port)?;

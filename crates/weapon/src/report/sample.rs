@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Behind, BehindPrefix, Cipher, Handshake, Loss, Offloads, Peer, Privileges, Rates, Report,
-    Session,
+    Behind, BehindPrefix, Cipher, GatewayPrivileges, Handshake, Loss, Offloads, Peer, Privileges,
+    Rates, Report, Session,
 };
 
 /// The moment of the report, in seconds since 1970.
@@ -33,6 +33,15 @@ pub fn report() -> Report {
             capabilities: vec!["CAP_NET_ADMIN".to_owned(), "CAP_SYS_ADMIN".to_owned()],
             no_new: true,
             dumpable: false,
+        },
+        gateway_process: GatewayPrivileges {
+            pid: 4243,
+            user: 998,
+            capabilities: Vec::new(),
+            no_new: true,
+            calls: Some(48),
+            landlock: Some(7),
+            locked_memory: true,
         },
         offloads: Offloads {
             tun_tcp: true,

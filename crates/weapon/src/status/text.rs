@@ -6,7 +6,7 @@ use super::{
     amounts::{bytes, duration, milliseconds, percent, plural, rate},
     fold::fold,
 };
-use crate::report::{Behind, Cipher, Loss, Peer, Privileges, Report, Warning};
+use crate::report::{Behind, Cipher, GatewayPrivileges, Loss, Peer, Privileges, Report, Warning};
 
 /// Where values begin.
 const VALUES_AT: usize = 14;
@@ -75,7 +75,8 @@ impl Page {
         self.row("offloads", &offloads(report));
         let process = format!("{} ({})", report.pid, report.config);
         self.row("process", &process);
-        self.row("privileges", &privileges(&report.privileges));
+        self.row("helper", &privileges(&report.privileges));
+        self.row("gateway", &gateway_process(&report.gateway_process));
         self.row("dropped", &drops(report));
     }
 
@@ -198,14 +199,7 @@ fn state(peer: &Peer) -> (&'static str, Ink) {
 
 /// `root with CAP_NET_ADMIN, never more; memory is not dumped`.
 fn privileges(privileges: &Privileges) -> String {
-    let user = match privileges.user {
-        0 => "root".to_owned(),
-        number => format!("user {number}"),
-    };
-    let capabilities = match privileges.capabilities.as_slice() {
-        [] => "no capability".to_owned(),
-        some => some.join(" "),
-    };
+    let may = may(privileges.user, &privileges.capabilities);
     let more = if privileges.no_new {
         ", never more"
     } else {
@@ -216,7 +210,40 @@ fn privileges(privileges: &Privileges) -> String {
     } else {
         ""
     };
-    format!("{user} with {capabilities}{more}{dumped}")
+    format!("{may}{more}{dumped}")
+}
+
+fn may(user: u32, capabilities: &[String]) -> String {
+    let user = match user {
+        0 => "root".to_owned(),
+        number => format!("user {number}"),
+    };
+    let capabilities = match capabilities {
+        [] => "no capability".to_owned(),
+        some => some.join(" "),
+    };
+    format!("{user} with {capabilities}")
+}
+
+/// `process 4243, user 998 with no capability, 48 calls, Landlock 7, memory locked`.
+fn gateway_process(process: &GatewayPrivileges) -> String {
+    let calls = match process.calls {
+        Some(calls) => format!("{calls} calls of the kernel"),
+        None => "no seccomp".to_owned(),
+    };
+    let landlock = match process.landlock {
+        Some(version) => format!("Landlock {version}"),
+        None => "no Landlock".to_owned(),
+    };
+    let memory = match process.locked_memory {
+        true => "memory locked",
+        false => "memory not locked",
+    };
+    format!(
+        "process {}, {}, {calls}, {landlock}, {memory}",
+        process.pid,
+        may(process.user, &process.capabilities)
+    )
 }
 
 fn cipher(cipher: &Cipher) -> String {
@@ -305,7 +332,8 @@ gateway site-a  up
   cipher      avx512
   offloads    TUN TCP, TUN UDP, UDP GSO, UDP GRO
   process     4711 (/etc/weapon/site-a.toml)
-  privileges  root with CAP_NET_ADMIN CAP_SYS_ADMIN, never more
+  helper      root with CAP_NET_ADMIN CAP_SYS_ADMIN, never more
+  gateway     process 4243, user 998 with no capability, 48 calls of the kernel, Landlock 7, memory locked
   dropped     no_route 4
 
 peer site-b  session

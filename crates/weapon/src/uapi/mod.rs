@@ -28,14 +28,13 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
     time::timeout,
 };
-use weapon_engine::Engine;
 use zeroize::{Zeroize, Zeroizing};
 
 pub use answer::Text;
 pub use request::{Request, SetRequest};
 pub use socket::{UapiFile, UapiSocket};
 
-use crate::port::Port;
+use crate::{confined::GatewayProcess, port::Port};
 
 /// Bytes of a request at most: 130 000 networks take 5 MB.
 const REQUEST_BYTES_MAX: usize = 64 << 20;
@@ -166,7 +165,7 @@ fn end_of_request(text: &[u8], searched: usize) -> Option<usize> {
 }
 
 /// Does what is asked.
-pub fn answer(request: Request, engine: &Engine, port: &Port) -> Text {
+pub fn answer(request: Request, engine: &GatewayProcess, port: &Port) -> Text {
     match request {
         Request::Get => match engine.dump() {
             Ok(dump) => answer::state(&dump, port.number(), port.fwmark()),
@@ -177,7 +176,7 @@ pub fn answer(request: Request, engine: &Engine, port: &Port) -> Text {
 }
 
 /// Port and mark first, as only they can fail: then nothing else has changed (U27).
-fn change(set: SetRequest, engine: &Engine, port: &Port) -> Result<(), Errno> {
+fn change(set: SetRequest, engine: &GatewayProcess, port: &Port) -> Result<(), Errno> {
     port.change(set.listen_port, set.fwmark, engine)
         .map_err(|error| {
             tracing::warn!(%error, "a request of the configuration protocol is refused");

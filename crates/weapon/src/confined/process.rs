@@ -1,0 +1,417 @@
+//! The gateway's process, as its helper has it.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    net::SocketAddr,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::{CommandExt, ExitStatusExt},
+    },
+    process::{Child, ChildStderr, Command as Program, ExitStatus, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tracing::level_filters::LevelFilter;
+use weapon_core::{GatewayChange, GatewayDump, Mtus};
+use weapon_engine::{EngineStatus, Event, Stopped};
+use weapon_io::{
+    tun::Tun,
+    udp::{Files, Sockets, Udp, mark_all},
+};
+use weapon_noise::PublicKey;
+
+use super::{
+    inside,
+    link::{Link, LinkError},
+    message::{Answer, Begin, BeginMessage, COMMAND_BOUNDS, Command, Confinement, Held, Layout},
+    requests::{self, Parts},
+    secret::Key,
+    shown::Shown,
+    user::User,
+};
+use crate::{
+    cli,
+    config::{CipherBackend, Sandbox},
+    report::{Cipher, GatewayPrivileges},
+};
+
+/// So long a command is waited for. Who does not answer by then never will.
+const ANSWER_TIME: Duration = Duration::from_secs(30);
+
+/// So long it may take to end by itself.
+const END_TIME: Duration = Duration::from_secs(5);
+
+/// Bytes of a line of its log.
+const LINE_BYTES_MAX: u64 = 16 << 10;
+
+/// This very program, even if another one is in its place by now.
+const PROGRAM: &str = "/proc/self/exe";
+
+/// What the gateway's process must be like.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The gateway's name.
+    pub name: String,
+    /// Whose process it becomes.
+    pub user: Option<User>,
+    /// How good its sandbox must be.
+    pub sandbox: Sandbox,
+    /// What seals and opens.
+    pub cipher: CipherBackend,
+}
+
+/// A process that has given up everything, and waits for its work.
+#[derive(Debug)]
+pub struct Spawned {
+    child: Child,
+    link: Link,
+    held: Held,
+}
+
+impl Spawned {
+    /// Starts it, and sees to it that it has given up everything. To be called with all privileges
+    /// that are needed for that, while there is one thread: it dies with the thread that calls.
+    ///
+    /// # Errors
+    /// It could not be started, or something was not given up.
+    pub fn start(wanted: &Wanted) -> anyhow::Result<Self> {
+        let (link, its_link) = Link::pair()?;
+        let (variable, value) = inside::ENVIRONMENT;
+        let child = Program::new(PROGRAM)
+            .arg0("weapon-gateway")
+            .arg(&wanted.name)
+            .env(variable, value)
+            // Of the service manager's, which is the helper's business.
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
+            .env_remove("LISTEN_FDS")
+            .env_remove("LISTEN_PID")
+            .stdin(OwnedFd::from(its_link))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            // What is typed at a terminal is for the helper.
+            .process_group(0)
+            .spawn()
+            .context("cannot start the gateway's process")?;
+        link.wait_at_most(ANSWER_TIME)?;
+        let mut spawned = Self {
+            child,
+            link,
+            held: Held::default(),
+        };
+        match spawned.confine(wanted) {
+            Ok(held) => spawned.held = held,
+            Err(error) => {
+                spawned.say_last_words();
+                return Err(error);
+            }
+        }
+        Ok(spawned)
+    }
+
+    fn confine(&self, wanted: &Wanted) -> anyhow::Result<Held> {
+        let user = wanted.user.as_ref();
+        let command = Command::Confine(Confinement {
+            user: user.map(|user| user.identity),
+            must_become: user.is_some_and(|user| user.is_named),
+            sandbox: wanted.sandbox,
+            cipher: wanted.cipher,
+            log_level: LevelFilter::current().to_string(),
+            colour: cli::stderr_colour(),
+        });
+        let held = match ask(&self.link, &command, &[]) {
+            Ok((Answer::Held(held), _)) => held,
+            Ok((Answer::Failed(why), _)) => bail!("{why}"),
+            Ok(_) => bail!("the gateway's process says something else"),
+            Err(error) => return Err(error).context("the gateway's process does not begin"),
+        };
+        // Not what it says counts, but what the kernel says of it.
+        let shown = Shown::of(self.child.id())?;
+        let all = [
+            (shown.capabilities.is_empty(), "has capabilities"),
+            (shown.no_new, "could have new privileges"),
+            (
+                held.calls.is_none() || shown.is_filtered,
+                "may make any call of the kernel",
+            ),
+        ];
+        for (is_held, what) in all {
+            ensure!(is_held, "the gateway's process {what}; it is not used");
+        }
+        Ok(held)
+    }
+
+    /// Gives it its work: from here on it carries packets.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn begin(
+        mut self,
+        begin: Begin,
+        tun: Tun,
+        sockets: Sockets<Udp>,
+        parts: Parts,
+    ) -> anyhow::Result<(GatewayProcess, Cipher)> {
+        let (requests, its_requests) = Link::pair()?;
+        let (tun, queues) = tun.into_parts();
+        let (udp, sockets) = sockets.into_parts();
+        let (sockets, socket_files) = Layout::of(sockets);
+        let mark = begin.timestamp_mark;
+        let command = Command::Begin(Box::new(BeginMessage {
+            private_key: begin.private_key.as_ref().map(Key::from),
+            mtu: begin.mtu as usize,
+            addresses: begin.addresses,
+            mappings: begin.mappings,
+            timestamp_mark: mark,
+            up: begin.up,
+            peers: begin.peers.into(),
+            tun,
+            queues: queues.len(),
+            udp,
+            sockets,
+        }));
+        let files = [its_requests.as_fd()].into_iter();
+        let files = files.chain(queues.iter().chain(&socket_files).map(AsFd::as_fd));
+        // Before it is answered: what it asks for at its start is not to wait for us.
+        let stopping = Arc::new(AtomicBool::new(false));
+        let stderr = self.child.stderr.take();
+        let id = self.child.id();
+        let ended = attend(self.child, stderr, (requests, parts, mark), &stopping)?;
+        let begun = ask(&self.link, &command, &files.collect::<Vec<_>>());
+        let process = GatewayProcess {
+            link: self.link,
+            held: self.held,
+            id,
+            stopping,
+            ended,
+        };
+        match begun {
+            Ok((Answer::Begun(cipher), _)) => Ok((process, cipher)),
+            Ok((Answer::Failed(why), _)) => bail!("{why}"),
+            Ok(_) => bail!("the gateway's process says something else"),
+            Err(error) => Err(error).context("the gateway's process does not begin"),
+        }
+    }
+
+    /// It ends; what it has said before is said.
+    fn say_last_words(&mut self) {
+        self.link.close();
+        // It has ended by itself.
+        let _ = self.child.kill();
+        if let Some(stderr) = self.child.stderr.take() {
+            pass_on(stderr);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts the threads that listen to the process: to its log, and to its requests. What comes out
+/// of the other end is how it ended.
+fn attend(
+    mut child: Child,
+    stderr: Option<ChildStderr>,
+    (requests, mut parts, mark): (Link, Parts, Option<weapon_noise::Tai64n>),
+    stopping: &Arc<AtomicBool>,
+) -> io::Result<mpsc::Receiver<ExitStatus>> {
+    let (tell_ended, ended) = mpsc::channel();
+    let log = stderr.map(|stderr| {
+        let builder = thread::Builder::new().name("log".to_owned());
+        builder.spawn(move || pass_on(stderr))
+    });
+    let log = log.transpose()?;
+    let stopping = Arc::clone(stopping);
+    let builder = thread::Builder::new().name("requests".to_owned());
+    builder.spawn(move || {
+        let why = requests::serve(&requests, &mut parts, mark);
+        drop(requests);
+        if let LinkError::Broken(error) = &why {
+            tracing::error!(%error, "the gateway's process breaks the rules; it is ended");
+            // It has ended by itself.
+            let _ = child.kill();
+        }
+        let status = child.wait();
+        // All that it has logged comes before what is said of its end.
+        if let Some(log) = log {
+            let _ = log.join();
+        }
+        if let Ok(status) = status {
+            if !stopping.load(Ordering::Relaxed) {
+                (parts.tell)(Event::Failed(how_it_ended(status)));
+            }
+            // Nobody waits for it if it came unasked.
+            let _ = tell_ended.send(status);
+        }
+    })?;
+    Ok(ended)
+}
+
+/// Passes on what the process logs, line by line.
+fn pass_on(stderr: ChildStderr) {
+    let mut lines = BufReader::new(stderr);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match lines
+            .by_ref()
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut line)
+        {
+            Ok(0) | Err(_) => return,
+            // Nobody reads ours.
+            Ok(_) => drop(io::stderr().write_all(&line)),
+        }
+    }
+}
+
+fn how_it_ended(status: ExitStatus) -> String {
+    let signal = status.signal().and_then(Signal::from_named_raw);
+    match signal {
+        Some(Signal::SYS) => {
+            "the gateway's process made a call of the kernel that it may not make (SIGSYS)".into()
+        }
+        _ => format!("the gateway's process has ended ({status})"),
+    }
+}
+
+/// Sends a command and waits for its answer.
+fn ask(
+    link: &Link,
+    command: &Command,
+    files: &[std::os::fd::BorrowedFd<'_>],
+) -> Result<(Answer, Vec<OwnedFd>), LinkError> {
+    link.send(command, files)?;
+    link.receive(COMMAND_BOUNDS)
+}
+
+/// A process that carries packets. Dropping it ends it: sessions are erased, device and sockets
+/// closed. What is said of [`Engine`](weapon_engine::Engine) holds here.
+#[derive(Debug)]
+pub struct GatewayProcess {
+    link: Link,
+    held: Held,
+    id: u32,
+    stopping: Arc<AtomicBool>,
+    ended: mpsc::Receiver<ExitStatus>,
+}
+
+impl GatewayProcess {
+    fn ask(&self, command: Command) -> Result<(Answer, Vec<OwnedFd>), Stopped> {
+        ask(&self.link, &command, &[]).map_err(|error| {
+            if !matches!(error, LinkError::Ended) {
+                tracing::error!(%error, "the gateway's process does not answer");
+            }
+            Stopped
+        })
+    }
+
+    /// Of what cannot fail: a process that has ended has told so by its event.
+    fn tell(&self, command: Command) {
+        let _ = self.ask(command);
+    }
+
+    fn done(&self, command: Command) -> io::Result<()> {
+        match self.ask(command).map_err(io::Error::other)?.0 {
+            Answer::Done => Ok(()),
+            Answer::Failed(why) => Err(io::Error::other(why)),
+            _ => Err(io::Error::other(Stopped)),
+        }
+    }
+
+    /// What it may do, as the kernel has it at this moment.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn privileges(&self) -> io::Result<GatewayPrivileges> {
+        Ok(Shown::of(self.id)?.privileges(self.id, self.held))
+    }
+
+    pub fn status(&self) -> Result<EngineStatus, Stopped> {
+        match self.ask(Command::Status)? {
+            (Answer::Status(status), _) => Ok(*status),
+            _ => Err(Stopped),
+        }
+    }
+
+    pub fn set_addresses(&self, peer: &str, addresses: Vec<SocketAddr>) {
+        let peer = peer.to_owned();
+        self.tell(Command::SetAddresses { peer, addresses });
+    }
+
+    pub fn clear_source(&self, peer: PublicKey) {
+        self.tell(Command::ClearSource(peer));
+    }
+
+    pub fn set_mtus(&self, mtus: Mtus) {
+        self.tell(Command::SetMtus(mtus));
+    }
+
+    pub fn set_up(&self, up: bool) {
+        self.tell(Command::SetUp(up));
+    }
+
+    pub fn change(&self, change: GatewayChange) {
+        self.tell(Command::Change(Box::new(change.into())));
+    }
+
+    pub fn dump(&self) -> Result<GatewayDump, Stopped> {
+        match self.ask(Command::Dump)? {
+            (Answer::Dump(dump), _) => Ok((*dump).into()),
+            _ => Err(Stopped),
+        }
+    }
+
+    /// Marks what is sent: by us, as it may not.
+    pub fn set_mark(&self, mark: u32) -> io::Result<()> {
+        mark_all(self.files()?, mark)?;
+        self.done(Command::SetMark(mark))
+    }
+
+    pub fn rebind(&self) -> io::Result<()> {
+        self.done(Command::Rebind)
+    }
+
+    pub fn files(&self) -> io::Result<Sockets<Files>> {
+        match self.ask(Command::Files).map_err(io::Error::other)? {
+            (Answer::Files(layout), files) => {
+                let sockets = layout.sockets(files);
+                sockets.ok_or_else(|| io::ErrorKind::InvalidData.into())
+            }
+            (Answer::Failed(why), _) => Err(io::Error::other(why)),
+            _ => Err(io::Error::other(Stopped)),
+        }
+    }
+
+    pub fn ask_threads(&self) {
+        self.tell(Command::AskThreads);
+    }
+
+    pub fn have_threads_answered(&self) -> bool {
+        let answer = self.ask(Command::HaveThreadsAnswered);
+        matches!(answer, Ok((Answer::Threads(true), _)))
+    }
+}
+
+impl Drop for GatewayProcess {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let process = i32::try_from(self.id).ok().and_then(Pid::from_raw);
+        // Before it is let go of: its number may be another's afterwards.
+        let process = process.and_then(|id| pidfd_open(id, PidfdFlags::empty()).ok());
+        self.link.close();
+        if self.ended.recv_timeout(END_TIME) == Err(mpsc::RecvTimeoutError::Timeout) {
+            tracing::error!("the gateway's process does not end; it is ended");
+            if let Some(process) = process {
+                let _ = pidfd_send_signal(process, Signal::KILL);
+            }
+            let _ = self.ended.recv_timeout(END_TIME);
+        }
+    }
+}
