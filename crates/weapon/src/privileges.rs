@@ -1,6 +1,6 @@
 //! What a gateway may do: it gives up at its start what it will never need, and tells what is left.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rustix::{
     process::{
         DumpableBehavior, Resource, Rlimit, dumpable_behavior, getrlimit, set_dumpable_behavior,
@@ -87,11 +87,18 @@ pub fn keep_only(kept: CapabilitySet) -> anyhow::Result<()> {
         permitted: left,
         inheritable: has.inheritable.intersection(left),
     };
+    let is_only_inherited = has.permitted == left && has.effective == left;
     if has != sets {
-        set_capabilities(None, sets).context("cannot give up capabilities")?;
+        let gone = set_capabilities(None, sets);
+        // What is inheritable alone is worth nothing without new privileges, and a unit of systemd
+        // may forbid the very call.
+        ensure!(
+            gone.is_ok() || is_only_inherited,
+            "cannot give up capabilities: {gone:?}"
+        );
     }
     let now = capabilities(None).context("capabilities are not known")?;
-    anyhow::ensure!(
+    ensure!(
         now.permitted == left && now.effective == left,
         "capabilities were not given up: {:?} are left",
         now.permitted.difference(left)

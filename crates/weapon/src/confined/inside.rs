@@ -1,7 +1,9 @@
 //! The gateway's process: gives up everything, and then does what it is commanded.
 
 use std::{
-    env, io,
+    env,
+    fs::File,
+    io,
     os::fd::{AsFd, OwnedFd},
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
@@ -9,7 +11,9 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use tracing::level_filters::LevelFilter;
-use weapon_core::{Gateway, GatewayChange, GatewayConfig, TimestampStore};
+use weapon_core::{
+    Gateway, GatewayChange, GatewayConfig, NetworkChange, PeerChange, PeerConfig, TimestampStore,
+};
 use weapon_engine::{Engine, EngineConfig};
 use weapon_io::{
     signals,
@@ -85,8 +89,10 @@ fn confine(link: &Link) -> anyhow::Result<Option<(Backend, Cipher)>> {
     cli::start_log_of(level.unwrap_or(LevelFilter::INFO), confinement.colour);
     // What it asks the kernel when it is found is not asked again.
     let found = cipher(confinement.cipher);
+    // What we may do is for the helper to see, and no file can be opened afterwards.
+    let status = File::open("/proc/self/status").context("/proc is not there")?;
     match sandbox::enter(&confinement) {
-        Ok(held) => answer(link, &Answer::Held(held))?,
+        Ok(held) => link.send(&Answer::Held(held), &[status.as_fd()])?,
         Err(error) => {
             answer(link, &Answer::Failed(format!("{error:#}")))?;
             return Ok(None);
@@ -131,7 +137,7 @@ fn engine(
     };
     let key = message.private_key.as_ref().map(PrivateKey::from);
     let is_keyless = key.is_none();
-    let gateway = Gateway::new(GatewayConfig {
+    let mut gateway = Gateway::new(GatewayConfig {
         private_key: key.unwrap_or_else(|| PrivateKey::from_bytes(&[0; 32])),
         mtu: message.mtu,
         addresses: message.addresses,
@@ -140,6 +146,9 @@ fn engine(
         // There is one gateway in a process.
         cipher: Box::leak(Box::new(backend)),
     });
+    // Before the first packet: what waits in the sockets may be of any of them.
+    let peers = GatewayChange::from(message.peers).peers;
+    gateway.add_peers(peers.into_iter().map(peer));
     let (rebind, store) = (requests.clone(), requests.clone());
     let config = EngineConfig {
         up: message.up,
@@ -157,8 +166,27 @@ fn engine(
             ..GatewayChange::default()
         });
     }
-    engine.change(message.peers.into());
     Ok(engine)
+}
+
+/// A peer that is there from the beginning.
+fn peer(new: PeerChange) -> PeerConfig {
+    let given = new
+        .networks
+        .into_iter()
+        .filter_map(|network| match network {
+            NetworkChange::Give(network) => Some(network),
+            NetworkChange::Take(_) => None,
+        });
+    PeerConfig {
+        preshared_key: new.preshared_key.flatten(),
+        endpoint: new.endpoint,
+        endpoint_pinned: new.endpoint_pinned.unwrap_or(false),
+        networks: given.collect(),
+        persistent_keepalive: new.persistent_keepalive.flatten(),
+        name: new.name.unwrap_or_else(|| new.public_key.to_string()),
+        public_key: new.public_key,
+    }
 }
 
 /// All other commands, until the link ends.

@@ -1,6 +1,7 @@
 //! The gateway's process, as its helper has it.
 
 use std::{
+    fs::File,
     io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
     os::{
@@ -18,7 +19,13 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+    thread::{
+        CapabilitySet, capability_is_in_ambient_set, clear_ambient_capability_set,
+        configure_capability_in_ambient_set,
+    },
+};
 use tracing::level_filters::LevelFilter;
 use weapon_core::{GatewayChange, GatewayDump, Mtus};
 use weapon_engine::{EngineStatus, Event, Stopped};
@@ -74,6 +81,8 @@ pub struct Spawned {
     child: Child,
     link: Link,
     held: Held,
+    /// Where the kernel shows what it may do.
+    status: File,
 }
 
 impl Spawned {
@@ -85,6 +94,7 @@ impl Spawned {
     pub fn start(wanted: &Wanted) -> anyhow::Result<Self> {
         let (link, its_link) = Link::pair()?;
         let (variable, value) = inside::ENVIRONMENT;
+        let given = Ambient::take_away()?;
         let child = Program::new(PROGRAM)
             .arg0("weapon-gateway")
             .arg(&wanted.name)
@@ -100,53 +110,23 @@ impl Spawned {
             // What is typed at a terminal is for the helper.
             .process_group(0)
             .spawn()
-            .context("cannot start the gateway's process")?;
+            .context("cannot start the gateway's process");
+        given.give_back()?;
+        let child = child?;
         link.wait_at_most(ANSWER_TIME)?;
-        let mut spawned = Self {
-            child,
-            link,
-            held: Held::default(),
-        };
-        match spawned.confine(wanted) {
-            Ok(held) => spawned.held = held,
+        match confine(&child, &link, wanted) {
+            Ok((held, status)) => Ok(Self {
+                child,
+                link,
+                held,
+                status,
+            }),
             Err(error) => {
-                spawned.say_last_words();
-                return Err(error);
+                drop(link);
+                say_last_words(child);
+                Err(error)
             }
         }
-        Ok(spawned)
-    }
-
-    fn confine(&self, wanted: &Wanted) -> anyhow::Result<Held> {
-        let user = wanted.user.as_ref();
-        let command = Command::Confine(Confinement {
-            user: user.map(|user| user.identity),
-            must_become: user.is_some_and(|user| user.is_named),
-            sandbox: wanted.sandbox,
-            cipher: wanted.cipher,
-            log_level: LevelFilter::current().to_string(),
-            colour: cli::stderr_colour(),
-        });
-        let held = match ask(&self.link, &command, &[]) {
-            Ok((Answer::Held(held), _)) => held,
-            Ok((Answer::Failed(why), _)) => bail!("{why}"),
-            Ok(_) => bail!("the gateway's process says something else"),
-            Err(error) => return Err(error).context("the gateway's process does not begin"),
-        };
-        // Not what it says counts, but what the kernel says of it.
-        let shown = Shown::of(self.child.id())?;
-        let all = [
-            (shown.capabilities.is_empty(), "has capabilities"),
-            (shown.no_new, "could have new privileges"),
-            (
-                held.calls.is_none() || shown.is_filtered,
-                "may make any call of the kernel",
-            ),
-        ];
-        for (is_held, what) in all {
-            ensure!(is_held, "the gateway's process {what}; it is not used");
-        }
-        Ok(held)
     }
 
     /// Gives it its work: from here on it carries packets.
@@ -189,6 +169,7 @@ impl Spawned {
         let process = GatewayProcess {
             link: self.link,
             held: self.held,
+            status: self.status,
             id,
             stopping,
             ended,
@@ -200,16 +181,71 @@ impl Spawned {
             Err(error) => Err(error).context("the gateway's process does not begin"),
         }
     }
+}
 
-    /// It ends; what it has said before is said.
-    fn say_last_words(&mut self) {
-        self.link.close();
-        // It has ended by itself.
-        let _ = self.child.kill();
-        if let Some(stderr) = self.child.stderr.take() {
-            pass_on(stderr);
+/// Has it give up everything, and looks whether it did.
+fn confine(child: &Child, link: &Link, wanted: &Wanted) -> anyhow::Result<(Held, File)> {
+    let user = wanted.user.as_ref();
+    let command = Command::Confine(Confinement {
+        user: user.map(|user| user.identity),
+        must_become: user.is_some_and(|user| user.is_named),
+        sandbox: wanted.sandbox,
+        cipher: wanted.cipher,
+        log_level: LevelFilter::current().to_string(),
+        colour: cli::stderr_colour(),
+    });
+    let (held, status) = match ask(link, &command, &[]) {
+        Ok((Answer::Held(held), files)) => (held, files.into_iter().next()),
+        Ok((Answer::Failed(why), _)) => bail!("{why}"),
+        Ok(_) => bail!("the gateway's process says something else"),
+        Err(error) => return Err(error).context("the gateway's process does not begin"),
+    };
+    // Not what it says counts, but what the kernel says of it.
+    let status = File::from(status.context("the gateway's process does not show itself")?);
+    let shown = Shown::of(child.id(), &status)?;
+    let all = [
+        (shown.capabilities.is_empty(), "has capabilities"),
+        (shown.no_new, "could have new privileges"),
+        (
+            held.calls.is_none() || shown.is_filtered,
+            "may make any call of the kernel",
+        ),
+    ];
+    for (is_held, what) in all {
+        ensure!(is_held, "the gateway's process {what}; it is not used");
+    }
+    Ok((held, status))
+}
+
+/// It ends; what it has said before is said.
+fn say_last_words(mut child: Child) {
+    // It has ended by itself.
+    let _ = child.kill();
+    if let Some(stderr) = child.stderr.take() {
+        pass_on(stderr);
+    }
+    let _ = child.wait();
+}
+
+/// Capabilities that programs are given which we start. The gateway's process begins without.
+struct Ambient(Vec<CapabilitySet>);
+
+impl Ambient {
+    fn take_away() -> anyhow::Result<Self> {
+        let all = CapabilitySet::all().iter();
+        let is_given = |it: &CapabilitySet| capability_is_in_ambient_set(*it).unwrap_or(false);
+        let given = all.filter(is_given).collect();
+        clear_ambient_capability_set().context("capabilities would be given on")?;
+        Ok(Self(given))
+    }
+
+    /// To those that we start from here on.
+    fn give_back(self) -> anyhow::Result<()> {
+        for capability in self.0 {
+            configure_capability_in_ambient_set(capability, true)
+                .context("programs of the system would have too few capabilities")?;
         }
-        let _ = self.child.wait();
+        Ok(())
     }
 }
 
@@ -297,6 +333,7 @@ fn ask(
 pub struct GatewayProcess {
     link: Link,
     held: Held,
+    status: File,
     id: u32,
     stopping: Arc<AtomicBool>,
     ended: mpsc::Receiver<ExitStatus>,
@@ -330,7 +367,7 @@ impl GatewayProcess {
     /// # Errors
     /// It has ended.
     pub fn privileges(&self) -> io::Result<GatewayPrivileges> {
-        Ok(Shown::of(self.id)?.privileges(self.id, self.held))
+        Ok(Shown::of(self.id, &self.status)?.privileges(self.id, self.held))
     }
 
     pub fn status(&self) -> Result<EngineStatus, Stopped> {

@@ -132,7 +132,8 @@ fn landlock() -> anyhow::Result<u32> {
     } = restrict()?;
     ensure!(
         ruleset != RulesetStatus::NotEnforced,
-        "this kernel has no Landlock (Linux 5.13, CONFIG_SECURITY_LANDLOCK, lsm=landlock)"
+        "this kernel has no Landlock (Linux 5.13, CONFIG_SECURITY_LANDLOCK, lsm=landlock), or \
+         whoever started us forbids it"
     );
     Ok(match landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi as u32,
@@ -156,5 +157,7 @@ fn confine_calls() -> anyhow::Result<usize> {
     // Older C libraries read a file when the second thread allocates for the first time.
     let first = thread::Builder::new().spawn(|| drop(vec![0_u8; 64]));
     let _ = first.context("no thread can be started")?.join();
-    calls::confine().context("this kernel has no seccomp (CONFIG_SECCOMP_FILTER)")
+    calls::confine().context(
+        "this kernel has no seccomp (CONFIG_SECCOMP_FILTER), or whoever started us forbids it",
+    )
 }

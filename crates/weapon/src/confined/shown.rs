@@ -1,12 +1,15 @@
 //! What a process may do, as the kernel shows it (proc_pid_status(5)). It is asked by another: who
 //! may do nothing cannot ask.
 
-use std::{fs, io};
+use std::{fs::File, io, os::unix::fs::FileExt};
 
 use rustix::thread::CapabilitySet;
 
 use super::message::Held;
 use crate::report::GatewayPrivileges;
+
+/// More than such a file has.
+const STATUS_BYTES_MAX: usize = 8192;
 
 /// What is told of another user's process too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,29 +24,32 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// Of the process `id` at this moment.
+    /// Of the process `id` at this moment, by its `/proc/PID/status`, which it has opened itself: a
+    /// process that is not dumpable may be hidden from all others.
     ///
     /// # Errors
-    /// There is none, or `/proc` does not show it.
-    pub fn of(id: u32) -> io::Result<Self> {
-        let path = format!("/proc/{id}/status");
-        let text = fs::read_to_string(&path).map_err(|error| {
-            io::Error::new(error.kind(), format!("cannot read {path}: {error}"))
-        })?;
-        Self::parse(&text).ok_or_else(|| {
-            let what = format!("{path} does not say what the process may do");
+    /// It has ended, or the file is another.
+    pub fn of(id: u32, status: &File) -> io::Result<Self> {
+        let mut bytes = vec![0; STATUS_BYTES_MAX];
+        let len = status.read_at(&mut bytes, 0)?;
+        bytes.truncate(len);
+        let text = String::from_utf8_lossy(&bytes);
+        Self::parse(&text, id).ok_or_else(|| {
+            let what = format!("it is not shown what process {id} may do");
             io::Error::new(io::ErrorKind::InvalidData, what)
         })
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    fn parse(text: &str, id: u32) -> Option<Self> {
         let value = |name: &str| {
             let mut lines = text.lines();
             let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
             value.map(str::trim)
         };
+        (value("Pid")?.parse() == Ok(id)).then_some(())?;
         let bits = |name| u64::from_str_radix(value(name)?, 16).ok();
-        let sets = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
+        // Those that are inheritable alone are worth nothing without new privileges.
+        let sets = ["CapPrm", "CapEff", "CapAmb"];
         let capabilities = sets
             .into_iter()
             .map(bits)
@@ -84,14 +90,14 @@ pub fn names(capabilities: CapabilitySet) -> Vec<String> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "Name:\tweapon\nUid:\t998\t998\t998\t998\nGroups:\t\n\
+    const TEXT: &str = "Name:\tweapon\nPid:\t7\nUid:\t998\t998\t998\t998\nGroups:\t\n\
                         CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\n\
                         CapEff:\t0000000000000000\nCapBnd:\t0000000000000000\n\
                         CapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\n";
 
     #[test]
     fn a_process_that_may_do_nothing_is_known() {
-        let shown = Shown::parse(TEXT).unwrap();
+        let shown = Shown::parse(TEXT, 7).unwrap();
         assert_eq!(
             (shown.user, shown.no_new, shown.is_filtered),
             (998, true, true)
@@ -101,24 +107,31 @@ mod tests {
 
     #[test]
     fn one_set_with_a_capability_in_it_is_enough() {
-        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+        for set in ["CapPrm", "CapEff", "CapAmb"] {
             let text = TEXT.replace(
                 &format!("{set}:\t0000000000000000"),
                 &format!("{set}:\t0000000000001000"),
             );
-            let shown = Shown::parse(&text).unwrap();
+            let shown = Shown::parse(&text, 7).unwrap();
             assert_eq!(names(shown.capabilities), ["CAP_NET_ADMIN"], "{set}");
         }
     }
 
     #[test]
     fn what_is_not_shown_is_not_taken_for_good() {
-        assert_eq!(Shown::parse(""), None);
-        assert_eq!(Shown::parse(&TEXT.replace("CapEff", "CapXxx")), None);
+        assert_eq!(Shown::parse("", 7), None);
+        assert_eq!(Shown::parse(&TEXT.replace("CapEff", "CapXxx"), 7), None);
         assert_eq!(
-            Shown::parse(&TEXT.replace("998\t998\t998\t998", "998\t0\t998\t998")),
+            Shown::parse(&TEXT.replace("998\t998\t998\t998", "998\t0\t998\t998"), 7),
             None
         );
-        assert!(Shown::of(u32::MAX).is_err());
+        assert_eq!(Shown::parse(TEXT, 8), None, "of another process");
+    }
+
+    #[test]
+    fn ours_is_shown() {
+        let status = File::open("/proc/self/status").unwrap();
+        assert!(Shown::of(std::process::id(), &status).is_ok());
+        assert!(Shown::of(1, &status).is_err());
     }
 }
