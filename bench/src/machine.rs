@@ -74,11 +74,23 @@ impl ProcessorTime {
 /// Seconds that the threads of some processes spent.
 pub(crate) fn seconds_of_processes(ids: &[u32]) -> Result<f64> {
     let mut sum = 0.0;
-    for id in ids {
+    // Ours do their work in a process that they have started.
+    for id in ids
+        .iter()
+        .copied()
+        .chain(ids.iter().flat_map(|&id| started_by(id)))
+    {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
         sum += seconds_of_process(&stat).context("/proc/PID/stat is not as known")?;
     }
     Ok(sum)
+}
+
+/// The processes that the first thread of this one has started.
+fn started_by(id: u32) -> Vec<u32> {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    let children = children.unwrap_or_default();
+    children.split_whitespace().flat_map(str::parse).collect()
 }
 
 /// User and system time of all threads of a process.
@@ -89,8 +101,14 @@ fn seconds_of_process(stat: &str) -> Option<f64> {
     Some((times.next()?.ok()? + times.next()?.ok()?) / ticks_per_second())
 }
 
-/// The most memory a process had, in bytes.
+/// The most memory a process had, with those that it has started, in bytes.
 pub(crate) fn memory_bytes_max(id: u32) -> Option<u64> {
+    let started = started_by(id).into_iter();
+    let started: u64 = started.filter_map(memory_bytes_max_of).sum();
+    Some(memory_bytes_max_of(id)? + started)
+}
+
+fn memory_bytes_max_of(id: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status
         .lines()

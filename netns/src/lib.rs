@@ -12,6 +12,9 @@ pub mod process;
 /// What a command says that runs to its end.
 pub mod said;
 
+/// Calls that a running process is made to make.
+pub mod injected;
+
 /// One gateway's configuration, written for weapon or for WireGuard's own tools.
 pub mod plan;
 

@@ -40,10 +40,24 @@ impl Process {
         self.child.id()
     }
 
-    /// Processor time that it has used so far; proc_pid_stat(5) counts it in hundredths of a
-    /// second.
+    /// Its process id, and those of the processes that it has started: of one of our gateways the
+    /// helper and the gateway's own.
+    pub fn all_ids(&self) -> Vec<u32> {
+        let id = self.id();
+        let started = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        let started = started.unwrap_or_default();
+        let started = started.split_whitespace().map(str::parse);
+        [id].into_iter().chain(started.flatten()).collect()
+    }
+
+    /// Processor time that all of them have used so far; proc_pid_stat(5) counts it in hundredths
+    /// of a second.
     pub fn cpu_time(&self) -> Duration {
-        let path = format!("/proc/{}/stat", self.id());
+        self.all_ids().into_iter().map(Self::cpu_time_of).sum()
+    }
+
+    fn cpu_time_of(id: u32) -> Duration {
+        let path = format!("/proc/{id}/stat");
         let stat = std::fs::read_to_string(path).unwrap_or_default();
         // The name, in parentheses, may contain anything.
         let fields = stat.rsplit(')').next().unwrap_or_default();

@@ -38,7 +38,21 @@ struct Use {
 
 impl Use {
     fn of(gateway: &mut WeaponWg) -> Self {
-        let process = gateway.process().id();
+        let all = gateway.process().all_ids();
+        all.into_iter()
+            .map(Self::of_process)
+            .fold(Self::default(), Self::and)
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            memory_kb: self.memory_kb + other.memory_kb,
+            files: self.files + other.files,
+            threads: self.threads + other.threads,
+        }
+    }
+
+    fn of_process(process: u32) -> Self {
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         let number = |key: &str| -> u64 {
             let line = status.lines().find_map(|line| line.strip_prefix(key));

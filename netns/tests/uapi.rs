@@ -279,11 +279,23 @@ fn u30_no_secret_is_left_of_requests_and_answers() {
     let got = ask(&gateway.interface, "get=1\n\n");
     assert!(got.contains(&key_hex) && got.contains(&psk_hex));
 
-    let process = gateway.process().id();
-    // The search finds what is there: the keys in use, and a name that was written in the log.
-    assert!(found_in_memory(process, key.expose()) > 0);
-    for text in [&key_hex, &psk_hex] {
-        assert_eq!(found_in_memory(process, text.as_bytes()), 0, "as text");
+    let processes = gateway.process().all_ids();
+    let [helper, itself] = processes[..] else {
+        panic!("two processes: {processes:?}");
+    };
+    // The search finds what is there: the keys in use. The helper has passed them on.
+    assert!(found_in_memory(itself, key.expose()) > 0);
+    for process in [helper, itself] {
+        for text in [&key_hex, &psk_hex] {
+            assert_eq!(found_in_memory(process, text.as_bytes()), 0, "as text");
+        }
+    }
+    for secret in [key.expose(), psk.expose()] {
+        assert_eq!(found_in_memory(helper, secret), 0, "in the helper");
+        let list = serde_json::to_string(secret).unwrap();
+        for process in [helper, itself] {
+            assert_eq!(found_in_memory(process, list.as_bytes()), 0, "as a list");
+        }
     }
     let zeros = "0".repeat(64);
     let set = format!("set=1\nprivate_key={zeros}\nreplace_peers=true\n\n");
@@ -291,7 +303,7 @@ fn u30_no_secret_is_left_of_requests_and_answers() {
     // The answer does not wait for the control loop to have done it.
     for secret in [key.expose(), psk.expose()] {
         until("nothing of it is left", PATIENCE, || {
-            (found_in_memory(process, secret) == 0).then_some(())
+            (found_in_memory(itself, secret) == 0).then_some(())
         });
     }
 }

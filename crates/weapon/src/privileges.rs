@@ -94,7 +94,8 @@ pub fn keep_only(kept: CapabilitySet) -> anyhow::Result<()> {
         // may forbid the very call.
         ensure!(
             gone.is_ok() || is_only_inherited,
-            "cannot give up capabilities: {gone:?}"
+            "cannot give up capabilities, to which a unit of systemd must not run as root, or say \
+             SystemCallFilter=capset: {gone:?}"
         );
     }
     let now = capabilities(None).context("capabilities are not known")?;

@@ -2,7 +2,7 @@
 //!
 //! Nothing in here opens, connects, executes, or becomes: device and sockets are open already.
 
-use std::{collections::BTreeMap, env::consts::ARCH};
+use std::{collections::BTreeMap, env::consts::ARCH, process};
 
 use anyhow::Context as _;
 use libc::c_long;
@@ -58,6 +58,7 @@ const ALLOWED: &[c_long] = &[
     libc::SYS_sched_yield,
     libc::SYS_gettid,
     libc::SYS_getpid,
+    libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
     libc::SYS_rt_sigreturn,
     libc::SYS_sigaltstack,
@@ -101,6 +102,8 @@ fn conditions() -> anyhow::Result<Vec<(c_long, Vec<SeccompRule>)>> {
         (libc::SYS_mmap, vec![no_code()?]),
         (libc::SYS_mprotect, vec![no_code()?]),
         (libc::SYS_clone, vec![a_thread]),
+        // So that a fault is told from a call that is not allowed.
+        (libc::SYS_tgkill, any(&[(0, u64::from(process::id()))])?),
         (
             libc::SYS_prctl,
             any(&[(0, libc::PR_SET_NAME as u64), (0, PR_SET_VMA)])?,

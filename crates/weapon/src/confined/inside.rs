@@ -53,6 +53,8 @@ pub fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<()> {
+    // Else it would be called after the link by which it was found.
+    let _ = rustix::thread::set_name(c"weapon-gateway");
     // Whoever means the gateway as a whole tells its helper.
     signals::ignore_ends().context("signals can't be ignored")?;
     let link = io::stdin().as_fd().try_clone_to_owned();

@@ -170,8 +170,9 @@ impl Port {
         if !report.up {
             return Check::not_applicable(NAME, "closed while the interface is down");
         }
-        let other = self.holders.iter().find(|it| it.pid != report.pid);
-        let is_ours = self.holders.iter().any(|it| it.pid == report.pid);
+        let ours = [report.pid, report.gateway_process.pid];
+        let other = self.holders.iter().find(|it| !ours.contains(&it.pid));
+        let is_ours = self.holders.iter().any(|it| ours.contains(&it.pid));
         match other {
             Some(other) if !is_ours => Check::bad(
                 NAME,
