@@ -79,11 +79,19 @@ impl Process {
         self.ended
     }
 
-    /// Sends a signal, if it still runs.
+    /// Sends a signal, if it still runs. Who is to stand still does so with all that it has
+    /// started.
     pub fn signal(&mut self, signal: Signal) {
-        if self.ended().is_none() {
-            let id = Pid::from_child(&self.child);
-            kill_process(id, signal).expect("a signal to a child of ours");
+        if self.ended().is_some() {
+            return;
+        }
+        let ids = match signal {
+            Signal::STOP | Signal::CONT => self.all_ids(),
+            _ => vec![self.id()],
+        };
+        for id in ids {
+            let id = i32::try_from(id).ok().and_then(Pid::from_raw);
+            kill_process(id.expect("a number"), signal).expect("a signal to a child of ours");
         }
     }
 

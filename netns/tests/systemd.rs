@@ -436,3 +436,29 @@ fn longest_gap(stream: &Stream, patience: Duration, mut is_done: impl FnMut() ->
         std::thread::sleep(Duration::from_millis(1));
     }
 }
+
+/// Of the two processes it is the helper that systemd knows. If the other is killed it ends too,
+/// and both are there again.
+#[test]
+fn a_gateway_that_is_killed_is_started_again_with_its_helper() {
+    if !is_possible(&[]) {
+        return;
+    }
+    let machine = Machine::new();
+    machine.start();
+    machine.pair.one.ping("10.99.0.2");
+    let helper = machine.property("MainPID");
+    let children = format!("cat /proc/{helper}/task/{helper}/children");
+    let gateway = machine.booted.sh(&children);
+    machine.booted.run(&format!("kill -9 {}", gateway.trim()));
+    until("systemd starts another", PATIENCE, || {
+        (machine.property("NRestarts") == "1").then_some(())
+    });
+    until("the other is up", PATIENCE, || {
+        (machine.property("ActiveState") == "active").then_some(())
+    });
+    assert_ne!(machine.property("MainPID"), helper);
+    let journal = machine.booted.journal(UNIT);
+    assert!(journal.contains("SIGKILL"), "{journal}");
+    machine.pair.one.ping("10.99.0.2");
+}

@@ -29,6 +29,8 @@ pub(crate) enum Contender {
     Weapon,
     /// The same binary with the library's cipher.
     WeaponLibrary,
+    /// The same binary without the sandbox around what carries packets.
+    WeaponOpen,
     /// The same binary with something behind it, and so with the firewall's rules.
     WeaponRules,
     /// Its data path with an empty cipher.
@@ -54,9 +56,10 @@ pub(crate) struct Programs {
 
 impl Contender {
     /// All, in the order of a round.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Weapon,
         Self::WeaponLibrary,
+        Self::WeaponOpen,
         Self::WeaponRules,
         Self::WeaponNull,
         Self::WireguardGo,
@@ -71,6 +74,7 @@ impl Contender {
         match self {
             Self::Weapon => "weapon",
             Self::WeaponLibrary => "weapon-library",
+            Self::WeaponOpen => "weapon-open",
             Self::WeaponRules => "weapon-rules",
             Self::WeaponNull => "weapon-null",
             Self::WireguardGo => "wireguard-go",
@@ -86,6 +90,7 @@ impl Contender {
         match self {
             Self::Weapon
             | Self::WeaponLibrary
+            | Self::WeaponOpen
             | Self::WeaponRules
             | Self::WireguardGo
             | Self::Boringtun
@@ -100,6 +105,7 @@ impl Contender {
         let daemon = match self {
             Self::Weapon => return "defaults".to_owned(),
             Self::WeaponLibrary => return weapon::LIBRARY_LINE.to_owned(),
+            Self::WeaponOpen => return weapon::OPEN_LINE.to_owned(),
             Self::WeaponRules => return weapon::rules_line(Side::A),
             Self::WeaponNull => return "as weapon, with an empty cipher".to_owned(),
             Self::Openvpn => {
@@ -117,12 +123,18 @@ impl Contender {
     pub(crate) fn is_peer(self) -> bool {
         !matches!(
             self,
-            Self::Weapon | Self::WeaponLibrary | Self::WeaponRules | Self::WeaponNull | Self::None
+            Self::Weapon
+                | Self::WeaponLibrary
+                | Self::WeaponOpen
+                | Self::WeaponRules
+                | Self::WeaponNull
+                | Self::None
         )
     }
 
     /// Whether its end can know many peers by their keys, as the handshakes' measurement needs.
-    /// Ours with another cipher or with rules could, but its handshakes are the same.
+    /// Ours with another cipher, with rules or without a sandbox could, but its handshakes are
+    /// the same.
     pub(crate) fn shakes_hands(self) -> bool {
         matches!(
             self,
@@ -133,9 +145,11 @@ impl Contender {
     /// What it says of its version.
     pub(crate) fn version(self, programs: &Programs) -> String {
         let line = match self {
-            Self::Weapon | Self::WeaponLibrary | Self::WeaponRules | Self::WeaponNull => {
-                first_line(&programs.weapon, "--version")
-            }
+            Self::Weapon
+            | Self::WeaponLibrary
+            | Self::WeaponOpen
+            | Self::WeaponRules
+            | Self::WeaponNull => first_line(&programs.weapon, "--version"),
             Self::None => "veth".to_owned(),
             Self::WireguardGo => first_line("wireguard-go", "--version"),
             Self::Boringtun => first_line("boringtun-cli", "--version"),
@@ -158,7 +172,7 @@ impl Contender {
         };
         let wg = || tool("wg", "apt-get install wireguard-tools");
         match self {
-            Self::Weapon | Self::WeaponLibrary => built(&programs.weapon),
+            Self::Weapon | Self::WeaponLibrary | Self::WeaponOpen => built(&programs.weapon),
             Self::WeaponRules => {
                 built(&programs.weapon).or_else(|| tool("nft", "apt-get install nftables"))
             }
@@ -216,6 +230,7 @@ impl Contender {
         let process = match self {
             Self::Weapon => weapon::start(lab, &programs.weapon, end, ""),
             Self::WeaponLibrary => weapon::start(lab, &programs.weapon, end, weapon::LIBRARY_LINE),
+            Self::WeaponOpen => weapon::start(lab, &programs.weapon, end, weapon::OPEN_LINE),
             Self::WeaponRules => {
                 let line = weapon::rules_line(end.side);
                 weapon::start(lab, &programs.weapon, end, &line)

@@ -12,6 +12,9 @@ use crate::lab::{Lab, OVERLAY_MTU, Process, Side};
 /// The line of a file that takes the library's cipher instead of ours.
 pub(super) const LIBRARY_LINE: &str = "cipher_backend = \"library\"";
 
+/// The line of a file that puts no walls around what carries packets.
+pub(super) const OPEN_LINE: &str = "sandbox = \"off\"";
+
 /// The line of a file that has something behind the gateway, so that forwarding is on and the
 /// firewall's rules are in place: a prefix for documentation, another for each end.
 pub(super) fn rules_line(side: Side) -> String {

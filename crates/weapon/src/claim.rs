@@ -16,16 +16,22 @@ use anyhow::{Context, bail};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::{lock::try_take, places::Places, timestamp_file};
+use crate::{confined::GATEWAY, lock::try_take, places::Places, timestamp_file};
 
 /// How often, and after which time, a lock is tried again that nobody has for long.
 const LOCK_TRIES_MAX: u32 = 10;
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
+/// As often it is looked whether a killed gateway has gone.
+const GATEWAY_TRIES_MAX: u32 = 100;
+
 /// What a claim says.
 #[derive(Debug, Serialize, Deserialize)]
 struct Record {
     pid: u32,
+    /// The process that carries packets.
+    #[serde(default)]
+    gateway_pid: u32,
     interface: String,
     config: PathBuf,
 }
@@ -43,7 +49,11 @@ impl Claim {
     ///
     /// # Errors
     /// The gateway runs already, or the folders can't be written.
-    pub fn take(places: &Places, interface: &str, config: &Path) -> anyhow::Result<Self> {
+    pub fn take(
+        places: &Places,
+        (interface, gateway_pid): (&str, u32),
+        config: &Path,
+    ) -> anyhow::Result<Self> {
         make_directory(places.runtime(), 0o755, "RUNTIME_DIRECTORY")?;
         make_directory(places.state(), 0o700, "STATE_DIRECTORY")?;
         // From here on an error gives the claim back.
@@ -62,6 +72,7 @@ impl Claim {
             .with_context(|| cannot_write(places.state(), "STATE_DIRECTORY"))?;
         let record = Record {
             pid: process::id(),
+            gateway_pid,
             interface: interface.to_owned(),
             config: config.to_owned(),
         };
@@ -116,17 +127,33 @@ fn lock(places: &Places) -> anyhow::Result<File> {
 fn report_leftovers(places: &Places, text: &str) {
     let socket = places.socket();
     match serde_json::from_str::<Record>(text) {
-        Ok(record) => tracing::warn!(
-            pid = record.pid,
-            interface = record.interface,
-            removed = %format_args!("{} {}", places.claim().display(), socket.display()),
-            "an earlier gateway did not stop cleanly; its leftovers were found and removed \
-             (its interface, addresses and routes went with the process)"
-        ),
+        Ok(record) => {
+            wait_for(record.gateway_pid);
+            tracing::warn!(
+                pid = record.pid,
+                interface = record.interface,
+                removed = %format_args!("{} {}", places.claim().display(), socket.display()),
+                "an earlier gateway did not stop cleanly; its leftovers were found and removed \
+                 (its interface, addresses and routes went with the process)"
+            );
+        }
         Err(_) => tracing::warn!(
             removed = %places.claim().display(),
             "an unreadable claim of an earlier gateway was found and removed"
         ),
+    }
+}
+
+/// The kernel kills a gateway when its helper is killed, but that takes a moment, for which it has
+/// its interface and its port.
+fn wait_for(gateway_pid: u32) {
+    let name = format!("/proc/{gateway_pid}/comm");
+    let is_there = || fs::read_to_string(&name).is_ok_and(|it| it.trim() == GATEWAY);
+    for _ in 0..GATEWAY_TRIES_MAX {
+        if !is_there() {
+            return;
+        }
+        thread::sleep(LOCK_RETRY);
     }
 }
 

@@ -150,7 +150,10 @@ impl Daemon {
     async fn start(mut config: Config, spawned: Spawned) -> anyhow::Result<Self> {
         let signals = Signals::new()?;
         let places = Places::of(&config.name);
-        let claim = Claim::take(&places, &config.interface, &config.source.path)?;
+        let claim = {
+            let what = (&*config.interface, spawned.id());
+            Claim::take(&places, what, &config.source.path)?
+        };
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let (supervisor, mut kept) = Supervisor::of_environment();
         let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;

@@ -16,15 +16,21 @@ pub struct UdpFacts {
 }
 
 impl Udp {
+    /// What is known of them.
+    pub fn facts(&self) -> UdpFacts {
+        UdpFacts {
+            port: self.port(),
+            gso: self.gso,
+            gro: self.gro(),
+        }
+    }
+
     /// Its files, and what is known of them.
     pub fn into_parts(self) -> (UdpFacts, Files) {
         let facts = self.facts();
-        let (v4, v6) = self.into_sockets();
-        let v6 = v6.map(|v6| (Family::V6, v6.into()));
-        (
-            facts,
-            [(Family::V4, v4.into())].into_iter().chain(v6).collect(),
-        )
+        let v6 = self.v6.map(|v6| (Family::V6, v6.into()));
+        let v4 = (Family::V4, self.v4.into());
+        (facts, [v4].into_iter().chain(v6).collect())
     }
 
     /// What another process has opened, as it was opened: nothing is set on it, as that may need a

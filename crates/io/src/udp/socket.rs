@@ -94,11 +94,11 @@ pub enum UdpError {
 ///   do not reach the others.
 /// - The outer packet may be fragmented on its way (P93), and carries a UDP checksum (P95).
 pub struct Udp {
-    v4: socket2::Socket,
+    pub(super) v4: socket2::Socket,
     /// `None` on a host without IPv6.
-    v6: Option<socket2::Socket>,
+    pub(super) v6: Option<socket2::Socket>,
     port: u16,
-    gso: bool,
+    pub(super) gso: bool,
     gro: bool,
 }
 
@@ -199,19 +199,6 @@ impl Udp {
             port,
             gso,
             gro,
-        }
-    }
-
-    pub(super) fn into_sockets(self) -> (socket2::Socket, Option<socket2::Socket>) {
-        (self.v4, self.v6)
-    }
-
-    /// What is known of them.
-    pub fn facts(&self) -> UdpFacts {
-        UdpFacts {
-            port: self.port,
-            gso: self.gso,
-            gro: self.gro,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::CString,
     fs::File,
     io,
     os::fd::{AsFd, OwnedFd},
@@ -35,6 +36,9 @@ const MARK: &str = "WEAPON_GATEWAY_PROCESS";
 /// The variable that makes a process a gateway's.
 pub(super) const ENVIRONMENT: (&str, &str) = (MARK, "1");
 
+/// What its process is called.
+pub const GATEWAY: &str = "weapon-gateway";
+
 /// Whether this process was started to be a gateway's.
 pub fn is_gateway() -> bool {
     env::var_os(MARK).is_some_and(|value| value == ENVIRONMENT.1)
@@ -54,7 +58,9 @@ pub fn main() -> ExitCode {
 
 fn run() -> anyhow::Result<()> {
     // Else it would be called after the link by which it was found.
-    let _ = rustix::thread::set_name(c"weapon-gateway");
+    if let Ok(name) = CString::new(GATEWAY) {
+        let _ = rustix::thread::set_name(&name);
+    }
     // Whoever means the gateway as a whole tells its helper.
     signals::ignore_ends().context("signals can't be ignored")?;
     let link = io::stdin().as_fd().try_clone_to_owned();

@@ -35,7 +35,7 @@ mod calls;
 mod inside;
 mod sandbox;
 
-pub use inside::{is_gateway, main};
+pub use inside::{GATEWAY, is_gateway, main};
 pub use message::Begin;
 pub use process::{GatewayProcess, Spawned, Wanted};
 pub use requests::Parts;

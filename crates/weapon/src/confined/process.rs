@@ -96,7 +96,7 @@ impl Spawned {
         let (variable, value) = inside::ENVIRONMENT;
         let given = Ambient::take_away()?;
         let child = Program::new(PROGRAM)
-            .arg0("weapon-gateway")
+            .arg0(inside::GATEWAY)
             .arg(&wanted.name)
             .env(variable, value)
             // Of the service manager's, which is the helper's business.
@@ -127,6 +127,11 @@ impl Spawned {
                 Err(error)
             }
         }
+    }
+
+    /// The number of the process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Gives it its work: from here on it carries packets.

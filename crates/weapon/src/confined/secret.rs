@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(format!("{after:?}"), shown);
         let key = after.peers[0].preshared_key.clone().flatten().unwrap();
         assert_eq!(key.expose(), &[4; 32]);
-        let key = after.private_key.clone().flatten().unwrap();
+        let key = after.private_key.flatten().unwrap();
         assert_eq!(key, PrivateKey::from_bytes(&[1; 32]));
     }
 

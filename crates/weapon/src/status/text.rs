@@ -225,10 +225,11 @@ fn may(user: u32, capabilities: &[String]) -> String {
     format!("{user} with {capabilities}")
 }
 
-/// `process 4243, user 998 with no capability, 48 calls, Landlock 7, memory locked`.
+/// `process 4243, user 998 with no capability, 48 calls, Landlock 7, memory locked`: so many calls
+/// of the kernel it may make.
 fn gateway_process(process: &GatewayPrivileges) -> String {
     let calls = match process.calls {
-        Some(calls) => format!("{calls} calls of the kernel"),
+        Some(calls) => format!("{calls} calls"),
         None => "no seccomp".to_owned(),
     };
     let landlock = match process.landlock {
@@ -333,7 +334,7 @@ gateway site-a  up
   offloads    TUN TCP, TUN UDP, UDP GSO, UDP GRO
   process     4711 (/etc/weapon/site-a.toml)
   helper      root with CAP_NET_ADMIN CAP_SYS_ADMIN, never more
-  gateway     process 4243, user 998 with no capability, 48 calls of the kernel, Landlock 7, memory locked
+  gateway     process 4243, user 998 with no capability, 48 calls, Landlock 7, memory locked
   dropped     no_route 4
 
 peer site-b  session
