@@ -24,6 +24,10 @@ pub enum Outcome {
 /// Where a text lies for the call, below all that the stack has.
 const BELOW_STACK: u64 = 4096;
 
+/// What a call has returned that a signal has disturbed (ERESTARTSYS and others, linux/errno.h).
+#[cfg(target_arch = "x86_64")]
+const TO_GO_ON: std::ops::RangeInclusive<i64> = -516..=-512;
+
 /// An argument.
 #[derive(Clone, Copy, Debug)]
 pub enum Argument {
@@ -41,9 +45,7 @@ pub enum Argument {
 #[cfg(target_arch = "x86_64")]
 pub fn call(process: u32, number: i64, arguments: &[Argument]) -> io::Result<Outcome> {
     let pid = Pid::from_raw(i32::try_from(process).map_err(io::Error::other)?);
-    ptrace::attach(pid)?;
-    waitpid(pid, None)?;
-    let before = ptrace::getregs(pid)?;
+    let before = stop_asleep(pid)?;
     let mut registers = before;
     // Behind the instruction that it sleeps in, which is made once more.
     registers.rip -= 2;
@@ -84,6 +86,22 @@ pub fn call(process: u32, number: i64, arguments: &[Argument]) -> io::Result<Out
             Ok(Outcome::Returned(returned))
         }
         other => Err(io::Error::other(format!("{other:?}"))),
+    }
+}
+
+/// Stops it in a call that the kernel would go on with.
+#[cfg(target_arch = "x86_64")]
+fn stop_asleep(pid: Pid) -> io::Result<libc::user_regs_struct> {
+    loop {
+        ptrace::attach(pid)?;
+        waitpid(pid, None)?;
+        let registers = ptrace::getregs(pid)?;
+        let returned = registers.rax as i64;
+        if registers.orig_rax != u64::MAX && TO_GO_ON.contains(&returned) {
+            return Ok(registers);
+        }
+        ptrace::detach(pid, None)?;
+        std::thread::sleep(std::time::Duration::from_millis(5));
     }
 }
 

@@ -130,6 +130,9 @@ fn p51_ten_thousand_peers_sleep() {
     thread::sleep(SILENCE);
     assert_eq!(switches(&processes), asleep);
 
+    for process in &processes {
+        println!("{process}: {} bytes", own_bytes_of(*process));
+    }
     let growth = own_bytes(&processes).saturating_sub(before) / u64::from(PEERS);
     println!("{growth} bytes a peer, {before} bytes without");
     assert!(growth < BYTES_PER_PEER_MAX, "{growth} bytes a peer");

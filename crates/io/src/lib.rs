@@ -38,3 +38,6 @@ pub mod inherited;
 
 /// Signals that are not heard.
 pub mod signals;
+
+/// Memory that is free again.
+pub mod memory;

@@ -16,7 +16,7 @@ use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
     config::Config,
-    confined::{GatewayProcess, Parts, Spawned},
+    confined::{GatewayProcess, Parts, Spawned, teller},
     interface::Fittings,
     places::Places,
     port::Port,
@@ -176,9 +176,7 @@ impl Daemon {
                 Box::new(move || port.open())
             },
             store: Box::new(store),
-            // Fails only when nobody listens any more, because we stop; or when a gateway tells
-            // more than anybody wants to hear.
-            tell: Box::new(move |what| drop(event.try_send(what))),
+            tell: teller(event),
         };
         let (engine, cipher) = spawned.begin(begin, tun, sockets, parts)?;
         let facts = facts(&config, &unresolved, udp, (&engine, cipher));

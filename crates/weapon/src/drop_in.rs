@@ -21,7 +21,7 @@ use weapon_noise::Tai64n;
 use crate::{
     cli,
     config::{CipherBackend, Sandbox},
-    confined::{Begin, GatewayProcess, Parts, Spawned, User, Wanted},
+    confined::{Begin, GatewayProcess, Parts, Spawned, User, Wanted, teller},
     daemon::{EVENTS_MAX, lanes_for_this_machine, runtime},
     detach::{self, Log},
     interface::{self, MTU_DEFAULT},
@@ -194,9 +194,7 @@ impl DropIn {
         let parts = Parts {
             open: Box::new(move || rebind.open()),
             store,
-            // Fails only when nobody listens any more, because we stop; or when a gateway tells
-            // more than anybody wants to hear.
-            tell: Box::new(move |what| drop(event.try_send(what))),
+            tell: teller(event),
         };
         // Without a key and without peers.
         let begin = Begin {

@@ -17,7 +17,7 @@ use weapon_core::{
 };
 use weapon_engine::{Engine, EngineConfig};
 use weapon_io::{
-    signals,
+    memory, signals,
     tun::Tun,
     udp::{Files, Sockets, Udp},
 };
@@ -118,6 +118,8 @@ fn begin(link: &Link, backend: Backend, cipher: Cipher) -> anyhow::Result<Option
     };
     match engine(*message, files, backend) {
         Ok(engine) => {
+            // A message with many peers was long.
+            memory::give_back();
             answer(link, &Answer::Begun(cipher))?;
             Ok(Some(engine))
         }

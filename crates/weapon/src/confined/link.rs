@@ -22,12 +22,17 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use weapon_io::memory;
 use zeroize::{Zeroize, Zeroizing};
 
 /// What one call of the kernel carries (SCM_MAX_FD is 253).
 const FILES_AT_ONCE: usize = 128;
 
 const HEADER_LEN: usize = 8;
+
+/// A message of so many bytes is about thousands of peers. What was needed for the last one is not
+/// kept for the next.
+const LONG: usize = 1 << 20;
 
 /// What the other end may send.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +102,13 @@ impl Link {
         for files in more.chunks(FILES_AT_ONCE) {
             self.send_with(&[0], files)?;
         }
-        (&self.0).write_all(&text.0)
+        (&self.0).write_all(&text.0)?;
+        let is_long = text.0.len() > LONG;
+        drop(text);
+        if is_long {
+            memory::give_back();
+        }
+        Ok(())
     }
 
     fn send_with(&self, bytes: &[u8], files: &[BorrowedFd<'_>]) -> io::Result<()> {
@@ -140,6 +151,11 @@ impl Link {
             return Err(LinkError::Malformed(format!("{got} of {count} files")));
         }
         let message = serde_json::from_slice(&text);
+        let is_long = text.len() > LONG;
+        drop(text);
+        if is_long {
+            memory::give_back();
+        }
         let message = message.map_err(|error| LinkError::Malformed(without_text(&error)))?;
         Ok((message, files))
     }

@@ -30,6 +30,7 @@ use tracing::level_filters::LevelFilter;
 use weapon_core::{GatewayChange, GatewayDump, Mtus};
 use weapon_engine::{EngineStatus, Event, Stopped};
 use weapon_io::{
+    memory,
     tun::Tun,
     udp::{Files, Sockets, Udp, mark_all},
 };
@@ -98,12 +99,9 @@ impl Spawned {
         let child = Program::new(PROGRAM)
             .arg0(inside::GATEWAY)
             .arg(&wanted.name)
+            // Nothing of what the helper was told is its business.
+            .env_clear()
             .env(variable, value)
-            // Of the service manager's, which is the helper's business.
-            .env_remove("NOTIFY_SOCKET")
-            .env_remove("WATCHDOG_USEC")
-            .env_remove("LISTEN_FDS")
-            .env_remove("LISTEN_PID")
             .stdin(OwnedFd::from(its_link))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -171,6 +169,9 @@ impl Spawned {
         let id = self.child.id();
         let ended = attend(self.child, stderr, (requests, parts, mark), &stopping)?;
         let begun = ask(&self.link, &command, &files.collect::<Vec<_>>());
+        // With many peers it was long.
+        drop(command);
+        memory::give_back();
         let process = GatewayProcess {
             link: self.link,
             held: self.held,
@@ -284,11 +285,11 @@ fn attend(
             let _ = log.join();
         }
         if let Ok(status) = status {
+            // Nobody waits for it if it came unasked.
+            let _ = tell_ended.send(status);
             if !stopping.load(Ordering::Relaxed) {
                 (parts.tell)(Event::Failed(how_it_ended(status)));
             }
-            // Nobody waits for it if it came unasked.
-            let _ = tell_ended.send(status);
         }
     })?;
     Ok(ended)

@@ -5,6 +5,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::mpsc;
 use weapon_core::TimestampStore;
 use weapon_engine::Event;
 use weapon_io::udp::{Sockets, Udp, UdpError};
@@ -27,6 +28,16 @@ pub struct Parts {
     pub store: Box<dyn TimestampStore + Send>,
     /// Hears what the engine tells.
     pub tell: Box<dyn Fn(Event) + Send>,
+}
+
+/// Passes on what the engine tells. Of a gateway that tells more than anybody wants to hear, what
+/// there is no room for is dropped; but not that it ends.
+pub fn teller(to: mpsc::Sender<Event>) -> Box<dyn Fn(Event) + Send> {
+    // Both fail when nobody listens any more, because we stop.
+    Box::new(move |event| match event {
+        Event::Unanswered { .. } => drop(to.try_send(event)),
+        Event::DeviceGone | Event::Failed(_) => drop(to.blocking_send(event)),
+    })
 }
 
 /// Answers until the link ends; says why it did.
@@ -143,7 +154,7 @@ impl Marks {
 #[cfg(test)]
 mod tests {
     use std::{
-        sync::{Arc, Mutex, mpsc},
+        sync::{Arc, Mutex, mpsc as std_mpsc},
         thread,
     };
 
@@ -167,9 +178,9 @@ mod tests {
     }
 
     /// The gateway's end, what was kept, what was told.
-    fn helper(mark: Option<Tai64n>) -> (Link, Kept, mpsc::Receiver<Event>) {
+    fn helper(mark: Option<Tai64n>) -> (Link, Kept, std_mpsc::Receiver<Event>) {
         let (gateway, link) = Link::pair().unwrap();
-        let (tell, told) = mpsc::channel();
+        let (tell, told) = std_mpsc::channel();
         let kept = Kept::default();
         let mut parts = Parts {
             open: Box::new(|| Udp::bind_lanes(&UdpConfig::default(), 1)),
@@ -241,6 +252,27 @@ mod tests {
             .unwrap();
         let end = serve(&link, &mut parts, None);
         assert!(matches!(end, LinkError::Broken(_)), "{end:?}");
+    }
+
+    #[test]
+    fn that_it_ends_is_heard_however_much_it_has_told() {
+        let (sender, mut heard) = mpsc::channel(2);
+        let told = thread::spawn(move || {
+            let tell = teller(sender);
+            for _ in 0..10 {
+                tell(Event::Unanswered {
+                    peer: "site-b".into(),
+                    next: None,
+                });
+            }
+            tell(Event::DeviceGone);
+        });
+        let mut last = None;
+        while let Some(event) = heard.blocking_recv() {
+            last = Some(event);
+        }
+        assert_eq!(last, Some(Event::DeviceGone));
+        told.join().unwrap();
     }
 
     #[test]

@@ -2,16 +2,34 @@
 
 use std::{fmt, net::IpAddr, net::SocketAddr, time::Duration};
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 use weapon_core::{
     GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump, PeerStatus, PrefixMapping,
 };
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
-use zeroize::ZeroizeOnDrop;
+use zeroize::Zeroizing;
 
-/// A secret key, erased when it is dropped.
-#[derive(Serialize, Deserialize, ZeroizeOnDrop)]
-pub struct Key([u8; 32]);
+/// A secret key on the heap: it is moved without copies, and erased when it is dropped.
+pub struct Key(Box<Zeroizing<[u8; KEY_LEN]>>);
+
+/// Bytes of a key.
+const KEY_LEN: usize = 32;
+
+impl Key {
+    /// All zero, to be filled in place.
+    fn zero() -> Self {
+        Self(Box::new(Zeroizing::new([0; KEY_LEN])))
+    }
+
+    fn of(bytes: &[u8; KEY_LEN]) -> Self {
+        let mut key = Self::zero();
+        key.0.copy_from_slice(bytes);
+        key
+    }
+}
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,15 +37,50 @@ impl fmt::Debug for Key {
     }
 }
 
+impl Serialize for Key {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(InPlace)
+    }
+}
+
+/// Reads a key byte by byte to where it stays.
+struct InPlace;
+
+impl<'de> Visitor<'de> for InPlace {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of {KEY_LEN} bytes")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut bytes: A) -> Result<Key, A::Error> {
+        let mut key = Key::zero();
+        for (at, byte) in key.0.iter_mut().enumerate() {
+            let next = bytes.next_element()?;
+            *byte = next.ok_or_else(|| A::Error::invalid_length(at, &self))?;
+        }
+        match bytes.next_element::<u8>()? {
+            None => Ok(key),
+            Some(_) => Err(A::Error::invalid_length(KEY_LEN + 1, &self)),
+        }
+    }
+}
+
 impl From<&PrivateKey> for Key {
     fn from(key: &PrivateKey) -> Self {
-        Self(*key.expose())
+        Self::of(key.expose())
     }
 }
 
 impl From<&PresharedKey> for Key {
     fn from(key: &PresharedKey) -> Self {
-        Self(*key.expose())
+        Self::of(key.expose())
     }
 }
 
@@ -239,6 +292,15 @@ mod tests {
         };
         assert!(of(None).is_none());
         assert!(matches!(of(Some(None)), Some(None)));
+    }
+
+    #[test]
+    fn a_key_has_32_bytes() {
+        for len in [0, 31, 33] {
+            let text = serde_json::to_string(&vec![7_u8; len]).unwrap();
+            assert!(serde_json::from_str::<Key>(&text).is_err(), "{len}");
+        }
+        assert!(serde_json::from_str::<Key>("\"text\"").is_err());
     }
 
     #[test]
