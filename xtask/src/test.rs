@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 22] = [
+const TOOLS: [Tool; 23] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -113,6 +113,11 @@ const TOOLS: [Tool; 22] = [
         program: "dpkg-deb",
         package: "dpkg",
         purpose: "the Debian package",
+    },
+    Tool {
+        program: "promtool",
+        package: "prometheus",
+        purpose: "metrics and alert rules as Prometheus reads them",
     },
     Tool {
         program: "valgrind",

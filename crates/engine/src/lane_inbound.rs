@@ -2,7 +2,7 @@
 //! loop has one too, for what comes to the doors.
 //! HOT
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use weapon_core::{Counters, Inbound, Received, SharedFib};
 use weapon_io::{
@@ -13,10 +13,7 @@ use weapon_noise::Tick;
 use weapon_wire::MergeLimits;
 
 use crate::{
-    engine::{Shared, Totals},
-    mailbox::Mailbox,
-    steering::Steering,
-    ways::ToOverlay,
+    engine::Shared, mailbox::Mailbox, status::Totals, steering::Steering, ways::ToOverlay,
 };
 
 /// Trains that one receive call takes, and that are received before the queues of the overlay have
@@ -70,6 +67,7 @@ impl<D: Device> LaneInbound<D> {
         self.inbound.set_limits(limits(&*self.device));
         let mut overlay = ToOverlay::new(&*self.device, &self.steering);
         let trains = self.receiver.receive(socket, family)?;
+        let before = self.counters.inbound_datagrams.load(Relaxed);
         for index in 0..trains {
             let train = self.receiver.train(index);
             let received = Received {
@@ -89,6 +87,11 @@ impl<D: Device> LaneInbound<D> {
                 &mut upcalls,
             );
         }
+        // This thread alone counts there.
+        let after = self.counters.inbound_datagrams.load(Relaxed);
+        self.counters
+            .inbound_batches
+            .note(after.wrapping_sub(before));
         self.totals.note_refused(overlay.refused);
         Ok(Batch {
             trains,

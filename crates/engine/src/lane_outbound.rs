@@ -11,8 +11,9 @@ use weapon_io::{
 use weapon_noise::Tick;
 
 use crate::{
-    engine::{Shared, Totals},
+    engine::Shared,
     mailbox::Mailbox,
+    status::Totals,
     steering::Steering,
     ways::{Outcome, ToUnderlay, flush, outcome},
 };
@@ -81,6 +82,7 @@ impl<D: Device> LaneOutbound<D> {
         self.counters
             .outbound_superpackets
             .fetch_add(superpackets as u64, Relaxed);
+        self.counters.outbound_batches.note(superpackets as u64);
         self.totals.note_sent(flush(&mut self.sender, socket, &fib));
         gone
     }

@@ -17,6 +17,9 @@ mod ways;
 
 // What the binary starts and stops.
 mod engine;
-pub use engine::{Engine, EngineConfig, EngineStatus, Event, Stopped};
+pub use engine::{Engine, EngineConfig, Event, Stopped};
+mod status;
+pub use mailbox::Waiting;
+pub use status::{Batches, EngineStatus, ThreadStatus};
 mod surroundings;
 pub use surroundings::{KernelEntropy, now};

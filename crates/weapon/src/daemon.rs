@@ -18,7 +18,7 @@ use crate::{
     port::Port,
     privileges,
     rates::RateMeter,
-    report::{Cipher, Facts, Report, seconds_now},
+    report::{Cipher, Facts, seconds_now},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
     site::{Entry, SiteWatch},
@@ -39,6 +39,9 @@ pub use start::cipher;
 use start::{engine_end, facts, gateway, open_port, serve, serve_wg};
 
 mod site;
+
+mod metrics;
+use metrics::Telling;
 
 mod supervisor;
 use supervisor::Supervisor;
@@ -122,6 +125,7 @@ struct Daemon {
     supervisor: Supervisor,
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<Call>,
+    telling: Telling,
     uapi_calls: mpsc::Receiver<uapi::Call>,
     _uapi_file: Option<UapiFile>,
     look_ups: LookUps,
@@ -151,6 +155,7 @@ impl Daemon {
         let tun = ground.tun;
         let watch = InterfaceWatch::of(&tun).await?;
         let routes = RouteMonitor::open(tun.ifindex())?;
+        let telling = Telling::open(&config)?;
         let listener = api::listen(&places)?;
         let (uapi_file, uapi_calls) = serve_wg(&config.interface);
 
@@ -199,6 +204,7 @@ impl Daemon {
             supervisor,
             engine_events,
             calls: serve(listener),
+            telling,
             uapi_calls,
             _uapi_file: uapi_file,
             look_ups,
@@ -289,6 +295,7 @@ impl Daemon {
                         return ended;
                     }
                 }
+                Some(question) = self.telling.asked() => self.tell(question),
                 Some(call) = self.uapi_calls.recv() => {
                     let answer = uapi::answer(call.request, &self.engine, &self.port);
                     let _ = call.answer.send(answer);
@@ -359,20 +366,23 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Answer {
-        match self.engine.status() {
-            Ok(status) => {
-                let facts = Facts {
-                    listen_port: self.port.number(),
-                    fwmark: self.port.fwmark(),
-                    networks: site::report(&self.entries),
-                    ..self.facts.clone()
-                };
-                let mut report = Report::new(&facts, status);
+        match self.report() {
+            Ok((mut report, _)) => {
                 self.rates.complete(&mut report, std::time::Instant::now());
                 report.warnings = warnings::of(&report, self.config.offload, seconds_now());
                 Answer::Status(Box::new(report))
             }
             Err(error) => Answer::Error(error.to_string()),
+        }
+    }
+
+    /// What the engine does not know.
+    fn facts_now(&self) -> Facts {
+        Facts {
+            listen_port: self.port.number(),
+            fwmark: self.port.fwmark(),
+            networks: site::report(&self.entries),
+            ..self.facts.clone()
         }
     }
 

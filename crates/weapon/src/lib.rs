@@ -37,6 +37,8 @@ mod drop_in;
 mod api;
 mod doctor;
 mod down;
+mod http;
+mod metrics;
 mod plan;
 mod rates;
 mod report;

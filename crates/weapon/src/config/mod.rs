@@ -23,6 +23,8 @@ mod networks;
 
 mod keyfile;
 
+mod metrics;
+
 pub mod value;
 
 #[cfg(test)]
@@ -30,6 +32,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use metrics::MetricsPlace;
 pub use model::{
     Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig,
 };

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use weapon_core::PrefixMapping;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
+use super::metrics::MetricsPlace;
 use super::problem::Place;
 
 /// One gateway and its peers.
@@ -53,6 +54,8 @@ pub struct Config {
     pub lan_access: bool,
     /// Whether packets to the peers' networks leave by the tunnel alone, also when there is none.
     pub kill_switch: bool,
+    /// Where metrics are read; nowhere if there is none.
+    pub metrics: Option<MetricsPlace>,
     /// Which kernel facilities may be used.
     pub offload: Offload,
     /// The peers, in the order of the file.
@@ -206,6 +209,8 @@ pub struct Written {
     pub listen: Place,
     /// The mark of what we send.
     pub fwmark: Place,
+    /// Where metrics are read.
+    pub metrics: Place,
     /// The TUN device's name.
     pub interface: Place,
     /// Its addresses.

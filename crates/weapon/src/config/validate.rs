@@ -12,7 +12,7 @@ use super::draft::{Draft, GatewayDraft, PeerDraft, SecretText, Spelling};
 use super::model::{Config, ConfigSource, PeerConfig, Written};
 use super::networks::{self, Networks};
 use super::problem::{Located, Place, Problems};
-use super::{keyfile, value};
+use super::{keyfile, metrics, value};
 
 /// The mark of the packets of a tunnel that is the way to everywhere, and the number of the routing
 /// table that leads into it. wg-quick's choice.
@@ -43,6 +43,8 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let fwmark = fwmark.or(needs_mark.then_some(FULL_TUNNEL_MARK));
     let lanes = gateway.lanes.as_ref();
     let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
+    let metrics = gateway.metrics.as_ref();
+    let metrics = metrics.and_then(|at| good(metrics::metrics(&at.value), at, problems));
 
     let mut peers = Vec::with_capacity(peer_drafts.len());
     let mut known = KnownPeers::new(name.as_deref(), keys.as_ref());
@@ -82,6 +84,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         kill_switch: gateway.kill_switch.unwrap_or(false),
         firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
+        metrics,
         offload: gateway.offload.complete(),
         peers,
         source,
@@ -106,6 +109,7 @@ fn written(
     Written {
         fwmark: place(gateway.fwmark.as_ref().map(|mark| &mark.place), ""),
         listen: place(gateway.listen.as_ref().map(|port| &port.place), ""),
+        metrics: place(gateway.metrics.as_ref().map(|at| &at.place), ""),
         interface: place(interface, spelling.interface),
         addresses: addresses
             .iter()
