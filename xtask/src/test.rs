@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 23] = [
+const TOOLS: [Tool; 25] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -118,6 +118,16 @@ const TOOLS: [Tool; 23] = [
         program: "promtool",
         package: "prometheus",
         purpose: "metrics and alert rules as Prometheus reads them",
+    },
+    Tool {
+        program: "tcpdump",
+        package: "tcpdump",
+        purpose: "captures as others read them",
+    },
+    Tool {
+        program: "tshark",
+        package: "tshark",
+        purpose: "captures as Wireshark reads them",
     },
     Tool {
         program: "valgrind",

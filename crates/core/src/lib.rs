@@ -45,6 +45,10 @@ pub use drop_reason::DropReason;
 mod counters;
 pub use counters::{Counters, Sizes};
 
+// What they show.
+mod sighting;
+pub use sighting::{Fate, Sighting, Way};
+
 // What they need from outside.
 mod ports;
 pub use ports::{HandshakeMessage, Overlay, TimestampStore, Underlay, Upcalls};

@@ -20,6 +20,7 @@ use weapon_io::{
 use weapon_noise::PublicKey;
 
 use crate::{
+    capture::Taps,
     control::Control,
     doors::Doors,
     lane::Lane,
@@ -92,6 +93,7 @@ pub(crate) struct Shared<D, S> {
     pub(crate) socket: Arc<SocketCell<S>>,
     pub(crate) fib: SharedFib,
     pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) taps: Arc<Taps>,
     pub(crate) steering: Arc<Steering>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) pulse: Arc<Pulse>,
@@ -126,6 +128,7 @@ impl<D, S> Shared<D, S> {
 pub struct Engine {
     commands: mpsc::Sender<Command>,
     pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) taps: Arc<Taps>,
     pub(crate) wakes: Vec<Arc<EventFd>>,
     stopping: Arc<AtomicBool>,
     pub(crate) totals: Arc<Totals>,
@@ -166,6 +169,7 @@ impl Engine {
             socket: Arc::new(SocketCell::new(sockets)),
             fib: Arc::clone(gateway.fib()),
             mailbox: Arc::new(Mailbox::new()?),
+            taps: Arc::new(Taps::new(1 + lanes)),
             totals: Arc::default(),
             pulse: Arc::new(Pulse::new(lanes)),
             wakes: wakes.clone(),
@@ -176,6 +180,7 @@ impl Engine {
         let mut engine = Self {
             commands,
             mailbox: Arc::clone(&shared.mailbox),
+            taps: Arc::clone(&shared.taps),
             wakes,
             stopping: Arc::default(),
             totals: Arc::clone(&shared.totals),
@@ -208,7 +213,7 @@ impl Engine {
         let (epoll, timer) = (Arc::new(Epoll::new()?), TimerFd::new()?);
         let doors = Doors {
             sockets: SocketHold::of_doors(Arc::clone(&shared.socket), self.wakes.len()),
-            inbound: LaneInbound::new(shared, Arc::clone(gateway.counters())),
+            inbound: LaneInbound::new(shared, Arc::clone(gateway.counters()), 0),
             epoll: Arc::clone(&epoll),
         };
         let control = Control {
@@ -244,8 +249,8 @@ impl Engine {
             device: Arc::clone(&shared.device),
             queues: number * queues / lanes..(number + 1) * queues / lanes,
             socket: SocketHold::of_lane(Arc::clone(&shared.socket), number),
-            outbound: LaneOutbound::new(shared, Arc::clone(counters)),
-            inbound: LaneInbound::new(shared, Arc::clone(counters)),
+            outbound: LaneOutbound::new(shared, Arc::clone(counters), 1 + number),
+            inbound: LaneInbound::new(shared, Arc::clone(counters), 1 + number),
             wake: Arc::clone(&self.wakes[number]),
             pulse: Arc::clone(&self.pulse),
             number,

@@ -13,7 +13,12 @@ use weapon_noise::Tick;
 use weapon_wire::MergeLimits;
 
 use crate::{
-    engine::Shared, mailbox::Mailbox, status::Totals, steering::Steering, ways::ToOverlay,
+    capture::{Taps, Watched},
+    engine::Shared,
+    mailbox::Mailbox,
+    status::Totals,
+    steering::Steering,
+    ways::ToOverlay,
 };
 
 /// Trains that one receive call takes, and that are received before the queues of the overlay have
@@ -36,19 +41,24 @@ pub(crate) struct LaneInbound<D> {
     counters: Arc<Counters>,
     totals: Arc<Totals>,
     mailbox: Arc<Mailbox>,
+    taps: Arc<Taps>,
+    /// Which ring of a capture is ours.
+    ring: usize,
     steering: Arc<Steering>,
     receiver: Receiver,
     inbound: Inbound,
 }
 
 impl<D: Device> LaneInbound<D> {
-    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>, ring: usize) -> Self {
         Self {
             device: Arc::clone(&shared.device),
             fib: Arc::clone(&shared.fib),
             counters,
             totals: Arc::clone(&shared.totals),
             mailbox: Arc::clone(&shared.mailbox),
+            taps: Arc::clone(&shared.taps),
+            ring,
             steering: Arc::clone(&shared.steering),
             receiver: Receiver::new(TRAINS),
             inbound: Inbound::new(limits(&*shared.device)),
@@ -67,6 +77,7 @@ impl<D: Device> LaneInbound<D> {
         self.inbound.set_limits(limits(&*self.device));
         let mut overlay = ToOverlay::new(&*self.device, &self.steering);
         let trains = self.receiver.receive(socket, family)?;
+        let mut upcalls = Watched::new(&self.mailbox, &self.taps, self.ring);
         let before = self.counters.inbound_datagrams.load(Relaxed);
         for index in 0..trains {
             let train = self.receiver.train(index);
@@ -77,7 +88,6 @@ impl<D: Device> LaneInbound<D> {
                 tos: train.tos,
                 from: train.from,
             };
-            let mut upcalls = &*self.mailbox;
             self.inbound.receive(
                 &fib,
                 received,

@@ -11,6 +11,7 @@ use weapon_io::{
 use weapon_noise::Tick;
 
 use crate::{
+    capture::{Taps, Watched},
     engine::Shared,
     mailbox::Mailbox,
     status::Totals,
@@ -31,19 +32,24 @@ pub(crate) struct LaneOutbound<D> {
     counters: Arc<Counters>,
     totals: Arc<Totals>,
     mailbox: Arc<Mailbox>,
+    taps: Arc<Taps>,
+    /// Which ring of a capture is ours.
+    ring: usize,
     steering: Arc<Steering>,
     sender: Sender,
     buffer: Box<[u8]>,
 }
 
 impl<D: Device> LaneOutbound<D> {
-    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>, ring: usize) -> Self {
         Self {
             device: Arc::clone(&shared.device),
             fib: Arc::clone(&shared.fib),
             counters,
             totals: Arc::clone(&shared.totals),
             mailbox: Arc::clone(&shared.mailbox),
+            taps: Arc::clone(&shared.taps),
+            ring,
             steering: Arc::clone(&shared.steering),
             sender: Sender::new(),
             buffer: std::iter::repeat_n(0, READ_BYTES).collect(),
@@ -58,7 +64,7 @@ impl<D: Device> LaneOutbound<D> {
         };
         let fib = self.fib.load();
         let mut underlay = ToUnderlay::new(&mut self.sender, socket);
-        let mut upcalls = &*self.mailbox;
+        let mut upcalls = Watched::new(&self.mailbox, &self.taps, self.ring);
         let mut outbound = Outbound::new(&fib, now, &self.counters, &mut underlay, &mut upcalls);
         let mut gone = false;
         let (mut superpackets, mut bytes) = (0, 0);

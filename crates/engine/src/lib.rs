@@ -9,6 +9,7 @@ mod lane_inbound;
 mod lane_outbound;
 
 // What connects them.
+mod capture;
 mod mailbox;
 mod pulse;
 mod socket_cell;
@@ -19,6 +20,7 @@ mod ways;
 mod engine;
 pub use engine::{Engine, EngineConfig, Event, Stopped};
 mod status;
+pub use capture::{Capturing, Seen, Taken, Wants};
 pub use mailbox::Waiting;
 pub use status::{Batches, EngineStatus, ThreadStatus};
 mod surroundings;

@@ -11,6 +11,7 @@ use weapon_noise::PublicKey;
 
 use crate::{
     api::{self, Answer, Call, Request},
+    capture::{Capture, Captures},
     claim::Claim,
     config::Config,
     interface::Fittings,
@@ -126,6 +127,7 @@ struct Daemon {
     engine_events: mpsc::UnboundedReceiver<Event>,
     calls: mpsc::Receiver<Call>,
     telling: Telling,
+    captures: Captures,
     uapi_calls: mpsc::Receiver<uapi::Call>,
     _uapi_file: Option<UapiFile>,
     look_ups: LookUps,
@@ -149,7 +151,6 @@ impl Daemon {
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let (supervisor, mut kept) = Supervisor::of_environment();
         let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;
-        let udp = &sockets.lanes[0];
         let netlink = Netlink::connect()?;
         let ground = Ground::make(&config, &places, (lanes, &port), &netlink).await?;
         let tun = ground.tun;
@@ -162,7 +163,7 @@ impl Daemon {
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = resolver::unresolved(&config.peers);
         let (backend, cipher) = cipher(config.cipher_backend);
-        let facts = facts(&config, &unresolved, udp, cipher);
+        let facts = facts(&config, &unresolved, &sockets.lanes[0], cipher);
         let gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend);
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
@@ -205,6 +206,7 @@ impl Daemon {
             engine_events,
             calls: serve(listener),
             telling,
+            captures: Captures::default(),
             uapi_calls,
             _uapi_file: uapi_file,
             look_ups,
@@ -359,6 +361,11 @@ impl Daemon {
             }
             Request::Confirm => self.confirm(),
             Request::System => self.system().await,
+            Request::Capture(wanted) => self.capture(wanted),
+            Request::EndCapture(end) => match self.captures.end(end.capture) {
+                Ok(()) => Answer::CaptureEnds,
+                Err(error) => Answer::Error(format!("{error:#}")),
+            },
         };
         // A client that has gone needs no answer.
         let _ = call.answer.send(answer);
@@ -373,6 +380,19 @@ impl Daemon {
                 Answer::Status(Box::new(report))
             }
             Err(error) => Answer::Error(error.to_string()),
+        }
+    }
+
+    fn capture(&mut self, wanted: &Capture) -> Answer {
+        let Ok(status) = self.engine.status() else {
+            return Answer::Error("the gateway is stopping".into());
+        };
+        let peers = status.gateway.peers.iter();
+        let peers: Vec<&str> = peers.map(|peer| peer.name.as_str()).collect();
+        let here = (self.config.name.as_str(), &*peers);
+        match self.captures.begin(wanted, here, &self.engine) {
+            Ok(stream) => Answer::Capturing(Box::new(stream)),
+            Err(error) => Answer::Error(format!("{error:#}")),
         }
     }
 

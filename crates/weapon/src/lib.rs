@@ -35,6 +35,7 @@ mod drop_in;
 
 // How a running gateway is asked.
 mod api;
+mod capture;
 mod doctor;
 mod down;
 mod http;

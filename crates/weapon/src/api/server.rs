@@ -1,9 +1,10 @@
 //! The gateway's side of the local API.
 
-use http_body_util::{BodyExt, Limited};
+use futures_util::stream::unfold;
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::{
     Request as HttpRequest, Response, StatusCode,
-    body::{Bytes, Incoming},
+    body::{Bytes, Frame, Incoming},
     header::{ALLOW, CONNECTION, HeaderValue},
 };
 use tokio::{
@@ -17,6 +18,7 @@ use super::{
     problem::{self, Problem},
     routes::{self, JSON, Route},
 };
+use crate::capture::{NUMBER, PCAPNG, Stream};
 use crate::http::{self, Body, CLIENT_TIME, Deadline, Manner, response};
 
 /// Bytes of a request's body at most: a path has 4096 at most, and may need escapes.
@@ -37,16 +39,7 @@ async fn respond(
     deadline: &Deadline,
 ) -> Response<Body> {
     match answer(request, calls, deadline).await {
-        Ok((status, body)) => {
-            let kind = (!body.is_empty()).then_some(JSON);
-            let mut response = response(status, kind, body);
-            if status == StatusCode::ACCEPTED {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
-                response.extensions_mut().insert(Manner::LastsUntilTheEnd);
-            }
-            response
-        }
+        Ok(response) => response,
         Err(problem) => {
             let status = StatusCode::from_u16(problem.status);
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -65,16 +58,51 @@ async fn answer(
     request: HttpRequest<Incoming>,
     calls: &mpsc::Sender<Call>,
     deadline: &Deadline,
-) -> Result<(StatusCode, Vec<u8>), Problem> {
+) -> Result<Response<Body>, Problem> {
     let (head, body) = request.into_parts();
     let route = Route::find(&head.method, &head.uri)?;
     let body = read(body).await?;
     let Some(request) = route.request(&head.headers, &body)? else {
-        return routes::described();
+        return routes::described().map(|(status, body)| whole(status, body));
     };
     // From here on it waits for us.
     deadline.lift();
-    routes::written(route, &ask(request, calls).await)
+    let answer = ask(request, calls).await;
+    let (status, body) = routes::written(route, &answer)?;
+    Ok(match answer {
+        Answer::Capturing(stream) => captured(*stream),
+        _ => whole(status, body),
+    })
+}
+
+/// An answer that is there as a whole.
+fn whole(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+    let kind = (!body.is_empty()).then_some(JSON);
+    let mut response = response(status, kind, body);
+    if status == StatusCode::ACCEPTED {
+        close(&mut response, Manner::LastsUntilTheEnd);
+    }
+    response
+}
+
+/// An answer that goes on as long as packets come and the client reads.
+fn captured(stream: Stream) -> Response<Body> {
+    let number = HeaderValue::from(stream.number());
+    let mut response = response(StatusCode::OK, Some(PCAPNG), Vec::new());
+    response.headers_mut().insert(NUMBER, number);
+    close(&mut response, Manner::Unhurried);
+    let next = |mut stream: Stream| async move {
+        let bytes = stream.next().await?;
+        Some((Ok(Frame::data(bytes)), stream))
+    };
+    *response.body_mut() = StreamBody::new(unfold(stream, next)).boxed_unsync();
+    response
+}
+
+fn close(response: &mut Response<Body>, manner: Manner) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response.extensions_mut().insert(manner);
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Problem> {
