@@ -13,7 +13,7 @@ struct Tool {
     purpose: &'static str,
 }
 
-const TOOLS: [Tool; 22] = [
+const TOOLS: [Tool; 25] = [
     Tool {
         program: "curl",
         package: "curl",
@@ -113,6 +113,21 @@ const TOOLS: [Tool; 22] = [
         program: "dpkg-deb",
         package: "dpkg",
         purpose: "the Debian package",
+    },
+    Tool {
+        program: "promtool",
+        package: "prometheus",
+        purpose: "metrics and alert rules as Prometheus reads them",
+    },
+    Tool {
+        program: "tcpdump",
+        package: "tcpdump",
+        purpose: "captures as others read them",
+    },
+    Tool {
+        program: "tshark",
+        package: "tshark",
+        purpose: "captures as Wireshark reads them",
     },
     Tool {
         program: "valgrind",

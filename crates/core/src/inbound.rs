@@ -19,7 +19,7 @@ use weapon_wire::{
 };
 
 use crate::{
-    Attention, Counters, DropReason, Fib, PeerId, Session,
+    Attention, Counters, DropReason, Fate, Fib, PeerId, Session, Sighting, Way,
     ports::{HandshakeMessage, Overlay, Upcalls, ask},
 };
 
@@ -184,10 +184,16 @@ impl Inbound {
                     let start = at.saturating_add(DATA_HEADER_LEN);
                     let plaintext = start..start.saturating_add(plaintext_len);
                     opened.data |= plaintext_len != 0;
-                    if plaintext_len != 0
-                        && let Err(reason) = self.accept(fib, session, bytes, plaintext, run.tos)
-                    {
-                        counters.count(reason);
+                    if plaintext_len != 0 {
+                        let place = (plaintext.start, plaintext.end);
+                        let accepted = self.accept(fib, session, bytes, plaintext, run.tos);
+                        if upcalls.is_watched() {
+                            let packet = bytes.get(place.0..place.1).unwrap_or_default();
+                            show(session, packet, accepted, upcalls);
+                        }
+                        if let Err(reason) = accepted {
+                            counters.count(reason);
+                        }
                     }
                 }
                 Err(OpenError::Expired) => counters.count(DropReason::SessionExpired),
@@ -283,6 +289,22 @@ impl Run {
         let skipped = count.saturating_mul(self.stride);
         bytes.len().min(self.at.saturating_add(skipped))
     }
+}
+
+/// Shows a packet as the overlay gets it, with what became of it.
+#[cold]
+fn show(
+    session: &Session,
+    packet: &[u8],
+    accepted: Result<(), DropReason>,
+    upcalls: &mut impl Upcalls,
+) {
+    upcalls.show(Sighting {
+        way: Way::Inbound,
+        peer: Some(&session.peer),
+        bytes: packet,
+        fate: accepted.map_or_else(Fate::Dropped, |()| Fate::Passed),
+    });
 }
 
 /// Authenticated packets count for roaming and timers, whatever is inside (P50, P77).

@@ -43,7 +43,11 @@ pub use attention::{Attention, AttentionSet};
 mod drop_reason;
 pub use drop_reason::DropReason;
 mod counters;
-pub use counters::Counters;
+pub use counters::{Counters, Sizes};
+
+// What they show.
+mod sighting;
+pub use sighting::{Fate, Sighting, Way};
 
 // What they need from outside.
 mod ports;

@@ -21,12 +21,12 @@ use arc_swap::Guard;
 use arrayvec::ArrayVec;
 use weapon_noise::{Keypair, SealError, Tick};
 use weapon_wire::{
-    Endpoint, Superpacket, VnetHeader, ecn,
+    Endpoint, Flow, Superpacket, VnetHeader, ecn,
     message::{DATA_HEADER_LEN, DATA_OVERHEAD, data_receiver},
 };
 
 use crate::{
-    Attention, Counters, DropReason, Fib, Mtus, Peer,
+    Attention, Counters, DropReason, Fate, Fib, Mtus, Peer, Sighting, Way,
     ports::{Underlay, Upcalls, ask},
 };
 
@@ -103,10 +103,32 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
     /// # Errors
     /// As there.
     pub fn take(&mut self, read: &mut [u8]) -> Result<u32, DropReason> {
+        let taken = self.map_and_send(read);
+        if self.upcalls.is_watched() {
+            self.show(read, taken);
+        }
+        taken
+    }
+
+    fn map_and_send(&mut self, read: &mut [u8]) -> Result<u32, DropReason> {
         if !self.fib.mappings.is_empty() {
             self.fib.mappings.leave(read)?;
         }
         self.send(read)
+    }
+
+    /// Shows what was just taken, as peers know it, with what became of it.
+    #[cold]
+    fn show(&mut self, read: &[u8], taken: Result<u32, DropReason>) {
+        let packet = read.get(VnetHeader::LEN..).unwrap_or_default();
+        let flow = Flow::parse(packet).ok();
+        let peer = flow.and_then(|flow| self.fib.route(flow.destination));
+        self.upcalls.show(Sighting {
+            way: Way::Outbound,
+            peer: peer.map(|peer| &**peer),
+            bytes: read,
+            fate: taken.map_or_else(Fate::Dropped, |_| Fate::Passed),
+        });
     }
 
     /// Takes one superpacket, with its [`VnetHeader`] in front, from the overlay to the underlay.

@@ -6,7 +6,7 @@ use std::io::IoSlice;
 use weapon_noise::Tai64n;
 use weapon_wire::{Endpoint, Flow, VnetHeader, message::Initiation};
 
-use crate::{Attention, Peer, PeerId};
+use crate::{Attention, Peer, PeerId, Sighting};
 
 /// Where datagrams go.
 pub trait Underlay {
@@ -63,6 +63,14 @@ pub trait Upcalls {
 
     /// `peer` has just begun to want something. Never lost: a peer is in the queue at most once.
     fn attention(&mut self, peer: PeerId);
+
+    /// Whether somebody looks at packets. Asked for each, so that must cost nothing.
+    fn is_watched(&self) -> bool {
+        false
+    }
+
+    /// A packet, for who looks.
+    fn show(&mut self, _sighting: Sighting<'_>) {}
 }
 
 /// Asks for `wants` and queues the peer if it is not queued yet.

@@ -14,10 +14,11 @@ use weapon_io::{
 
 use crate::{
     doors::Doors,
-    engine::{Command, ControlStatus, Event, Rebind, Shared},
+    engine::{Command, Event, Rebind, Shared},
     mailbox::Mail,
     pulse::Pulse,
     socket_cell::SocketHold,
+    status::ControlStatus,
     surroundings::{KernelEntropy, now, tick},
     ways::{NoUnderlay, ToOverlay, ToUnderlay, flush},
 };

@@ -5,25 +5,23 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc,
     },
     thread::{self, JoinHandle},
 };
 
 use serde::{Deserialize, Serialize};
-use weapon_core::{
-    Counters, DropReason, Gateway, GatewayChange, GatewayDump, GatewayStatus, Mtus, SharedFib,
-    TimestampStore,
-};
+use weapon_core::{Counters, Gateway, GatewayChange, GatewayDump, Mtus, SharedFib, TimestampStore};
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
-    tun::{Device, Offloads},
-    udp::{Family, Files, SendReport, Sender, Socket, Sockets},
+    tun::Device,
+    udp::{Family, Files, Sender, Socket, Sockets},
 };
 use weapon_noise::PublicKey;
 
 use crate::{
+    capture::Taps,
     control::Control,
     doors::Doors,
     lane::Lane,
@@ -32,6 +30,7 @@ use crate::{
     mailbox::Mailbox,
     pulse::Pulse,
     socket_cell::{SocketCell, SocketHold},
+    status::{ControlStatus, Totals},
     steering::Steering,
 };
 
@@ -71,42 +70,6 @@ pub enum Event {
 #[error("the engine has stopped")]
 pub struct Stopped;
 
-/// A gateway and its threads at one moment.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EngineStatus {
-    /// The gateway.
-    pub gateway: GatewayStatus,
-    /// Packets that died, by reason; all reasons, in order.
-    pub drops: Vec<(DropReason, u64)>,
-    /// Superpackets read from the overlay.
-    pub outbound_superpackets: u64,
-    /// Segments sealed.
-    pub outbound_segments: u64,
-    /// Datagrams received.
-    pub inbound_datagrams: u64,
-    /// Superpackets written to the overlay.
-    pub inbound_superpackets: u64,
-    /// Datagrams that the kernel did not take.
-    pub send_failures: u64,
-    /// Superpackets that the device did not take.
-    pub write_failures: u64,
-    /// Trains that the kernel did not take whole, and whose datagrams were sent singly.
-    pub refused_trains: u64,
-    /// How many lanes there are.
-    pub lanes: usize,
-    /// Which superpackets the device takes at this moment.
-    pub tun_offloads: Offloads,
-    /// Whether trains are sent; to some destinations perhaps not.
-    pub udp_gso: bool,
-}
-
-/// What the control loop knows of it.
-pub(crate) struct ControlStatus {
-    pub(crate) gateway: GatewayStatus,
-    pub(crate) tun_offloads: Offloads,
-    pub(crate) udp_gso: bool,
-}
-
 /// What goes to the control loop.
 pub(crate) enum Command {
     Stop,
@@ -131,6 +94,7 @@ pub(crate) struct Shared<D, S> {
     pub(crate) socket: Arc<SocketCell<S>>,
     pub(crate) fib: SharedFib,
     pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) taps: Arc<Taps>,
     pub(crate) steering: Arc<Steering>,
     pub(crate) totals: Arc<Totals>,
     pub(crate) pulse: Arc<Pulse>,
@@ -161,44 +125,17 @@ impl<D, S> Shared<D, S> {
     }
 }
 
-/// Totals that belong to no lane.
-#[derive(Debug, Default)]
-pub(crate) struct Totals {
-    send_failures: AtomicU64,
-    write_failures: AtomicU64,
-    refused_trains: AtomicU64,
-}
-
-impl Totals {
-    pub(crate) fn note_sent(&self, report: SendReport) {
-        let counts = [
-            (&self.send_failures, report.failed),
-            (&self.refused_trains, report.gso_refused),
-        ];
-        for (total, count) in counts {
-            if count != 0 {
-                total.fetch_add(count as u64, Ordering::Relaxed);
-            }
-        }
-    }
-
-    pub(crate) fn note_refused(&self, count: u64) {
-        if count != 0 {
-            self.write_failures.fetch_add(count, Ordering::Relaxed);
-        }
-    }
-}
-
 /// A running gateway. Dropping it stops it.
 pub struct Engine {
     commands: mpsc::Sender<Command>,
-    mailbox: Arc<Mailbox>,
-    wakes: Vec<Arc<EventFd>>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) taps: Arc<Taps>,
+    pub(crate) wakes: Vec<Arc<EventFd>>,
     stopping: Arc<AtomicBool>,
-    totals: Arc<Totals>,
+    pub(crate) totals: Arc<Totals>,
     pulse: Arc<Pulse>,
     /// The control loop's, then those of the lanes.
-    counters: Vec<Arc<Counters>>,
+    pub(crate) counters: Vec<Arc<Counters>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -233,6 +170,7 @@ impl Engine {
             socket: Arc::new(SocketCell::new(sockets)),
             fib: Arc::clone(gateway.fib()),
             mailbox: Arc::new(Mailbox::new()?),
+            taps: Arc::new(Taps::new(1 + lanes)),
             totals: Arc::default(),
             pulse: Arc::new(Pulse::new(lanes)),
             wakes: wakes.clone(),
@@ -243,6 +181,7 @@ impl Engine {
         let mut engine = Self {
             commands,
             mailbox: Arc::clone(&shared.mailbox),
+            taps: Arc::clone(&shared.taps),
             wakes,
             stopping: Arc::default(),
             totals: Arc::clone(&shared.totals),
@@ -275,7 +214,7 @@ impl Engine {
         let (epoll, timer) = (Arc::new(Epoll::new()?), TimerFd::new()?);
         let doors = Doors {
             sockets: SocketHold::of_doors(Arc::clone(&shared.socket), self.wakes.len()),
-            inbound: LaneInbound::new(shared, Arc::clone(gateway.counters())),
+            inbound: LaneInbound::new(shared, Arc::clone(gateway.counters()), 0),
             epoll: Arc::clone(&epoll),
         };
         let control = Control {
@@ -311,8 +250,8 @@ impl Engine {
             device: Arc::clone(&shared.device),
             queues: number * queues / lanes..(number + 1) * queues / lanes,
             socket: SocketHold::of_lane(Arc::clone(&shared.socket), number),
-            outbound: LaneOutbound::new(shared, Arc::clone(counters)),
-            inbound: LaneInbound::new(shared, Arc::clone(counters)),
+            outbound: LaneOutbound::new(shared, Arc::clone(counters), 1 + number),
+            inbound: LaneInbound::new(shared, Arc::clone(counters), 1 + number),
             wake: Arc::clone(&self.wakes[number]),
             pulse: Arc::clone(&self.pulse),
             number,
@@ -347,42 +286,6 @@ impl Engine {
         // A control loop that has ended has told so by its event.
         let _ = self.commands.send(command);
         self.mailbox.knock().wake();
-    }
-
-    /// The state of everything.
-    ///
-    /// # Errors
-    /// [`Stopped`].
-    pub fn status(&self) -> Result<EngineStatus, Stopped> {
-        let ControlStatus {
-            gateway,
-            tun_offloads,
-            udp_gso,
-        } = self.ask(Command::Status)?;
-        let sum = |one: fn(&Counters) -> &AtomicU64| {
-            self.counters
-                .iter()
-                .map(|all| one(all).load(Ordering::Relaxed))
-                .sum()
-        };
-        let dropped = |reason| self.counters.iter().map(|all| all.dropped(reason)).sum();
-        Ok(EngineStatus {
-            gateway,
-            drops: DropReason::ALL
-                .iter()
-                .map(|&reason| (reason, dropped(reason)))
-                .collect(),
-            outbound_superpackets: sum(|all| &all.outbound_superpackets),
-            outbound_segments: sum(|all| &all.outbound_segments),
-            inbound_datagrams: sum(|all| &all.inbound_datagrams),
-            inbound_superpackets: sum(|all| &all.inbound_superpackets),
-            send_failures: self.totals.send_failures.load(Ordering::Relaxed),
-            write_failures: self.totals.write_failures.load(Ordering::Relaxed),
-            refused_trains: self.totals.refused_trains.load(Ordering::Relaxed),
-            lanes: self.wakes.len(),
-            tun_offloads,
-            udp_gso,
-        })
     }
 
     /// A name service says that a peer has these addresses, the best first.
@@ -463,7 +366,10 @@ impl Engine {
         self.pulse.is_felt()
     }
 
-    fn ask<A>(&self, command: impl FnOnce(mpsc::SyncSender<A>) -> Command) -> Result<A, Stopped> {
+    pub(crate) fn ask<A>(
+        &self,
+        command: impl FnOnce(mpsc::SyncSender<A>) -> Command,
+    ) -> Result<A, Stopped> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.command(command(reply));
         answer.recv().map_err(|_| Stopped)

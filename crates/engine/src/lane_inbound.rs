@@ -2,7 +2,7 @@
 //! loop has one too, for what comes to the doors.
 //! HOT
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use weapon_core::{Counters, Inbound, Received, SharedFib};
 use weapon_io::{
@@ -13,8 +13,10 @@ use weapon_noise::Tick;
 use weapon_wire::MergeLimits;
 
 use crate::{
-    engine::{Shared, Totals},
+    capture::{Taps, Watched},
+    engine::Shared,
     mailbox::Mailbox,
+    status::Totals,
     steering::Steering,
     ways::ToOverlay,
 };
@@ -39,19 +41,24 @@ pub(crate) struct LaneInbound<D> {
     counters: Arc<Counters>,
     totals: Arc<Totals>,
     mailbox: Arc<Mailbox>,
+    taps: Arc<Taps>,
+    /// Which ring of a capture is ours.
+    ring: usize,
     steering: Arc<Steering>,
     receiver: Receiver,
     inbound: Inbound,
 }
 
 impl<D: Device> LaneInbound<D> {
-    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>, ring: usize) -> Self {
         Self {
             device: Arc::clone(&shared.device),
             fib: Arc::clone(&shared.fib),
             counters,
             totals: Arc::clone(&shared.totals),
             mailbox: Arc::clone(&shared.mailbox),
+            taps: Arc::clone(&shared.taps),
+            ring,
             steering: Arc::clone(&shared.steering),
             receiver: Receiver::new(TRAINS),
             inbound: Inbound::new(limits(&*shared.device)),
@@ -70,6 +77,8 @@ impl<D: Device> LaneInbound<D> {
         self.inbound.set_limits(limits(&*self.device));
         let mut overlay = ToOverlay::new(&*self.device, &self.steering);
         let trains = self.receiver.receive(socket, family)?;
+        let mut upcalls = Watched::new(&self.mailbox, &self.taps, self.ring);
+        let before = self.counters.inbound_datagrams.load(Relaxed);
         for index in 0..trains {
             let train = self.receiver.train(index);
             let received = Received {
@@ -79,7 +88,6 @@ impl<D: Device> LaneInbound<D> {
                 tos: train.tos,
                 from: train.from,
             };
-            let mut upcalls = &*self.mailbox;
             self.inbound.receive(
                 &fib,
                 received,
@@ -89,6 +97,11 @@ impl<D: Device> LaneInbound<D> {
                 &mut upcalls,
             );
         }
+        // This thread alone counts there.
+        let after = self.counters.inbound_datagrams.load(Relaxed);
+        self.counters
+            .inbound_batches
+            .note(after.wrapping_sub(before));
         self.totals.note_refused(overlay.refused);
         Ok(Batch {
             trains,

@@ -11,8 +11,10 @@ use weapon_io::{
 use weapon_noise::Tick;
 
 use crate::{
-    engine::{Shared, Totals},
+    capture::{Taps, Watched},
+    engine::Shared,
     mailbox::Mailbox,
+    status::Totals,
     steering::Steering,
     ways::{Outcome, ToUnderlay, flush, outcome},
 };
@@ -30,19 +32,24 @@ pub(crate) struct LaneOutbound<D> {
     counters: Arc<Counters>,
     totals: Arc<Totals>,
     mailbox: Arc<Mailbox>,
+    taps: Arc<Taps>,
+    /// Which ring of a capture is ours.
+    ring: usize,
     steering: Arc<Steering>,
     sender: Sender,
     buffer: Box<[u8]>,
 }
 
 impl<D: Device> LaneOutbound<D> {
-    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>) -> Self {
+    pub(crate) fn new<S>(shared: &Shared<D, S>, counters: Arc<Counters>, ring: usize) -> Self {
         Self {
             device: Arc::clone(&shared.device),
             fib: Arc::clone(&shared.fib),
             counters,
             totals: Arc::clone(&shared.totals),
             mailbox: Arc::clone(&shared.mailbox),
+            taps: Arc::clone(&shared.taps),
+            ring,
             steering: Arc::clone(&shared.steering),
             sender: Sender::new(),
             buffer: std::iter::repeat_n(0, READ_BYTES).collect(),
@@ -57,7 +64,7 @@ impl<D: Device> LaneOutbound<D> {
         };
         let fib = self.fib.load();
         let mut underlay = ToUnderlay::new(&mut self.sender, socket);
-        let mut upcalls = &*self.mailbox;
+        let mut upcalls = Watched::new(&self.mailbox, &self.taps, self.ring);
         let mut outbound = Outbound::new(&fib, now, &self.counters, &mut underlay, &mut upcalls);
         let mut gone = false;
         let (mut superpackets, mut bytes) = (0, 0);
@@ -81,6 +88,7 @@ impl<D: Device> LaneOutbound<D> {
         self.counters
             .outbound_superpackets
             .fetch_add(superpackets as u64, Relaxed);
+        self.counters.outbound_batches.note(superpackets as u64);
         self.totals.note_sent(flush(&mut self.sender, socket, &fib));
         gone
     }

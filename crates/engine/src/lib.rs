@@ -9,6 +9,7 @@ mod lane_inbound;
 mod lane_outbound;
 
 // What connects them.
+mod capture;
 mod mailbox;
 mod pulse;
 mod socket_cell;
@@ -17,6 +18,10 @@ mod ways;
 
 // What the binary starts and stops.
 mod engine;
-pub use engine::{Engine, EngineConfig, EngineStatus, Event, Stopped};
+pub use engine::{Engine, EngineConfig, Event, Stopped};
+mod status;
+pub use capture::{Capturing, Seen, Taken, Wants};
+pub use mailbox::Waiting;
+pub use status::{Batches, EngineStatus, ThreadStatus};
 mod surroundings;
 pub use surroundings::{KernelEntropy, now};

@@ -4,9 +4,13 @@ use std::{
     collections::VecDeque,
     io,
     net::IpAddr,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
+use serde::{Deserialize, Serialize};
 use weapon_core::{
     HANDSHAKE_QUEUE_MAX, HandshakeMessage, ORIGINS, OriginHash, PeerId, Upcalls,
     WAITING_OF_ORIGIN_MAX,
@@ -57,9 +61,26 @@ impl Mail {
     }
 }
 
+/// What waits for the control loop at one moment, and what was lost for want of room. Handshake
+/// messages and packets to park that find none are counted among the drops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Handshake messages.
+    pub handshakes: usize,
+    /// Superpackets on their way to be parked.
+    pub parked: usize,
+    /// Packets on their way back to their senders.
+    pub unreachable: usize,
+    /// Peers that want something.
+    pub attention: usize,
+    /// Packets that did not go back to their senders.
+    pub unreachable_lost: u64,
+}
+
 /// The queues and the knock.
 pub(crate) struct Mailbox {
     mail: Mutex<Mail>,
+    unreachable_lost: AtomicU64,
     knock: EventFd,
     /// Made with the first message of a handshake.
     hash: OnceLock<OriginHash>,
@@ -69,6 +90,7 @@ impl Mailbox {
     pub(crate) fn new() -> io::Result<Self> {
         Ok(Self {
             mail: Mutex::default(),
+            unreachable_lost: AtomicU64::new(0),
             knock: EventFd::new()?,
             hash: OnceLock::new(),
         })
@@ -85,6 +107,17 @@ impl Mailbox {
         emptied.parked_bytes = 0;
         emptied.of_origin.fill(0);
         std::mem::swap(&mut *self.mail(), emptied);
+    }
+
+    pub(crate) fn waiting(&self) -> Waiting {
+        let mail = self.mail();
+        Waiting {
+            handshakes: mail.handshakes.len(),
+            parked: mail.parked.len(),
+            unreachable: mail.unreachable.len(),
+            attention: mail.attention.len(),
+            unreachable_lost: self.unreachable_lost.load(Relaxed),
+        }
     }
 
     fn mail(&self) -> MutexGuard<'_, Mail> {
@@ -142,13 +175,16 @@ impl Upcalls for &Mailbox {
     }
 
     fn unreachable(&mut self, packet: &[u8]) {
-        self.put(|mail| {
+        let taken = self.put(|mail| {
             let room = mail.unreachable.len() < UNREACHABLE_QUEUE_MAX;
             if room {
                 mail.unreachable.push_back(packet.into());
             }
             room
         });
+        if !taken {
+            self.unreachable_lost.fetch_add(1, Relaxed);
+        }
     }
 
     fn attention(&mut self, peer: PeerId) {
@@ -183,6 +219,12 @@ mod tests {
                 .into_iter()
                 .any(&mut put)
         );
+        // Each return needs a place of its own.
+        for _ in 0..UNREACHABLE_QUEUE_MAX + 3 {
+            (&mailbox).unreachable(&[1]);
+        }
+        let waiting = mailbox.waiting();
+        assert_eq!((waiting.unreachable, waiting.unreachable_lost), (64, 3));
         // What was taken out makes room.
         mailbox.take(&mut Mail::default());
         assert!(put("203.0.113.1:9"));

@@ -26,6 +26,23 @@ pub struct Attempts {
     pub unconfirmed: u16,
     /// From an initiation of ours to its response; none was answered yet if there is none.
     pub round_trip: Option<RoundTrip>,
+    /// All handshakes.
+    pub ever: Handshakes,
+}
+
+/// Handshakes with a peer for as long as it is known, also those that are long settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// Those whose session both ends have used.
+    pub completed: u32,
+    /// Initiations that we sent.
+    pub initiations: u32,
+    /// Initiations that we sent because the one before was not answered.
+    pub repeated: u32,
+    /// Responses to our initiation that did not authenticate.
+    pub invalid_responses: u32,
+    /// Cookies that came in place of a response.
+    pub cookie_replies: u32,
 }
 
 /// How long the peer takes to answer an initiation: the way there and back, and its handshake.
@@ -54,6 +71,15 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// Every one.
+    pub const ALL: [Self; 5] = [
+        Self::LowOrder,
+        Self::InvalidResponse,
+        Self::CookiesOnly,
+        Self::NoAnswer,
+        Self::Unconfirmed,
+    ];
+
     /// The name in `status`.
     pub const fn label(self) -> &'static str {
         match self {
@@ -85,16 +111,23 @@ impl Attempts {
     }
 
     pub(crate) fn note_sent(&mut self, now: Tick) {
+        let ever = &mut self.ever;
+        ever.initiations = ever.initiations.saturating_add(1);
+        if self.unanswered != 0 {
+            ever.repeated = ever.repeated.saturating_add(1);
+        }
         self.unanswered = self.unanswered.saturating_add(1);
         self.last_sent = Some(now);
     }
 
     pub(crate) fn note_invalid_response(&mut self) {
         self.invalid_responses = self.invalid_responses.saturating_add(1);
+        self.ever.invalid_responses = self.ever.invalid_responses.saturating_add(1);
     }
 
     pub(crate) fn note_cookie(&mut self) {
         self.cookie_replies = self.cookie_replies.saturating_add(1);
+        self.ever.cookie_replies = self.ever.cookie_replies.saturating_add(1);
     }
 
     /// We answered the peer.
@@ -122,11 +155,18 @@ impl Attempts {
         });
     }
 
-    /// Both ends have a session, or what was found out counts no more.
+    /// Both ends have a session.
+    pub(crate) fn note_completed(&mut self) {
+        self.ever.completed = self.ever.completed.saturating_add(1);
+        self.settle();
+    }
+
+    /// What was found out counts no more.
     pub(crate) fn settle(&mut self) {
         *self = Self {
             last_sent: self.last_sent,
             round_trip: self.round_trip,
+            ever: self.ever,
             ..Self::default()
         };
     }
@@ -154,6 +194,28 @@ mod tests {
         assert_eq!(measure(1000, 1080), (80_000, 80_000));
         assert_eq!(measure(2000, 2160), (160_000, 90_000));
         assert_eq!(measure(3000, 3010), (10_000, 80_000));
+    }
+
+    #[test]
+    fn what_is_settled_stays_counted() {
+        let mut attempts = Attempts::default();
+        attempts.note_sent(at(0));
+        attempts.note_sent(at(5000));
+        attempts.note_invalid_response();
+        attempts.note_cookie();
+        attempts.note_answer();
+        attempts.note_completed();
+        attempts.note_sent(at(9000));
+        attempts.settle();
+        let expected = Handshakes {
+            completed: 1,
+            initiations: 3,
+            repeated: 1,
+            invalid_responses: 1,
+            cookie_replies: 1,
+        };
+        assert_eq!(attempts.ever, expected);
+        assert_eq!(attempts.unanswered, 0);
     }
 
     #[test]

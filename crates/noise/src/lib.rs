@@ -79,7 +79,7 @@ pub use sessions::Sessions;
 mod attempts;
 #[cfg(test)]
 mod sessions_tests;
-pub use attempts::{Attempts, RoundTrip, Trouble};
+pub use attempts::{Attempts, Handshakes, RoundTrip, Trouble};
 mod tunnel;
 pub use tunnel::{Rejected, Tunnel, TunnelConfig, TunnelHost};
 

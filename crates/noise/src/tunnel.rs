@@ -426,7 +426,7 @@ impl Tunnel {
     fn complete(&mut self, role: Role, host: &mut dyn TunnelHost) {
         self.timers.retransmit_at = None;
         self.timers.attempts = 0;
-        self.attempts.settle();
+        self.attempts.note_completed();
         host.handshake_completed(role);
     }
 

@@ -14,6 +14,7 @@ use weapon_noise::PublicKey;
 
 use crate::{
     api::{self, Answer, Call, Request},
+    capture::{Capture, Captures},
     claim::Claim,
     config::Config,
     confined::{GatewayProcess, Parts, Spawned, teller},
@@ -22,7 +23,7 @@ use crate::{
     port::Port,
     privileges,
     rates::RateMeter,
-    report::{Cipher, Facts, Report, seconds_now},
+    report::{Cipher, Facts, seconds_now},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
     site::{Entry, SiteWatch},
@@ -43,6 +44,9 @@ pub use start::cipher;
 use start::{engine_end, facts, open_port, serve, serve_wg};
 
 mod site;
+
+mod metrics;
+use metrics::Telling;
 
 mod supervisor;
 use supervisor::Supervisor;
@@ -131,6 +135,8 @@ struct Daemon {
     supervisor: Supervisor,
     engine_events: mpsc::Receiver<Event>,
     calls: mpsc::Receiver<Call>,
+    telling: Telling,
+    captures: Captures,
     uapi_calls: mpsc::Receiver<uapi::Call>,
     _uapi_file: Option<UapiFile>,
     look_ups: LookUps,
@@ -163,6 +169,7 @@ impl Daemon {
         let tun = ground.tun;
         let watch = InterfaceWatch::of(&tun).await?;
         let routes = RouteMonitor::open(tun.ifindex())?;
+        let telling = Telling::open(&config)?;
         let listener = api::listen(&places)?;
         let (uapi_file, uapi_calls) = serve_wg(&config.interface);
 
@@ -204,6 +211,8 @@ impl Daemon {
             supervisor,
             engine_events,
             calls: serve(listener),
+            telling,
+            captures: Captures::default(),
             uapi_calls,
             _uapi_file: uapi_file,
             look_ups,
@@ -294,6 +303,7 @@ impl Daemon {
                         return ended;
                     }
                 }
+                Some(question) = self.telling.asked() => self.tell(question),
                 Some(call) = self.uapi_calls.recv() => {
                     let answer = uapi::answer(call.request, &self.engine, &self.port);
                     let _ = call.answer.send(answer);
@@ -357,6 +367,11 @@ impl Daemon {
             }
             Request::Confirm => self.confirm(),
             Request::System => self.system().await,
+            Request::Capture(wanted) => self.capture(wanted),
+            Request::EndCapture(end) => match self.captures.end(end.capture) {
+                Ok(()) => Answer::CaptureEnds,
+                Err(error) => Answer::Error(format!("{error:#}")),
+            },
         };
         // A client that has gone needs no answer.
         let _ = call.answer.send(answer);
@@ -364,21 +379,37 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Answer {
-        match self.engine.status() {
-            Ok(status) => {
-                let facts = Facts {
-                    listen_port: self.port.number(),
-                    fwmark: self.port.fwmark(),
-                    networks: site::report(&self.entries),
-                    gateway_process: self.engine.privileges().unwrap_or_default(),
-                    ..self.facts.clone()
-                };
-                let mut report = Report::new(&facts, status);
+        match self.report() {
+            Ok((mut report, _)) => {
                 self.rates.complete(&mut report, std::time::Instant::now());
                 report.warnings = warnings::of(&report, self.config.offload, seconds_now());
                 Answer::Status(Box::new(report))
             }
             Err(error) => Answer::Error(error.to_string()),
+        }
+    }
+
+    fn capture(&mut self, wanted: &Capture) -> Answer {
+        let Ok(status) = self.engine.status() else {
+            return Answer::Error("the gateway is stopping".into());
+        };
+        let peers = status.gateway.peers.iter();
+        let peers: Vec<&str> = peers.map(|peer| peer.name.as_str()).collect();
+        let here = (self.config.name.as_str(), &*peers);
+        match self.captures.begin(wanted, here, &self.engine) {
+            Ok(stream) => Answer::Capturing(Box::new(stream)),
+            Err(error) => Answer::Error(format!("{error:#}")),
+        }
+    }
+
+    /// What the engine does not know.
+    fn facts_now(&self) -> Facts {
+        Facts {
+            listen_port: self.port.number(),
+            fwmark: self.port.fwmark(),
+            networks: site::report(&self.entries),
+            gateway_process: self.engine.privileges().unwrap_or_default(),
+            ..self.facts.clone()
         }
     }
 

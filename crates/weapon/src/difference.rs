@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use weapon_core::{GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump};
 
 use crate::{
-    config::{Config, PeerConfig},
+    config::{Config, MetricsPlace, PeerConfig},
     interface::Fittings,
     resolver,
 };
@@ -68,6 +68,13 @@ impl Difference {
             let name =
                 |mtu: Option<u32>| mtu.map_or_else(|| "automatic".into(), |it| it.to_string());
             say("MTU", &name(old.mtu), &name(new.mtu));
+        }
+        if new.metrics != old.metrics {
+            let name = |at: &Option<MetricsPlace>| {
+                at.as_ref()
+                    .map_or_else(|| "off".into(), ToString::to_string)
+            };
+            say("metrics", &name(&old.metrics), &name(&new.metrics));
         }
         if running.private_key.as_ref() != Some(&new.private_key) {
             found.lines.push("private key: another".into());

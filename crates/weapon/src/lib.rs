@@ -36,8 +36,11 @@ mod drop_in;
 
 // How a running gateway is asked.
 mod api;
+mod capture;
 mod doctor;
 mod down;
+mod http;
+mod metrics;
 mod plan;
 mod rates;
 mod report;

@@ -95,6 +95,10 @@ pub struct Privileges {
 /// Something that a person should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Warning {
+    /// What is wrong in one word, for programs, as `interface_down`; one that counts drops has
+    /// their reason.
+    #[serde(default)]
+    pub kind: String,
     /// The name of the peer that it is about; null if it is about the gateway itself.
     pub peer: Option<String>,
     /// What is wrong, and what to do.

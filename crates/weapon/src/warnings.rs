@@ -94,40 +94,48 @@ const REJECTED_SECONDS_MAX: u64 = 3600;
 pub const LOSS_MESSAGES_MIN: u64 = 100;
 const LOSS_PERCENT_MAX: u64 = 5;
 
+/// The kind of a warning, one word for programs, and its text.
+type Said = (&'static str, String);
+
 /// All that is to be said of a gateway at the moment `now`, in seconds since 1970. `wanted` is what
 /// its configuration says of offloads.
 pub fn of(report: &Report, wanted: Offload, now: u64) -> Vec<Warning> {
     let mut all = Vec::new();
-    let mut gateway = |text: String| all.push(Warning { peer: None, text });
+    let mut gateway = |(kind, text): Said| {
+        let kind = kind.to_owned();
+        all.push(Warning {
+            kind,
+            peer: None,
+            text,
+        });
+    };
     if !report.up {
         let name = &report.interface;
-        gateway(format!(
-            "the interface {name} is down, so nothing passes; `ip link set {name} up`"
-        ));
+        let text =
+            format!("the interface {name} is down, so nothing passes; `ip link set {name} up`");
+        gateway(("interface_down", text));
     }
     if now < CLOCK_SECONDS_MIN {
-        gateway(
-            "the clock stands before 2026; peers refuse handshakes that are older than the last, \
-             so set it"
-                .to_owned(),
-        );
+        let text = "the clock stands before 2026; peers refuse handshakes that are older than the \
+                    last, so set it";
+        gateway(("clock_unset", text.to_owned()));
     }
     if let Some(reason) = &report.cipher.reason {
         let backend = &report.cipher.backend;
-        gateway(format!(
-            "the cipher {backend} is slower than could be: {reason}"
-        ));
+        let text = format!("the cipher {backend} is slower than could be: {reason}");
+        gateway(("cipher_slow", text));
     }
     offloads(report, wanted).into_iter().for_each(&mut gateway);
     counted(&report.drops, &DROPS).for_each(&mut gateway);
     counted(&report.counters, &FAILURES).for_each(&mut gateway);
     let rejected = report.rejected.iter();
     rejected
-        .filter_map(|it| rejected_text(it, now))
+        .filter_map(|it| Some(("rejected", rejected_text(it, now)?)))
         .for_each(&mut gateway);
     for peer in &report.peers {
         let texts = of_peer(peer, now).into_iter();
-        all.extend(texts.map(|text| Warning {
+        all.extend(texts.map(|(kind, text)| Warning {
+            kind: kind.to_owned(),
             peer: Some(peer.name.clone()),
             text,
         }));
@@ -136,7 +144,7 @@ pub fn of(report: &Report, wanted: Offload, now: u64) -> Vec<Warning> {
 }
 
 /// What is wanted, and not there.
-fn offloads(report: &Report, wanted: Offload) -> Option<String> {
+fn offloads(report: &Report, wanted: Offload) -> Option<Said> {
     let on = report.offloads;
     let all = [
         ("TUN TCP", wanted.tcp, on.tun_tcp),
@@ -150,20 +158,21 @@ fn offloads(report: &Report, wanted: Offload) -> Option<String> {
         .map(|(name, ..)| *name)
         .collect();
     (!missing.is_empty()).then(|| {
-        format!(
-            "the kernel does not do {}, or refused it while running; all works, but slower",
-            missing.join(", ")
-        )
+        let missing = missing.join(", ");
+        let text = format!(
+            "the kernel does not do {missing}, or refused it while running; all works, but slower"
+        );
+        ("offload_missing", text)
     })
 }
 
 fn counted<'a>(
     counts: &'a BTreeMap<String, u64>,
-    alarms: &'a [(&str, u64, &str)],
-) -> impl Iterator<Item = String> + 'a {
+    alarms: &'static [(&str, u64, &str)],
+) -> impl Iterator<Item = Said> + 'a {
     alarms.iter().filter_map(|&(name, from, text)| {
         let count = *counts.get(name)?;
-        (count >= from).then(|| format!("{count} {text} ({name})"))
+        (count >= from).then(|| (name, format!("{count} {text} ({name})")))
     })
 }
 
@@ -200,12 +209,11 @@ fn rejected_text(rejected: &Rejected, now: u64) -> Option<String> {
     }
 }
 
-fn of_peer(peer: &Peer, now: u64) -> Vec<String> {
+fn of_peer(peer: &Peer, now: u64) -> Vec<Said> {
     let mut texts = Vec::new();
     if let Some(name) = &peer.unresolved {
-        texts.push(format!(
-            "its endpoint {name} does not resolve; it is looked up again and again"
-        ));
+        let text = format!("its endpoint {name} does not resolve; it is looked up again and again");
+        texts.push(("endpoint_unresolved", text));
     }
     texts.extend(trouble(peer).or_else(|| no_session(peer, now)));
     if let Some(Loss { sent, missing }) = peer.loss
@@ -213,56 +221,72 @@ fn of_peer(peer: &Peer, now: u64) -> Vec<String> {
         && missing.saturating_mul(100) > sent.saturating_mul(LOSS_PERCENT_MAX)
     {
         let part = percent(missing, sent);
-        texts.push(format!(
-            "{part} of its last {sent} messages did not arrive; the path loses packets"
-        ));
+        let text =
+            format!("{part} of its last {sent} messages did not arrive; the path loses packets");
+        texts.push(("loss", text));
     }
     let ahead = peer.latest_handshake.map_or(0, |at| at.saturating_sub(now));
     if ahead > CLOCK_STEP_SECONDS_MAX {
-        texts.push(format!(
+        let text = format!(
             "its last handshake lies {ahead} seconds in the future: our clock was set back"
-        ));
+        );
+        texts.push(("clock_back", text));
     }
     texts
 }
 
 /// Why handshakes fail, if they do.
-fn trouble(peer: &Peer) -> Option<String> {
+fn trouble(peer: &Peer) -> Option<Said> {
     let tries = plural(peer.handshake.unanswered.into(), "initiation");
     let at = match peer.endpoint {
         Some(endpoint) => format!(" at {endpoint}"),
         None => String::new(),
     };
     Some(match peer.handshake.trouble.as_deref()? {
-        "no_answer" => format!(
-            "it does not answer{at}, after {tries}: is it up, does its UDP port let us in, does it \
-             know our public key?"
-        ),
-        "invalid_response" => {
-            "its answers do not authenticate; compare the preshared keys at both ends".to_owned()
+        "no_answer" => {
+            let text = format!(
+                "it does not answer{at}, after {tries}: is it up, does its UDP port let us in, \
+                 does it know our public key?"
+            );
+            ("no_answer", text)
         }
-        "cookies_only" => "it is under load and sends cookies only; we go on trying".to_owned(),
-        "unconfirmed" => "we answer its handshakes, but it does not use the sessions; compare the \
-                          preshared keys at both ends, and look whether our answers reach it"
-            .to_owned(),
-        "low_order" => "its public key is none; write the right one".to_owned(),
-        other => format!("handshakes fail: {other}"),
+        "invalid_response" => {
+            let text = "its answers do not authenticate; compare the preshared keys at both ends";
+            ("invalid_response", text.to_owned())
+        }
+        "cookies_only" => {
+            let text = "it is under load and sends cookies only; we go on trying";
+            ("cookies_only", text.to_owned())
+        }
+        "unconfirmed" => {
+            let text = "we answer its handshakes, but it does not use the sessions; compare the \
+                        preshared keys at both ends, and look whether our answers reach it";
+            ("unconfirmed", text.to_owned())
+        }
+        "low_order" => {
+            let text = "its public key is none; write the right one";
+            ("low_order", text.to_owned())
+        }
+        other => ("handshake", format!("handshakes fail: {other}")),
     })
 }
 
 /// Why it is of note that there is none.
-fn no_session(peer: &Peer, now: u64) -> Option<String> {
+fn no_session(peer: &Peer, now: u64) -> Option<Said> {
     let endpoint = peer.endpoint.filter(|_| peer.session.is_none())?;
     let was_asked = peer.parked != 0 || peer.latest_handshake.is_none() && peer.sent_bytes != 0;
     if was_asked {
-        return Some(format!(
+        let text = format!(
             "it does not answer at {endpoint}: is it up, does its UDP port let us in, do the keys \
              match?"
-        ));
+        );
+        return Some(("no_session", text));
     }
     let age = now.saturating_sub(peer.latest_handshake?);
-    (peer.persistent_keepalive.is_some() && age > SESSION_SECONDS_MAX)
-        .then(|| format!("it was there {age} seconds ago and does not answer at {endpoint} now"))
+    (peer.persistent_keepalive.is_some() && age > SESSION_SECONDS_MAX).then(|| {
+        let text = format!("it was there {age} seconds ago and does not answer at {endpoint} now");
+        ("no_session", text)
+    })
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ const WARNING_OF_A: &str = "site-a.toml:7:13: warning: peer.networks: 10.1.0.1/1
 const ERRORS_OF_B: &str = "site-b.toml:3:10: gateway.listen: 70000 is not a port; ports are 0 to \
      65535\nsite-b.toml:4:1: gateway.zebra: unknown key; the keys here are name, \
      private_key_file, private_key, secret_file, address, listen, networks, interface, mtu, \
-     fwmark, table, firewall, masquerade, dns, lan_access, kill_switch, lanes, \
+     fwmark, table, firewall, masquerade, dns, lan_access, kill_switch, metrics, lanes, \
      cipher_backend, user, sandbox\n";
 
 #[test]

@@ -44,7 +44,7 @@ pub(super) struct Host<'a, 'env> {
     peer: &'a Arc<Peer>,
     parked: &'a mut Parked,
     candidates: Option<&'a mut Candidates>,
-    last_handshake: &'a mut Option<WallTime>,
+    last_handshake: &'a mut WallTime,
     env: &'a mut Env<'env>,
 }
 
@@ -54,7 +54,7 @@ impl<'a, 'env> Host<'a, 'env> {
         peer: &'a Arc<Peer>,
         parked: &'a mut Parked,
         candidates: Option<&'a mut Candidates>,
-        last_handshake: &'a mut Option<WallTime>,
+        last_handshake: &'a mut WallTime,
         env: &'a mut Env<'env>,
     ) -> Self {
         Self {
@@ -185,7 +185,7 @@ impl TunnelHost for Host<'_, '_> {
     }
 
     fn handshake_completed(&mut self, _role: Role) {
-        *self.last_handshake = Some(self.env.now.wall);
+        *self.last_handshake = self.env.now.wall;
         if let Some(candidates) = &mut self.candidates {
             candidates.note_completed();
         }

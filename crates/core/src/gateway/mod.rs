@@ -118,7 +118,8 @@ struct Member {
     /// Where a name service says it is. Most peers have none.
     candidates: Option<Box<candidates::Candidates>>,
     persistent_keepalive: Option<Duration>,
-    last_handshake: Option<WallTime>,
+    /// When a handshake last completed; 1970, when clocks begin, is never. Smaller than an option.
+    last_handshake: WallTime,
     /// When the tunnel must be called, and why.
     deadline: Option<(Tick, &'static str)>,
 }
@@ -238,7 +239,7 @@ impl Gateway {
             parked: Parked::default(),
             candidates: None,
             persistent_keepalive: config.persistent_keepalive,
-            last_handshake: None,
+            last_handshake: WallTime::default(),
             deadline: None,
         };
         self.rejections.forget(&config.public_key);

@@ -52,6 +52,10 @@ pub struct PeerStatus {
     pub received_bytes: u64,
     /// Bytes of messages sent.
     pub sent_bytes: u64,
+    /// Authenticated messages.
+    pub received_packets: u64,
+    /// Messages sent.
+    pub sent_packets: u64,
     /// Packets that wait for a session.
     pub parked: usize,
     /// What arrived of the newest messages that the peer sent in the present session.
@@ -103,11 +107,13 @@ impl Gateway {
                     .and_then(|endpoint| endpoint.source),
                 networks: networks.remove(&member.peer.id).unwrap_or_default(),
                 persistent_keepalive: member.persistent_keepalive,
-                last_handshake: member.last_handshake,
+                last_handshake: Some(member.last_handshake).filter(|at| *at != WallTime::default()),
                 session,
                 last_received_age: link.activity.last_received().map(|at| now.since(at)),
                 received_bytes: link.traffic.received_bytes.load(Relaxed),
                 sent_bytes: link.traffic.sent_bytes.load(Relaxed),
+                received_packets: link.traffic.received_packets.load(Relaxed),
+                sent_packets: link.traffic.sent_packets.load(Relaxed),
                 parked: member.parked.len(),
                 arrivals: arrivals(&member.tunnel),
                 attempts: *member.tunnel.attempts(),

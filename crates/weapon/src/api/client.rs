@@ -9,7 +9,7 @@ use anyhow::{Context, anyhow, bail};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Request as HttpRequest, StatusCode,
-    body::Bytes,
+    body::{Bytes, Incoming},
     client::conn::http1,
     header::{CONNECTION, CONTENT_TYPE, HOST},
 };
@@ -21,6 +21,7 @@ use super::{
     routes::{JSON, Route},
 };
 use crate::{
+    capture::NUMBER,
     claim, daemon,
     places::{self, Places},
 };
@@ -100,6 +101,33 @@ impl Client {
         refused(answer)
     }
 
+    /// Asks for packets: the capture's number, and what comes bit by bit.
+    ///
+    /// # Errors
+    /// The gateway went away or refuses.
+    pub async fn stream(self, request: &Request) -> anyhow::Result<(u64, Incoming)> {
+        let stream = TokioIo::new(UnixStream::from_std(self.0)?);
+        let (mut sender, connection) = http1::handshake(stream).await?;
+        // It ends with what it carries.
+        tokio::spawn(connection);
+        let asked = sender.send_request(asked(request)?);
+        let response = timeout(ANSWER_TIME, asked)
+            .await
+            .map_err(|_| anyhow!("the gateway does not answer"))?
+            .context("the gateway went away")?;
+        let status = response.status();
+        let number = response.headers().get(NUMBER).cloned();
+        if status == StatusCode::OK
+            && let Some(number) = number
+        {
+            return Ok((number.to_str()?.parse()?, response.into_body()));
+        }
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+        let body = body.collect().await.map_err(anyhow::Error::from_boxed)?;
+        refused(understood(request.route(), status, &body.to_bytes())?)?;
+        bail!("the gateway answers something else ({status})")
+    }
+
     /// Asks the gateway to stop, and waits until nothing of it is left.
     ///
     /// # Errors
@@ -140,14 +168,7 @@ async fn exchange(stream: StdStream, request: &Request) -> anyhow::Result<(Answe
     let stream = TokioIo::new(UnixStream::from_std(stream)?);
     let (mut sender, connection) = http1::handshake(stream).await?;
     let route = request.route();
-    let wanted = HttpRequest::builder()
-        .method(route.method())
-        .uri(route.path())
-        // It needs one, though a socket has no name.
-        .header(HOST, "localhost")
-        .header(CONNECTION, "close")
-        .header(CONTENT_TYPE, JSON)
-        .body(Full::new(Bytes::from(request.body()?)))?;
+    let wanted = asked(request)?;
     let asked = async {
         let response = sender.send_request(wanted).await?;
         let status = response.status();
@@ -163,6 +184,19 @@ async fn exchange(stream: StdStream, request: &Request) -> anyhow::Result<(Answe
     let answer = understood(route, status, &body)?;
     let parts = parts.context("the gateway went away")?;
     Ok((answer, parts.io.into_inner()))
+}
+
+/// A request as HTTP.
+fn asked(request: &Request) -> anyhow::Result<HttpRequest<Full<Bytes>>> {
+    let route = request.route();
+    let asked = HttpRequest::builder()
+        .method(route.method())
+        .uri(route.path())
+        // It needs one, though a socket has no name.
+        .header(HOST, "localhost")
+        .header(CONNECTION, "close")
+        .header(CONTENT_TYPE, JSON);
+    Ok(asked.body(Full::new(Bytes::from(request.body()?)))?)
 }
 
 fn understood(route: Route, status: StatusCode, body: &[u8]) -> anyhow::Result<Answer> {

@@ -6,7 +6,11 @@ use utoipa::{
 };
 
 use super::{Reload, Reloaded, problem::Problem};
-use crate::{report::Report, system::SystemReport};
+use crate::{
+    capture::{Capture, CaptureEnd},
+    report::Report,
+    system::SystemReport,
+};
 
 /// What the API is, for programs.
 #[derive(OpenApi)]
@@ -18,12 +22,12 @@ use crate::{report::Report, system::SystemReport};
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "http://localhost", description = "the unix socket; the name is not looked at")),
-    paths(status, system, down, reload, confirm, openapi),
+    paths(status, system, down, reload, confirm, capture, end_capture, openapi),
 )]
 struct Document;
 
 /// The types of which parts may be left out, because we are told them.
-const ASKED: [&str; 1] = ["Reload"];
+const ASKED: [&str; 2] = ["Reload", "Capture"];
 
 /// The description.
 pub fn document() -> utoipa::openapi::OpenApi {
@@ -111,6 +115,43 @@ fn reload() {}
     reason = "the attribute describes the path; routes.rs serves it"
 )]
 fn confirm() {}
+
+/// Packets as they pass, decrypted, until a limit is reached, the client goes or says that it is to
+/// end.
+///
+/// The answer is a file in the format pcapng, bit by bit. A client that takes it slowly misses
+/// packets, and the statistics at the end of the file say how many.
+#[utoipa::path(post, path = "/v1/capture", request_body = Capture, responses(
+    (status = 200, description = "The file; the header weapon-capture is the capture's number",
+        body = Vec<u8>, content_type = "application/x-pcapng"),
+    (status = 400, description = "The body is not what is asked for", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 415, description = "The body is not application/json", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 422, description = "There is no such peer, or too many captures run", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn capture() {}
+
+/// Ends a capture: its file is completed.
+#[utoipa::path(post, path = "/v1/capture/end", request_body = CaptureEnd, responses(
+    (status = 204, description = "It ends"),
+    (status = 400, description = "The body is not what is asked for", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 409, description = "There is no such capture", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 415, description = "The body is not application/json", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn end_capture() {}
 
 /// This description.
 #[utoipa::path(get, path = "/v1/openapi.json", responses(

@@ -25,7 +25,11 @@ pub use client::Client;
 pub use listener::{listen, place};
 pub use server::serve;
 
-use crate::{report::Report, system::SystemReport};
+use crate::{
+    capture::{Capture, CaptureEnd, Stream},
+    report::Report,
+    system::SystemReport,
+};
 
 /// The longest time that anybody would wait for who has locked himself out: a day, in seconds.
 pub const CONFIRM_SECONDS_MAX: u64 = 24 * 60 * 60;
@@ -43,6 +47,10 @@ pub enum Request {
     Confirm,
     /// What is set on the system.
     System,
+    /// Packets, decrypted, as they pass.
+    Capture(Capture),
+    /// The end of a capture.
+    EndCapture(CaptureEnd),
 }
 
 /// What is answered.
@@ -58,6 +66,10 @@ pub enum Answer {
     Confirmed,
     /// To [`Request::System`].
     System(SystemReport),
+    /// To [`Request::Capture`]. A client is given the file itself, bit by bit.
+    Capturing(Box<Stream>),
+    /// To [`Request::EndCapture`].
+    CaptureEnds,
     /// It could not be done.
     Error(String),
 }

@@ -6,7 +6,11 @@ use hyper::{Method, StatusCode, Uri, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Answer, CONFIRM_SECONDS_MAX, Reload, Reloaded, Request, document, problem::Problem};
-use crate::{report::Report, system::SystemReport};
+use crate::{
+    capture::{Capture, Expression},
+    report::Report,
+    system::SystemReport,
+};
 
 /// The type of a body.
 pub const JSON: &str = "application/json";
@@ -24,18 +28,24 @@ pub enum Route {
     Reload,
     /// [`Request::Confirm`]
     Confirm,
+    /// [`Request::Capture`]
+    Capture,
+    /// [`Request::EndCapture`]
+    EndCapture,
     /// The description of the API.
     Document,
 }
 
 impl Route {
     /// Every one.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Status,
         Self::System,
         Self::Down,
         Self::Reload,
         Self::Confirm,
+        Self::Capture,
+        Self::EndCapture,
         Self::Document,
     ];
 
@@ -47,6 +57,8 @@ impl Route {
             Self::Down => "/v1/down",
             Self::Reload => "/v1/reload",
             Self::Confirm => "/v1/confirm",
+            Self::Capture => "/v1/capture",
+            Self::EndCapture => "/v1/capture/end",
             Self::Document => "/v1/openapi.json",
         }
     }
@@ -55,7 +67,9 @@ impl Route {
     pub fn method(self) -> Method {
         match self {
             Self::Status | Self::System | Self::Document => Method::GET,
-            Self::Down | Self::Reload | Self::Confirm => Method::POST,
+            Self::Down | Self::Reload | Self::Confirm | Self::Capture | Self::EndCapture => {
+                Method::POST
+            }
         }
     }
 
@@ -101,8 +115,17 @@ impl Route {
     /// # Errors
     /// The body is not what belongs there.
     pub fn request(self, headers: &HeaderMap, body: &[u8]) -> Result<Option<Request>, Problem> {
-        if self == Self::Reload {
-            return reload(headers, body).map(|reload| Some(Request::Reload(reload)));
+        match self {
+            Self::Reload => {
+                return reload(headers, body).map(|reload| Some(Request::Reload(reload)));
+            }
+            Self::Capture => {
+                return capture(headers, body).map(|capture| Some(Request::Capture(capture)));
+            }
+            Self::EndCapture => {
+                return json_body(headers, body).map(|end| Some(Request::EndCapture(end)));
+            }
+            _ => {}
         }
         if !body.is_empty() {
             return Err(Problem::new(
@@ -115,7 +138,7 @@ impl Route {
             Self::System => Some(Request::System),
             Self::Down => Some(Request::Down),
             Self::Confirm => Some(Request::Confirm),
-            Self::Reload | Self::Document => None,
+            Self::Reload | Self::Capture | Self::EndCapture | Self::Document => None,
         })
     }
 
@@ -134,6 +157,8 @@ impl Route {
             Self::Reload => Answer::Reloaded(read::<Reloaded>(body)?),
             Self::Down => Answer::Stopping,
             Self::Confirm => Answer::Confirmed,
+            Self::EndCapture => Answer::CaptureEnds,
+            Self::Capture => anyhow::bail!("it comes bit by bit"),
             Self::Document => anyhow::bail!("nobody asks for this here"),
         })
     }
@@ -143,7 +168,8 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<T> {
     Ok(serde_json::from_slice(body)?)
 }
 
-fn reload(headers: &HeaderMap, body: &[u8]) -> Result<Reload, Problem> {
+/// What a body says that must be JSON.
+fn json_body<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     let kind = headers.get(hyper::header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     // Parameters follow a semicolon, and JSON has none that says anything.
@@ -154,9 +180,28 @@ fn reload(headers: &HeaderMap, body: &[u8]) -> Result<Reload, Problem> {
             format!("the body is to be {JSON}"),
         ));
     }
-    let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
-    let reload: Reload =
-        serde_json::from_slice(body).map_err(|error| bad(format!("bad body: {error}")))?;
+    serde_json::from_slice(body).map_err(|error| bad(format!("bad body: {error}")))
+}
+
+fn bad(detail: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
+fn capture(headers: &HeaderMap, body: &[u8]) -> Result<Capture, Problem> {
+    let capture: Capture = json_body(headers, body)?;
+    if let Some(Err(unclear)) = capture.filter.as_deref().map(Expression::parse) {
+        return Err(bad(format!("bad body: {unclear}")));
+    }
+    let limits = [capture.count, capture.seconds, capture.bytes];
+    if limits.contains(&Some(0)) {
+        let detail = "bad body: count, seconds and bytes are to be 1 at least, or null";
+        return Err(bad(detail.to_owned()));
+    }
+    Ok(capture)
+}
+
+fn reload(headers: &HeaderMap, body: &[u8]) -> Result<Reload, Problem> {
+    let reload: Reload = json_body(headers, body)?;
     if !reload.path.is_absolute() {
         return Err(bad("bad body: path is to begin at the root".to_owned()));
     }
@@ -178,6 +223,8 @@ impl Request {
             Self::Down => Route::Down,
             Self::Reload(_) => Route::Reload,
             Self::Confirm => Route::Confirm,
+            Self::Capture(_) => Route::Capture,
+            Self::EndCapture(_) => Route::EndCapture,
         }
     }
 
@@ -188,6 +235,8 @@ impl Request {
     pub fn body(&self) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::Reload(reload) => serde_json::to_vec(reload),
+            Self::Capture(capture) => serde_json::to_vec(capture),
+            Self::EndCapture(end) => serde_json::to_vec(end),
             Self::Status | Self::System | Self::Down | Self::Confirm => Ok(Vec::new()),
         }
     }
@@ -202,13 +251,16 @@ pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), P
         Answer::Status(report) => Ok((StatusCode::OK, json(report)?)),
         Answer::System(system) => Ok((StatusCode::OK, json(system)?)),
         Answer::Reloaded(reloaded) => Ok((StatusCode::OK, json(reloaded)?)),
-        Answer::Confirmed => Ok((StatusCode::NO_CONTENT, Vec::new())),
+        // What is captured follows bit by bit.
+        Answer::Capturing(_) => Ok((StatusCode::OK, Vec::new())),
+        Answer::Confirmed | Answer::CaptureEnds => Ok((StatusCode::NO_CONTENT, Vec::new())),
         Answer::Stopping => Ok((StatusCode::ACCEPTED, Vec::new())),
         Answer::Error(detail) => {
             let status = match route {
                 // The file, or the system it is for, does not allow it.
                 Route::Reload => StatusCode::UNPROCESSABLE_ENTITY,
-                Route::Confirm => StatusCode::CONFLICT,
+                Route::Confirm | Route::EndCapture => StatusCode::CONFLICT,
+                Route::Capture => StatusCode::UNPROCESSABLE_ENTITY,
                 Route::System => StatusCode::INTERNAL_SERVER_ERROR,
                 Route::Status | Route::Down | Route::Document => StatusCode::SERVICE_UNAVAILABLE,
             };

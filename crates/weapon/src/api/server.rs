@@ -1,20 +1,16 @@
-//! The gateway's side of the local API: a task for each client, and bounds for all of them.
+//! The gateway's side of the local API.
 
-use std::{convert::Infallible, future::pending, io, sync::Arc, time::Duration};
-
-use http_body_util::{BodyExt, Full, Limited};
+use futures_util::stream::unfold;
+use http_body_util::{BodyExt, Limited, StreamBody};
 use hyper::{
     Request as HttpRequest, Response, StatusCode,
-    body::{Bytes, Incoming},
-    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue},
-    server::conn::http1,
-    service::service_fn,
+    body::{Bytes, Frame, Incoming},
+    header::{ALLOW, CONNECTION, HeaderValue},
 };
-use hyper_util::rt::TokioIo;
 use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::{Semaphore, mpsc, oneshot, watch},
-    time::{Instant, sleep, sleep_until, timeout_at},
+    net::UnixListener,
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
 };
 
 use super::{
@@ -22,113 +18,28 @@ use super::{
     problem::{self, Problem},
     routes::{self, JSON, Route},
 };
+use crate::capture::{NUMBER, PCAPNG, Stream};
+use crate::http::{self, Body, CLIENT_TIME, Deadline, Manner, response};
 
 /// Bytes of a request's body at most: a path has 4096 at most, and may need escapes.
 const BODY_BYTES_MAX: usize = 16 << 10;
 
-/// Bytes of a request's first line and headers at most: the least that hyper takes.
-const HEAD_BYTES_MAX: usize = 8 << 10;
-
-/// Headers of a request at most. curl sends three, a browser some twenty.
-const HEADERS_MAX: usize = 64;
-
-/// Clients that are served at a time; others wait until one has gone.
-const CLIENTS_MAX: usize = 16;
-
-/// How long a client may take to ask, to take the answer, and to ask again.
-const CLIENT_TIME: Duration = Duration::from_secs(5);
-
-/// Until when a client has to have done its part; none while it waits for us.
-type Deadline = watch::Sender<Option<Instant>>;
-
 /// Serves clients for ever; each of their requests goes to `calls`.
 pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
-    let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-            return;
-        };
-        match listener.accept().await {
-            Ok((client, _)) => {
-                let calls = calls.clone();
-                tokio::spawn(async move {
-                    if let Err(error) = serve_client(client, &calls).await {
-                        tracing::debug!(%error, "a client of the local API went away");
-                    }
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a client of the local API");
-                sleep(Duration::from_secs(1)).await;
-            }
-        }
-    }
-}
-
-/// Serves one client, request after request, until it goes or is too slow.
-async fn serve_client(client: UnixStream, calls: &mpsc::Sender<Call>) -> io::Result<()> {
-    let (deadline, due) = watch::channel(Some(Instant::now() + CLIENT_TIME));
-    let (stopping, stops) = watch::channel(false);
-    let service = service_fn(async |request: HttpRequest<Incoming>| {
-        let answer = respond(request, calls, &deadline).await;
-        stopping.send_replace(answer.status() == StatusCode::ACCEPTED);
-        deadline.send_replace(Some(Instant::now() + CLIENT_TIME));
-        Ok::<_, Infallible>(answer)
-    });
-    let connection = http1::Builder::new()
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        // Ours counts the time to take the answer too.
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(client), service)
-        .without_shutdown();
-    let parts = tokio::select! {
-        ended = connection => ended.map_err(io::Error::other)?,
-        () = overdue(due) => return Err(io::ErrorKind::TimedOut.into()),
+    let respond = move |request, deadline| {
+        let calls = calls.clone();
+        async move { respond(request, &calls, &deadline).await }
     };
-    if *stops.borrow() {
-        // The client waits for the end of the connection, which comes with the end of the process.
-        pending::<()>().await;
-    }
-    drop(parts);
-    Ok(())
-}
-
-/// Ends when a deadline passes.
-async fn overdue(mut due: watch::Receiver<Option<Instant>>) {
-    loop {
-        let at = *due.borrow_and_update();
-        let passed = async {
-            match at {
-                Some(at) => sleep_until(at).await,
-                None => pending().await,
-            }
-        };
-        tokio::select! {
-            () = passed => return,
-            changed = due.changed() => if changed.is_err() {
-                return pending().await;
-            },
-        }
-    }
+    http::serve(listener, respond).await;
 }
 
 async fn respond(
     request: HttpRequest<Incoming>,
     calls: &mpsc::Sender<Call>,
     deadline: &Deadline,
-) -> Response<Full<Bytes>> {
+) -> Response<Body> {
     match answer(request, calls, deadline).await {
-        Ok((status, body)) => {
-            let kind = (!body.is_empty()).then_some(JSON);
-            let mut response = response(status, kind, body);
-            if status == StatusCode::ACCEPTED {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
-            }
-            response
-        }
+        Ok(response) => response,
         Err(problem) => {
             let status = StatusCode::from_u16(problem.status);
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -143,35 +54,55 @@ async fn respond(
     }
 }
 
-fn response(
-    status: StatusCode,
-    kind: Option<&'static str>,
-    body: Vec<u8>,
-) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(body)));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(kind) = kind {
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    }
-    response
-}
-
 async fn answer(
     request: HttpRequest<Incoming>,
     calls: &mpsc::Sender<Call>,
     deadline: &Deadline,
-) -> Result<(StatusCode, Vec<u8>), Problem> {
+) -> Result<Response<Body>, Problem> {
     let (head, body) = request.into_parts();
     let route = Route::find(&head.method, &head.uri)?;
     let body = read(body).await?;
     let Some(request) = route.request(&head.headers, &body)? else {
-        return routes::described();
+        return routes::described().map(|(status, body)| whole(status, body));
     };
     // From here on it waits for us.
-    deadline.send_replace(None);
-    routes::written(route, &ask(request, calls).await)
+    deadline.lift();
+    let answer = ask(request, calls).await;
+    let (status, body) = routes::written(route, &answer)?;
+    Ok(match answer {
+        Answer::Capturing(stream) => captured(*stream),
+        _ => whole(status, body),
+    })
+}
+
+/// An answer that is there as a whole.
+fn whole(status: StatusCode, body: Vec<u8>) -> Response<Body> {
+    let kind = (!body.is_empty()).then_some(JSON);
+    let mut response = response(status, kind, body);
+    if status == StatusCode::ACCEPTED {
+        close(&mut response, Manner::LastsUntilTheEnd);
+    }
+    response
+}
+
+/// An answer that goes on as long as packets come and the client reads.
+fn captured(stream: Stream) -> Response<Body> {
+    let number = HeaderValue::from(stream.number());
+    let mut response = response(StatusCode::OK, Some(PCAPNG), Vec::new());
+    response.headers_mut().insert(NUMBER, number);
+    close(&mut response, Manner::Unhurried);
+    let next = |mut stream: Stream| async move {
+        let bytes = stream.next().await?;
+        Some((Ok(Frame::data(bytes)), stream))
+    };
+    *response.body_mut() = StreamBody::new(unfold(stream, next)).boxed_unsync();
+    response
+}
+
+fn close(response: &mut Response<Body>, manner: Manner) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response.extensions_mut().insert(manner);
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Problem> {

@@ -133,6 +133,8 @@ fn good(request: &Request) -> Answer {
             confirm_seconds: reload.confirm_seconds,
         }),
         Request::Confirm => Answer::Confirmed,
+        Request::EndCapture(_) => Answer::CaptureEnds,
+        Request::Capture(_) => Answer::Error("there is no engine behind this".to_owned()),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line: one file per group of subcommands.
 
+mod capture;
 mod check;
 mod doctor;
 mod down;
@@ -19,13 +20,14 @@ use clap::{Parser, Subcommand};
 use crate::config::BadConfig;
 use crate::demo;
 
+pub use capture::CaptureArgs;
 pub use doctor::DoctorArgs;
 pub use down::DownArgs;
 pub use log::{LogArgs, start_log, start_log_of};
 pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
-pub use terminal::{print, print_problem, stderr_colour, stdout_colour, stdout_width};
+pub use terminal::{print, print_error, print_problem, stderr_colour, stdout_colour, stdout_width};
 pub use up::UpArgs;
 
 /// Exit code when what was asked for could not be done.
@@ -72,6 +74,8 @@ enum Command {
     Confirm(ConfirmArgs),
     /// Show the gateways that run
     Status(StatusArgs),
+    /// Show the packets that pass, decrypted, to Wireshark, tcpdump or a file
+    Capture(CaptureArgs),
     /// Look at the whole chain, from privileges to routes, and say what is wrong and what to do
     Doctor(DoctorArgs),
     /// Link two private networks in namespaces of their own, and show that it works
@@ -94,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Reload(args) => crate::reload::run(&args),
         Command::Confirm(args) => crate::reload::confirm(&args),
         Command::Status(args) => crate::status::run(args),
+        Command::Capture(args) => crate::capture::run(&args),
         Command::Doctor(args) => crate::doctor::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Manual(args) => manual::run(&args),
@@ -110,6 +115,6 @@ fn report(error: &anyhow::Error) -> ExitCode {
         problems.iter().for_each(print_problem);
         return ExitCode::from(EXIT_BAD_CONFIG);
     }
-    terminal::print_error(&format!("weapon: {error:#}"));
+    print_error(&format!("weapon: {error:#}"));
     ExitCode::from(EXIT_FAILED)
 }

@@ -63,6 +63,7 @@ pub struct GatewayDraft {
     pub lan_access: Option<bool>,
     pub dns: Vec<Located<String>>,
     pub kill_switch: Option<bool>,
+    pub metrics: Option<Located<String>>,
     /// Whether the firewall is set.
     pub firewall: Option<bool>,
     pub offload: OffloadDraft,

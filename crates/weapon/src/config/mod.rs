@@ -19,9 +19,13 @@ mod suggest;
 // From a draft to a configuration.
 mod validate;
 
+mod written;
+
 mod networks;
 
 mod keyfile;
+
+mod metrics;
 
 pub mod value;
 
@@ -30,6 +34,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use metrics::MetricsPlace;
 pub use model::{
     Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig, Sandbox,
 };

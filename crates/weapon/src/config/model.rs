@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use weapon_core::PrefixMapping;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
+use super::metrics::MetricsPlace;
 use super::problem::Place;
 
 /// One gateway and its peers.
@@ -58,6 +59,8 @@ pub struct Config {
     pub lan_access: bool,
     /// Whether packets to the peers' networks leave by the tunnel alone, also when there is none.
     pub kill_switch: bool,
+    /// Where metrics are read; nowhere if there is none.
+    pub metrics: Option<MetricsPlace>,
     /// Which kernel facilities may be used.
     pub offload: Offload,
     /// The peers, in the order of the file.
@@ -223,6 +226,8 @@ pub struct Written {
     pub listen: Place,
     /// The mark of what we send.
     pub fwmark: Place,
+    /// Where metrics are read.
+    pub metrics: Place,
     /// The TUN device's name.
     pub interface: Place,
     /// The user of the gateway's process.

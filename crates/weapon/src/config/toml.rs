@@ -41,6 +41,7 @@ const GATEWAY_KEYS: &[&str] = &[
     "dns",
     "lan_access",
     "kill_switch",
+    "metrics",
     "lanes",
     "cipher_backend",
     "user",
@@ -188,6 +189,7 @@ impl Reader<'_, '_> {
             dns: self.strings(&section, "dns", "\"10.99.0.2\""),
             lan_access: self.boolean(&section, "lan_access"),
             kill_switch: self.boolean(&section, "kill_switch"),
+            metrics: self.string(&section, "metrics"),
             firewall: self.switch(&section, "firewall"),
             offload: OffloadDraft::default(),
         }

@@ -12,7 +12,8 @@ use super::draft::{Draft, GatewayDraft, PeerDraft, SecretText, Spelling};
 use super::model::{Config, ConfigSource, PeerConfig, Written};
 use super::networks::{self, Networks};
 use super::problem::{Located, Place, Problems};
-use super::{keyfile, value};
+use super::written::written;
+use super::{keyfile, metrics, value};
 
 /// The mark of the packets of a tunnel that is the way to everywhere, and the number of the routing
 /// table that leads into it. wg-quick's choice.
@@ -43,18 +44,13 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let fwmark = fwmark.or(needs_mark.then_some(FULL_TUNNEL_MARK));
     let lanes = gateway.lanes.as_ref();
     let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
+    let metrics = gateway.metrics.as_ref();
+    let metrics = metrics.and_then(|at| good(metrics::metrics(&at.value), at, problems));
 
-    let mut peers = Vec::with_capacity(peer_drafts.len());
-    let mut known = KnownPeers::new(name.as_deref(), keys.as_ref());
-    for (draft, networks) in peer_drafts.iter().zip(networks.of_peers) {
-        let peer = peer(draft, networks, &mut known, spelling, problems);
-        if let Some(peer) = &peer
-            && gateway.routes.unwrap_or(true)
-        {
-            endpoint_outside(peer, draft, problems);
-        }
-        peers.extend(peer);
-    }
+    let known = KnownPeers::new(name.as_deref(), keys.as_ref());
+    let of_peers = peer_drafts.iter().zip(networks.of_peers);
+    let has_routes = gateway.routes.unwrap_or(true);
+    let peers = peers(of_peers, known, (has_routes, spelling), problems);
     if problems.has_errors() {
         return None;
     }
@@ -84,6 +80,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         kill_switch: gateway.kill_switch.unwrap_or(false),
         firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
+        metrics,
         offload: gateway.offload.complete(),
         peers,
         source,
@@ -91,32 +88,24 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     })
 }
 
-fn written(
-    gateway: &GatewayDraft,
-    addresses: &[Located<IpNet>],
-    networks: BTreeMap<IpNet, Place>,
-    spelling: &Spelling,
-) -> Written {
-    let place = |written: Option<&Place>, key: &str| match written {
-        Some(place) => place.clone(),
-        None => Place {
-            key: key.to_owned(),
-            ..gateway.place.clone()
-        },
-    };
-    let interface = gateway.interface.as_ref().map(|name| &name.place);
-    Written {
-        fwmark: place(gateway.fwmark.as_ref().map(|mark| &mark.place), ""),
-        listen: place(gateway.listen.as_ref().map(|port| &port.place), ""),
-        interface: place(interface, spelling.interface),
-        user: place(gateway.user.as_ref().map(|user| &user.place), ""),
-        addresses: addresses
-            .iter()
-            .map(|address| (address.value, address.place.clone()))
-            .collect(),
-        networks,
-        behind: Vec::new(),
+/// The peers that are good, with their networks.
+fn peers<'d>(
+    drafts: impl Iterator<Item = (&'d PeerDraft, Vec<IpNet>)>,
+    mut known: KnownPeers<'_>,
+    (has_routes, spelling): (bool, &Spelling),
+    problems: &mut Problems,
+) -> Vec<PeerConfig> {
+    let mut peers = Vec::new();
+    for (draft, networks) in drafts {
+        let peer = peer(draft, networks, &mut known, spelling, problems);
+        if let Some(peer) = &peer
+            && has_routes
+        {
+            endpoint_outside(peer, draft, problems);
+        }
+        peers.extend(peer);
     }
+    peers
 }
 
 /// The value if it is good; else its problem is noted.

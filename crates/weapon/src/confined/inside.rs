@@ -28,7 +28,7 @@ use super::{
     message::{Answer, BeginMessage, COMMAND_BOUNDS, Command, Layout, Reply, Request},
     sandbox,
 };
-use crate::{cli, daemon::cipher, report::Cipher};
+use crate::{capture::taking, cli, daemon::cipher, report::Cipher};
 
 /// Set for the gateway's process; its standard input is the link then.
 const MARK: &str = "WEAPON_GATEWAY_PROCESS";
@@ -201,7 +201,12 @@ fn peer(new: PeerChange) -> PeerConfig {
 
 /// All other commands, until the link ends.
 fn obey(link: &Link, engine: &Engine) -> anyhow::Result<()> {
-    while let Some((command, _)) = next(link)? {
+    while let Some((command, mut files)) = next(link)? {
+        if let Command::Capture { gateway, wanted } = command {
+            let file = files.pop().context("nowhere to write to")?;
+            answer(link, &said(taking::begin(engine, &gateway, *wanted, file)))?;
+            continue;
+        }
         let said = match done(command, engine) {
             Done::Said(said) => said,
             Done::Files(Err(error)) => Answer::Failed(error.to_string()),
@@ -236,6 +241,7 @@ fn done(command: Command, engine: &Engine) -> Done {
         },
         Command::SetMark(mark) => said(engine.set_mark(mark)),
         Command::Rebind => said(engine.rebind()),
+        Command::Counts => Answer::Counts(engine.threads(), engine.waiting()),
         Command::HaveThreadsAnswered => Answer::Threads(engine.have_threads_answered()),
         Command::Files => return Done::Files(engine.files()),
         other => {

@@ -7,7 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use weapon_core::{Mtus, PrefixMapping};
-use weapon_engine::{EngineStatus, Event};
+use weapon_engine::{EngineStatus, Event, ThreadStatus, Waiting};
 use weapon_io::{
     tun::TunFacts,
     udp::{Family, Files, Sockets, UdpFacts},
@@ -19,6 +19,7 @@ use super::{
     secret::{ChangeMessage, DumpMessage, Key},
 };
 use crate::{
+    capture::Capture,
     config::{CipherBackend, Sandbox},
     report::Cipher,
 };
@@ -61,6 +62,14 @@ pub enum Command {
     Files,
     AskThreads,
     HaveThreadsAnswered,
+    /// See [`Engine::threads`](weapon_engine::Engine::threads) and `waiting`.
+    Counts,
+    /// It comes with the file to which what is seen is written, as pcapng, by the gateway of this
+    /// name.
+    Capture {
+        gateway: String,
+        wanted: Box<Capture>,
+    },
 }
 
 /// What the gateway answers.
@@ -73,6 +82,7 @@ pub enum Answer {
     Dump(Box<DumpMessage>),
     Files(Layout),
     Threads(bool),
+    Counts(Vec<ThreadStatus>, Waiting),
     Failed(String),
 }
 
@@ -251,6 +261,8 @@ mod tests {
             session: None,
             last_received_age: None,
             received_bytes: u64::MAX,
+            received_packets: 9,
+            sent_packets: 8,
             sent_bytes: 0,
             parked: 3,
             arrivals: None,

@@ -28,7 +28,7 @@ use rustix::{
 };
 use tracing::level_filters::LevelFilter;
 use weapon_core::{GatewayChange, GatewayDump, Mtus};
-use weapon_engine::{EngineStatus, Event, Stopped};
+use weapon_engine::{EngineStatus, Event, Stopped, ThreadStatus, Waiting};
 use weapon_io::{
     memory,
     tun::Tun,
@@ -46,6 +46,7 @@ use super::{
     user::User,
 };
 use crate::{
+    capture::Capture,
     cli,
     config::{CipherBackend, Sandbox},
     report::{Cipher, GatewayPrivileges},
@@ -428,6 +429,30 @@ impl GatewayProcess {
                 sockets.ok_or_else(|| io::ErrorKind::InvalidData.into())
             }
             (Answer::Failed(why), _) => Err(io::Error::other(why)),
+            _ => Err(io::Error::other(Stopped)),
+        }
+    }
+
+    /// What each thread has counted, and what waits for the control loop.
+    pub fn counts(&self) -> Result<(Vec<ThreadStatus>, Waiting), Stopped> {
+        match self.ask(Command::Counts)? {
+            (Answer::Counts(threads, waiting), _) => Ok((threads, waiting)),
+            _ => Err(Stopped),
+        }
+    }
+
+    /// Has packets written to `file` from now on.
+    pub fn capture(&self, gateway: &str, wanted: &Capture, file: OwnedFd) -> io::Result<()> {
+        let command = Command::Capture {
+            gateway: gateway.to_owned(),
+            wanted: Box::new(wanted.clone()),
+        };
+        match ask(&self.link, &command, &[file.as_fd()])
+            .map_err(io::Error::other)?
+            .0
+        {
+            Answer::Done => Ok(()),
+            Answer::Failed(why) => Err(io::Error::other(why)),
             _ => Err(io::Error::other(Stopped)),
         }
     }

@@ -1,6 +1,6 @@
 //! What the gateway's process gives up before it is given a key or a packet.
 
-use std::thread;
+use std::{hint::black_box, thread};
 
 use anyhow::{Context as _, ensure};
 use landlock::{
@@ -28,6 +28,12 @@ use crate::{config::Sandbox, privileges};
 
 /// The newest Landlock whose rights are known here; older kernels hold what they know of it.
 const LANDLOCK: ABI = ABI::V7;
+
+/// Memory that is given back, in blocks that the C library takes from its own heap and keeps there
+/// for a while: with glibc, below 128 KB (M_MMAP_THRESHOLD), and more than that together
+/// (M_TRIM_THRESHOLD).
+const WARM_UP_BLOCK_BYTES: usize = 96 << 10;
+const WARM_UP_BLOCKS: usize = 16;
 
 /// What to do where the kernel has no sandbox.
 const REQUIRED: &str = "the gateway is not started without a sandbox; to go on with what this \
@@ -154,8 +160,12 @@ fn restrict() -> Result<RestrictionStatus, RulesetError> {
 fn confine_calls() -> anyhow::Result<usize> {
     // Where the kernel keeps its clocks is found out once, by a file on older kernels.
     weapon_engine::now();
-    // Older C libraries read a file when the second thread allocates for the first time.
-    let first = thread::Builder::new().spawn(|| drop(vec![0_u8; 64]));
+    // The C library reads a file when the second thread allocates for the first time, and another
+    // when a thread that is not the first gives memory back for the first time.
+    let first = thread::Builder::new().spawn(|| {
+        let block = || black_box(vec![0_u8; WARM_UP_BLOCK_BYTES]);
+        drop((0..WARM_UP_BLOCKS).map(|_| block()).collect::<Vec<_>>());
+    });
     let _ = first.context("no thread can be started")?.join();
     calls::confine().context(
         "this kernel has no seccomp (CONFIG_SECCOMP_FILTER), or whoever started us forbids it",

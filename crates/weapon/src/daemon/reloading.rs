@@ -126,6 +126,7 @@ impl Daemon {
             sockets,
             (&self.fittings, &fittings),
         )?;
+        let telling = self.telling.other(&new)?;
         // It may have been moved to another namespace. Its addresses and routes are somebody else's
         // then.
         let replacement = match self.watch.index() {
@@ -158,6 +159,7 @@ impl Daemon {
         }
         self.engine.change(change);
         self.fittings = fittings;
+        self.telling.become_as(telling);
         self.follow_names(&new.peers, &moved);
         self.facts.config = new.source.path.display().to_string();
         self.config = new;

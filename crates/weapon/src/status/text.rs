@@ -314,6 +314,7 @@ mod tests {
         report.peers.truncate(2);
         report.networks[0].warnings.push("it has gone".to_owned());
         let warning = |peer: Option<&str>, text: &str| Warning {
+            kind: String::new(),
             peer: peer.map(str::to_owned),
             text: text.to_owned(),
         };

@@ -213,6 +213,8 @@ fn dump() -> GatewayDump {
         last_received_age: None,
         received_bytes: 7,
         sent_bytes: 8,
+        received_packets: 1,
+        sent_packets: 1,
         parked: 0,
         arrivals: None,
         attempts: Attempts::default(),

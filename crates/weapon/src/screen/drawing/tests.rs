@@ -62,6 +62,7 @@ fn view() -> View {
         peer.public_key = format!("key of peer {number}");
     }
     report.warnings = vec![Warning {
+        kind: "no_session".to_owned(),
         peer: Some("roof".to_owned()),
         text: "it does not answer".to_owned(),
     }];
