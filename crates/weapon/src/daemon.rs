@@ -11,6 +11,7 @@ use weapon_noise::PublicKey;
 
 use crate::{
     api::{self, Answer, Call, Request},
+    audit::{self, Audit},
     claim::Claim,
     config::Config,
     interface::Fittings,
@@ -42,6 +43,8 @@ mod site;
 
 mod supervisor;
 use supervisor::Supervisor;
+
+mod recording;
 
 mod reloading;
 use reloading::{WayBack, until};
@@ -126,6 +129,8 @@ struct Daemon {
     _uapi_file: Option<UapiFile>,
     look_ups: LookUps,
     resolved: mpsc::Receiver<Resolved>,
+    /// That it has stopped is recorded when all else is undone.
+    audit: Option<Audit>,
     /// Last: the gateway's name is free when all else is gone.
     _claim: Claim,
 }
@@ -142,6 +147,7 @@ impl Daemon {
         let signals = Signals::new()?;
         let places = Places::of(&config.name);
         let claim = Claim::take(&places, &config.interface, &config.source.path)?;
+        let audit = Audit::open(&config)?;
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let (supervisor, mut kept) = Supervisor::of_environment();
         let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;
@@ -158,8 +164,9 @@ impl Daemon {
         let unresolved = resolver::unresolved(&config.peers);
         let (backend, cipher) = cipher(config.cipher_backend);
         let facts = facts(&config, &unresolved, udp, cipher);
-        let gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend);
+        let mut gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend);
         let (event, engine_events) = mpsc::unbounded_channel();
+        let log = recording::begin(audit.as_ref(), &config, &facts, &mut gateway);
         let engine = Engine::start(
             gateway,
             tun,
@@ -171,8 +178,7 @@ impl Daemon {
                     Box::new(move || port.open().map_err(io::Error::other))
                 },
                 store: Box::new(store),
-                // Fails only when nobody listens any more, because we stop.
-                on_event: Box::new(move |what| drop(event.send(what))),
+                on_event: recording::on_event(event, log),
             },
         )?;
         engine.change(kept.greetings(&config));
@@ -203,6 +209,7 @@ impl Daemon {
             _uapi_file: uapi_file,
             look_ups,
             resolved,
+            audit,
             _claim: claim,
         })
     }
@@ -225,6 +232,7 @@ impl Daemon {
             End::Deleted => tracing::info!("the interface was deleted; stopping"),
             End::Failed(reason) => tracing::error!(reason, "stopping"),
         }
+        self.record_end(&end);
         self.supervisor.stopping();
         if matches!(end, End::Asked(_)) {
             self.hand_over();
@@ -289,11 +297,10 @@ impl Daemon {
                         return ended;
                     }
                 }
-                Some(call) = self.uapi_calls.recv() => {
-                    let answer = uapi::answer(call.request, &self.engine, &self.port);
-                    let _ = call.answer.send(answer);
-                    // The port may be another now.
-                    self.follow_system();
+                Some(call) = self.uapi_calls.recv() => self.answer_uapi(call),
+                () = audit::due(self.audit.as_ref()) => self.tell_untold(),
+                reason = audit::stopped(self.audit.as_ref()) => {
+                    return (Self::log_failed(&reason), None);
                 }
             }
         }
@@ -369,6 +376,7 @@ impl Daemon {
                 };
                 let mut report = Report::new(&facts, status);
                 self.rates.complete(&mut report, std::time::Instant::now());
+                report.audit = self.audit_report();
                 report.warnings = warnings::of(&report, self.config.offload, seconds_now());
                 Answer::Status(Box::new(report))
             }

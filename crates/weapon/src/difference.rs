@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use weapon_core::{GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump};
 
 use crate::{
-    config::{Config, PeerConfig},
+    config::{AuditConfig, Config, PeerConfig},
     interface::Fittings,
     resolver,
 };
@@ -218,6 +218,7 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         ("lanes", old.lanes == new.lanes),
         ("cipher_backend", old.cipher_backend == new.cipher_backend),
         ("offload", old.offload == new.offload),
+        ("audit", same_audit(old, new)),
     ];
     let other: Vec<_> = fixed
         .into_iter()
@@ -232,6 +233,16 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         old.name
     );
     Ok(())
+}
+
+/// Where in the file it stands does not count.
+fn same_audit(old: &Config, new: &Config) -> bool {
+    let place = old.audit.as_ref().map(|audit| audit.place.clone());
+    let new = new.audit.clone().map(|audit| AuditConfig {
+        place: place.unwrap_or_default(),
+        ..audit
+    });
+    old.audit == new
 }
 
 fn given(networks: &[IpNet]) -> Vec<NetworkChange> {

@@ -230,7 +230,7 @@ impl DropIn {
                     Signal::Reload => tracing::debug!("SIGHUP is ignored"),
                 },
                 event = self.engine_events.recv() => match event {
-                    Some(Event::Unanswered { .. }) => {}
+                    Some(Event::Unanswered { .. } | Event::Happened(_)) => {}
                     Some(Event::DeviceGone) => break,
                     Some(Event::Failed(reason)) => {
                         anyhow::bail!("the gateway could not go on: {reason}");

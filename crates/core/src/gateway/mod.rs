@@ -3,7 +3,7 @@
 //! It is told what happened, with the time and the ways out in an [`Env`]; it publishes what lanes
 //! need as a [`Fib`]; it says when it wants to be called again.
 
-use core::time::Duration;
+use core::{net::SocketAddr, time::Duration};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -32,6 +32,8 @@ pub use dump::{GatewayDump, PeerDump};
 mod endpoint;
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
+mod happenings;
+pub use happenings::{HAPPENINGS_MAX, Happening};
 mod origins;
 pub use origins::{ORIGINS, OriginHash, WAITING_OF_ORIGIN_MAX};
 mod candidates;
@@ -118,6 +120,8 @@ struct Member {
     candidates: Option<Box<candidates::Candidates>>,
     persistent_keepalive: Option<Duration>,
     last_handshake: Option<WallTime>,
+    /// Where it was when that was looked at last.
+    known_endpoint: Option<SocketAddr>,
     /// When the tunnel must be called, and why.
     deadline: Option<(Tick, &'static str)>,
 }
@@ -146,6 +150,7 @@ impl Gateway {
                 parked_bytes: 0,
                 asked: Vec::new(),
                 unanswered: BTreeMap::new(),
+                happenings: happenings::Happenings::default(),
             },
             load: LoadGauge::new(),
             origins: origins::Origins::new(),
@@ -238,6 +243,7 @@ impl Gateway {
             candidates: None,
             persistent_keepalive: config.persistent_keepalive,
             last_handshake: None,
+            known_endpoint: config.endpoint,
             deadline: None,
         };
         self.rejections.forget(&config.public_key);
@@ -427,6 +433,7 @@ impl Gateway {
             tunnel,
             parked,
             last_handshake,
+            known_endpoint,
             deadline,
             candidates,
             ..
@@ -440,6 +447,17 @@ impl Gateway {
             env,
         );
         let result = act(tunnel, identity, &mut host);
+        let endpoint = peer.link.endpoint().as_deref().map(|it| it.remote);
+        if let Some(to) = endpoint.filter(|_| endpoint != *known_endpoint) {
+            let from = known_endpoint.replace(to);
+            let tried = shared.unanswered.get(&id).copied().flatten();
+            shared.happenings.note(|| Happening::Moved {
+                peer: peer.name.clone(),
+                from,
+                to,
+                by_peer: tried != Some(to),
+            });
+        }
         let next = tunnel.poll_timeout();
         if *deadline != next {
             if let Some((at, _)) = *deadline {

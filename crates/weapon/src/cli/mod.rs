@@ -1,5 +1,6 @@
 //! The command line: one file per group of subcommands.
 
+mod audit;
 mod check;
 mod doctor;
 mod down;
@@ -19,13 +20,14 @@ use clap::{Parser, Subcommand};
 use crate::config::BadConfig;
 use crate::demo;
 
+pub use audit::{AuditCommand, InitArgs, LogTarget, ShowArgs, Since, VerifyArgs};
 pub use doctor::DoctorArgs;
 pub use down::DownArgs;
 pub use log::{LogArgs, start_log};
 pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
-pub use terminal::{print, print_problem, stdout_colour, stdout_width};
+pub use terminal::{print, print_error as print_note, print_problem, stdout_colour, stdout_width};
 pub use up::UpArgs;
 
 /// Exit code when what was asked for could not be done.
@@ -74,6 +76,8 @@ enum Command {
     Status(StatusArgs),
     /// Look at the whole chain, from privileges to routes, and say what is wrong and what to do
     Doctor(DoctorArgs),
+    /// Read and verify the audit log of a gateway
+    Audit(audit::AuditArgs),
     /// Link two private networks in namespaces of their own, and show that it works
     Demo(demo::DemoArgs),
     /// Write manual pages and completions, for who packages the program
@@ -95,6 +99,7 @@ pub fn run() -> ExitCode {
         Command::Confirm(args) => crate::reload::confirm(&args),
         Command::Status(args) => crate::status::run(args),
         Command::Doctor(args) => crate::doctor::run(&args),
+        Command::Audit(args) => crate::audit::run(&args.command),
         Command::Demo(args) => demo::run(args),
         Command::Manual(args) => manual::run(&args),
     };

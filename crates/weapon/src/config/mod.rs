@@ -19,6 +19,8 @@ mod suggest;
 // From a draft to a configuration.
 mod validate;
 
+mod audit;
+
 mod networks;
 
 mod keyfile;
@@ -30,6 +32,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use audit::AuditConfig;
 pub use model::{
     Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig,
 };

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use weapon_core::PrefixMapping;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
+use super::audit::AuditConfig;
 use super::problem::Place;
 
 /// One gateway and its peers.
@@ -55,6 +56,8 @@ pub struct Config {
     pub kill_switch: bool,
     /// Which kernel facilities may be used.
     pub offload: Offload,
+    /// What happens is recorded; `None` is off.
+    pub audit: Option<AuditConfig>,
     /// The peers, in the order of the file.
     pub peers: Vec<PeerConfig>,
     /// Where all this was read.

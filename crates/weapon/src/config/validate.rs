@@ -43,6 +43,8 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let fwmark = fwmark.or(needs_mark.then_some(FULL_TUNNEL_MARK));
     let lanes = gateway.lanes.as_ref();
     let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
+    let audit = gateway.audit.as_ref();
+    let audit = audit.and_then(|audit| audit.check(name.as_deref(), problems));
 
     let mut peers = Vec::with_capacity(peer_drafts.len());
     let mut known = KnownPeers::new(name.as_deref(), keys.as_ref());
@@ -83,6 +85,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
         offload: gateway.offload.complete(),
+        audit,
         peers,
         source,
         written,

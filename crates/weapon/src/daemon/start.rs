@@ -60,7 +60,9 @@ pub(super) fn engine_end(event: Option<Event>) -> End {
     match event {
         Some(Event::DeviceGone) => End::Deleted,
         Some(Event::Failed(reason)) => End::Failed(reason),
-        Some(Event::Unanswered { .. }) | None => End::Failed("the engine ended".into()),
+        Some(Event::Unanswered { .. } | Event::Happened(_)) | None => {
+            End::Failed("the engine ended".into())
+        }
     }
 }
 

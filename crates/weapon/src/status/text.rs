@@ -6,7 +6,7 @@ use super::{
     amounts::{bytes, duration, milliseconds, percent, plural, rate},
     fold::fold,
 };
-use crate::report::{Behind, Cipher, Loss, Peer, Privileges, Report, Warning};
+use crate::report::{AuditReport, Behind, Cipher, Loss, Peer, Privileges, Report, Warning};
 
 /// Where values begin.
 const VALUES_AT: usize = 14;
@@ -76,6 +76,9 @@ impl Page {
         let process = format!("{} ({})", report.pid, report.config);
         self.row("process", &process);
         self.row("privileges", &privileges(&report.privileges));
+        if let Some(log) = &report.audit {
+            self.row("audit log", &audit(log));
+        }
         self.row("dropped", &drops(report));
     }
 
@@ -217,6 +220,22 @@ fn privileges(privileges: &Privileges) -> String {
         ""
     };
     format!("{user} with {capabilities}{more}{dumped}")
+}
+
+/// `/var/log/weapon/site-a, record 812, sealed up to 805`.
+fn audit(log: &AuditReport) -> String {
+    let AuditReport {
+        directory,
+        sequence,
+        sealed,
+        ..
+    } = log;
+    let state = if log.failing.is_some() {
+        ", NOT written"
+    } else {
+        ""
+    };
+    format!("{directory}, record {sequence}, sealed up to {sealed}{state}")
 }
 
 fn cipher(cipher: &Cipher) -> String {

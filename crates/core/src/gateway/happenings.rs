@@ -1,0 +1,89 @@
+//! What happens to peers, for who records it. Nobody is told unless somebody asked to be.
+
+use core::net::SocketAddr;
+
+use weapon_noise::{PublicKey, Role};
+
+use super::{Gateway, RejectedBecause};
+
+/// Happenings that wait to be taken at most: more than come of all handshake messages that are
+/// handled at once.
+pub const HAPPENINGS_MAX: usize = 8192;
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happening {
+    /// A handshake completed: there is a new session.
+    Handshake {
+        /// The peer's name.
+        peer: Box<str>,
+        /// Our side of it.
+        role: Role,
+        /// There was one before.
+        is_rekey: bool,
+        /// Where the peer is.
+        endpoint: Option<SocketAddr>,
+    },
+    /// A peer is somewhere else.
+    Moved {
+        /// The peer's name.
+        peer: Box<str>,
+        /// Where it was.
+        from: Option<SocketAddr>,
+        /// Where it is.
+        to: SocketAddr,
+        /// By an authenticated message from there; else by configuration, or by a name service.
+        by_peer: bool,
+    },
+    /// An initiation was not answered.
+    Rejected {
+        /// The name of the peer that has this key.
+        peer: Option<Box<str>>,
+        /// The key in it, if it could be opened.
+        key: Option<PublicKey>,
+        /// Where it came from.
+        from: SocketAddr,
+        /// Why.
+        because: RejectedBecause,
+    },
+    /// So much more happened after that than is kept.
+    Missed(u64),
+}
+
+/// What was not taken yet.
+#[derive(Debug, Default)]
+pub(super) struct Happenings {
+    wanted: bool,
+    list: Vec<Happening>,
+    missed: u64,
+}
+
+impl Happenings {
+    /// Notes what `what` says, if somebody asked.
+    pub(super) fn note(&mut self, what: impl FnOnce() -> Happening) {
+        if !self.wanted {
+            return;
+        }
+        if self.list.len() < HAPPENINGS_MAX {
+            self.list.push(what());
+        } else {
+            self.missed = self.missed.saturating_add(1);
+        }
+    }
+}
+
+impl Gateway {
+    /// From here on it is noted what happens, and somebody takes it.
+    pub fn note_happenings(&mut self) {
+        self.shared.happenings.wanted = true;
+    }
+
+    /// What happened since the last call, in this order.
+    pub fn take_happenings(&mut self) -> Vec<Happening> {
+        let happenings = &mut self.shared.happenings;
+        let missed = core::mem::take(&mut happenings.missed);
+        let mut list = core::mem::take(&mut happenings.list);
+        list.extend((missed != 0).then_some(Happening::Missed(missed)));
+        list
+    }
+}
