@@ -6,7 +6,7 @@ use std::sync::Arc;
 use weapon_noise::Tick;
 use weapon_wire::Endpoint;
 
-use super::{Env, Gateway, Happening};
+use super::{Env, Gateway};
 use crate::PeerId;
 
 impl Gateway {
@@ -50,28 +50,13 @@ impl Gateway {
         };
         let link = Arc::clone(member.tunnel.link());
         let was_unknown = link.endpoint().is_none();
-        let is_kept_alive = member.persistent_keepalive.is_some();
         link.set_endpoint(Some(Endpoint::new(remote)));
-        self.note_pointed(id, remote);
-        if was_unknown && self.is_running() && is_kept_alive {
+        self.shared
+            .happenings
+            .note_endpoint(&member.peer, Some(remote));
+        if was_unknown && self.is_running() && member.persistent_keepalive.is_some() {
             self.with_tunnel(id, env, |tunnel, identity, host| {
                 tunnel.want_session(identity, host.now().tick, host);
-            });
-        }
-    }
-
-    /// The peer is somewhere else, and has not said so itself.
-    fn note_pointed(&mut self, id: PeerId, to: SocketAddr) {
-        let Some(member) = self.members.get_mut(&id) else {
-            return;
-        };
-        let from = member.known_endpoint.replace(to);
-        if from != Some(to) {
-            self.shared.happenings.note(|| Happening::Moved {
-                peer: member.peer.name.clone(),
-                from,
-                to,
-                by_peer: false,
             });
         }
     }

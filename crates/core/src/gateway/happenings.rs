@@ -1,10 +1,12 @@
 //! What happens to peers, for who records it. Nobody is told unless somebody asked to be.
 
 use core::net::SocketAddr;
+use std::collections::BTreeMap;
 
 use weapon_noise::{PublicKey, Role};
 
 use super::{Gateway, RejectedBecause};
+use crate::{Peer, PeerId};
 
 /// Happenings that wait to be taken at most: more than come of all handshake messages that are
 /// handled at once.
@@ -54,6 +56,9 @@ pub enum Happening {
 #[derive(Debug, Default)]
 pub(super) struct Happenings {
     wanted: bool,
+    /// Where peers were when that was looked at last. It is apart from them, so that nobody pays
+    /// for it who does not want to know.
+    known: BTreeMap<PeerId, SocketAddr>,
     list: Vec<Happening>,
     missed: u64,
 }
@@ -70,12 +75,47 @@ impl Happenings {
             self.missed = self.missed.saturating_add(1);
         }
     }
+
+    /// Notes where the peer is, if that is somewhere else than before. `ours` is where we have said
+    /// ourselves that it is.
+    pub(super) fn note_endpoint(&mut self, peer: &Peer, ours: Option<SocketAddr>) {
+        if !self.wanted {
+            return;
+        }
+        let endpoint = peer.link.endpoint().as_deref().map(|it| it.remote);
+        let Some(to) = endpoint.filter(|to| self.known.get(&peer.id) != Some(to)) else {
+            return;
+        };
+        let from = self.known.insert(peer.id, to);
+        self.note(|| Happening::Moved {
+            peer: peer.name.clone(),
+            from,
+            to,
+            by_peer: ours != Some(to),
+        });
+    }
+
+    /// Where the peer is now is no news.
+    pub(super) fn know(&mut self, peer: &Peer) {
+        let endpoint = peer.link.endpoint().as_deref().map(|it| it.remote);
+        if let Some(endpoint) = endpoint.filter(|_| self.wanted) {
+            self.known.insert(peer.id, endpoint);
+        }
+    }
+
+    /// The peer is gone.
+    pub(super) fn forget(&mut self, id: PeerId) {
+        self.known.remove(&id);
+    }
 }
 
 impl Gateway {
     /// From here on it is noted what happens, and somebody takes it.
     pub fn note_happenings(&mut self) {
         self.shared.happenings.wanted = true;
+        for member in self.members.values() {
+            self.shared.happenings.know(&member.peer);
+        }
     }
 
     /// What happened since the last call, in this order.

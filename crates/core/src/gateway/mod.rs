@@ -3,7 +3,7 @@
 //! It is told what happened, with the time and the ways out in an [`Env`]; it publishes what lanes
 //! need as a [`Fib`]; it says when it wants to be called again.
 
-use core::{net::SocketAddr, time::Duration};
+use core::time::Duration;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -120,8 +120,6 @@ struct Member {
     candidates: Option<Box<candidates::Candidates>>,
     persistent_keepalive: Option<Duration>,
     last_handshake: Option<WallTime>,
-    /// Where it was when that was looked at last.
-    known_endpoint: Option<SocketAddr>,
     /// When the tunnel must be called, and why.
     deadline: Option<(Tick, &'static str)>,
 }
@@ -243,10 +241,10 @@ impl Gateway {
             candidates: None,
             persistent_keepalive: config.persistent_keepalive,
             last_handshake: None,
-            known_endpoint: config.endpoint,
             deadline: None,
         };
         self.rejections.forget(&config.public_key);
+        self.shared.happenings.know(&member.peer);
         self.members.insert(id, Box::new(member));
         self.by_key.insert(config.public_key, id);
         self.shared
@@ -272,6 +270,7 @@ impl Gateway {
             self.deadlines.remove(&(at, id));
         }
         self.by_key.remove(&member.tunnel.public_key());
+        self.shared.happenings.forget(id);
     }
 
     /// The MTU of the interface changed, or of a route through it.
@@ -433,7 +432,6 @@ impl Gateway {
             tunnel,
             parked,
             last_handshake,
-            known_endpoint,
             deadline,
             candidates,
             ..
@@ -447,17 +445,8 @@ impl Gateway {
             env,
         );
         let result = act(tunnel, identity, &mut host);
-        let endpoint = peer.link.endpoint().as_deref().map(|it| it.remote);
-        if let Some(to) = endpoint.filter(|_| endpoint != *known_endpoint) {
-            let from = known_endpoint.replace(to);
-            let tried = shared.unanswered.get(&id).copied().flatten();
-            shared.happenings.note(|| Happening::Moved {
-                peer: peer.name.clone(),
-                from,
-                to,
-                by_peer: tried != Some(to),
-            });
-        }
+        let tried = shared.unanswered.get(&id).copied().flatten();
+        shared.happenings.note_endpoint(peer, tried);
         let next = tunnel.poll_timeout();
         if *deadline != next {
             if let Some((at, _)) = *deadline {
