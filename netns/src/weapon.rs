@@ -78,6 +78,11 @@ impl Home {
         self.path().join("state")
     }
 
+    /// What it gives the program as `LOGS_DIRECTORY`; the gateway that needs it makes it.
+    pub fn logs(&self) -> PathBuf {
+        self.path().join("log")
+    }
+
     /// Writes a file that nobody else may read, in place of what it was.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path().join(name);
@@ -108,6 +113,7 @@ impl Home {
         command
             .env("RUNTIME_DIRECTORY", self.runtime())
             .env("STATE_DIRECTORY", self.state())
+            .env("LOGS_DIRECTORY", self.logs())
             .env("WEAPON_UAPI_DIRECTORY", self.path().join("wireguard"))
             .env_remove("WEAPON_LOG_LEVEL")
             .current_dir(self.path());

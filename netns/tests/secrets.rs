@@ -131,6 +131,7 @@ fn no_secret_comes_out() {
         assert!(contains(text.as_bytes(), spelling), "{name}");
     }
     let text = pair.plan.toml_with("networks = [\"10.1.0.0/24\"]");
+    let text = format!("{text}[audit]\nseal_seconds = 1\n");
     let file = pair.home.write("one.toml", &text);
     let other = pair.start_other();
     let mut one = Weapon::launch_under(&pair.one, &pair.home, &file, &TRACE);
@@ -153,6 +154,13 @@ fn no_secret_comes_out() {
         search.in_bytes(file, said(&pair, &["reload", file]).as_bytes());
     }
 
+    pair.home.write("one.toml", &cut);
+    one.process().signal(Signal::HUP);
+    until("it is refused", PATIENCE, || {
+        one.log().contains("the file is not used").then_some(())
+    });
+    pair.home.write("one.toml", &changed);
+
     let pid = one.process().id();
     for what in ["cmdline", "environ", "maps", "status"] {
         let path = format!("/proc/{pid}/{what}");
@@ -167,6 +175,8 @@ fn no_secret_comes_out() {
         &["doctor", "one.toml"],
         &["doctor", "one.toml", "--json"],
         &["check", "one.toml"],
+        &["audit", "show", "one.toml"],
+        &["audit", "verify", "one.toml", "--json"],
     ] {
         let text = said(&pair, words);
         if !text.is_empty() {
@@ -175,6 +185,23 @@ fn no_secret_comes_out() {
     }
     let written = ["one.toml", "other.toml", "wrong.toml", "cut.toml"];
     search.in_folder(pair.home.path(), &written);
+    // The audit log has heard of all that.
+    let log = said(
+        &pair,
+        &[
+            "audit",
+            "show",
+            "one.toml",
+            "--kind",
+            "config,config_refused,handshake",
+        ],
+    );
+    assert!(
+        log.contains("another preshared key") && log.contains("config_refused"),
+        "{log}"
+    );
+    let audit = format!("{}/audit-", pair.home.logs().join("one").display());
+    assert!(search.places.iter().any(|place| place.starts_with(&audit)));
     search.in_bytes("the log", one.log().as_bytes());
 
     // It dies of something, where cores may be as large as they like.

@@ -83,7 +83,7 @@ fn one_round(number: usize) {
             rebind: Box::new(move || Udp::bind_lanes(&config, 1).map_err(io::Error::other)),
             store: Box::new(NoStore),
             on_event: Box::new(|event| match event {
-                Event::Unanswered { .. } => {}
+                Event::Unanswered { .. } | Event::Happened(_) => {}
                 event => panic!("{event:?}"),
             }),
         },

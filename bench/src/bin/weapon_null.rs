@@ -83,13 +83,13 @@ async fn serve(options: Options) -> Result<()> {
             _ = interrupt.recv() => None,
             event = events.recv() => event,
         };
-        if !matches!(event, Some(Event::Unanswered { .. })) {
+        if !matches!(event, Some(Event::Unanswered { .. } | Event::Happened(_))) {
             break event;
         }
     };
     engine.stop();
     match ended {
-        None | Some(Event::DeviceGone | Event::Unanswered { .. }) => Ok(()),
+        None | Some(Event::DeviceGone | Event::Unanswered { .. } | Event::Happened(_)) => Ok(()),
         Some(Event::Failed(reason)) => bail!("{reason}"),
     }
 }

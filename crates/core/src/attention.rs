@@ -15,6 +15,8 @@ pub enum Attention {
     Confirmed = 2,
     /// The keypair is old, or there is none: start a handshake.
     WantSession = 4,
+    /// The peer sent from somewhere else.
+    Moved = 8,
 }
 
 /// Several [`Attention`]s.

@@ -310,7 +310,9 @@ fn show(
 /// Authenticated packets count for roaming and timers, whatever is inside (P50, P77).
 fn note_received(session: &Session, run: &Run, opened: &Opened, upcalls: &mut impl Upcalls) {
     let peer = &session.peer;
-    peer.link.roam(&run.from, run.now);
+    if peer.link.roam(&run.from, run.now) {
+        ask(upcalls, peer, Attention::Moved);
+    }
     peer.link
         .traffic
         .note_received(opened.packets, opened.bytes);

@@ -58,9 +58,9 @@ mod gateway;
 mod parked;
 pub use gateway::{
     ADDRESSES_MAX, Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus,
-    HANDSHAKE_QUEUE_MAX, NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig, PeerDump,
-    PeerStatus, REJECTIONS_MAX, RejectedBecause, Rejection, SessionStatus, WAITING_OF_ORIGIN_MAX,
-    WallTime,
+    HANDSHAKE_QUEUE_MAX, HAPPENINGS_MAX, Happening, NetworkChange, Now, ORIGINS, OriginHash,
+    PeerChange, PeerConfig, PeerDump, PeerStatus, REJECTIONS_MAX, RejectedBecause, Rejection,
+    SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
 };
 
 /// What threads share, and tests try in every order.

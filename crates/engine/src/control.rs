@@ -100,6 +100,9 @@ impl<D: Device, S: Socket> Control<D, S> {
                     Err(mpsc::TryRecvError::Empty) => break,
                 }
             }
+            for happening in self.gateway.take_happenings() {
+                (self.on_event)(Event::Happened(happening));
+            }
         }
     }
 

@@ -59,6 +59,8 @@ pub enum Event {
         /// The address that is tried next, if it is another.
         next: Option<SocketAddr>,
     },
+    /// Something happened to a peer; of a gateway that notes happenings.
+    Happened(weapon_core::Happening),
     /// It can't go on: the interface was deleted.
     DeviceGone,
     /// It can't go on: a loop failed.
@@ -161,9 +163,8 @@ impl Engine {
         if lanes == 0 || device.queues() < lanes {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        let wakes: Vec<_> = (0..lanes)
-            .map(|_| EventFd::new().map(Arc::new))
-            .collect::<io::Result<_>>()?;
+        let wakes = (0..lanes).map(|_| EventFd::new().map(Arc::new));
+        let wakes: Vec<_> = wakes.collect::<io::Result<_>>()?;
         let shared = Arc::new(Shared {
             steering: Arc::new(Steering::new(device.queues())),
             device: Arc::new(device),

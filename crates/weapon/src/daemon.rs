@@ -14,10 +14,11 @@ use weapon_noise::PublicKey;
 
 use crate::{
     api::{self, Answer, Call, Request},
+    audit::{self, Audit},
     capture::{Capture, Captures},
     claim::Claim,
     config::Config,
-    confined::{GatewayProcess, Parts, Spawned, teller},
+    confined::{GatewayProcess, Parts, Spawned},
     interface::Fittings,
     places::Places,
     port::Port,
@@ -50,6 +51,8 @@ use metrics::Telling;
 
 mod supervisor;
 use supervisor::Supervisor;
+
+mod recording;
 
 mod reloading;
 use reloading::{WayBack, until};
@@ -141,6 +144,8 @@ struct Daemon {
     _uapi_file: Option<UapiFile>,
     look_ups: LookUps,
     resolved: mpsc::Receiver<Resolved>,
+    /// That it has stopped is recorded when all else is undone.
+    audit: Option<Audit>,
     /// Last: the gateway's name is free when all else is gone.
     _claim: Claim,
 }
@@ -160,6 +165,7 @@ impl Daemon {
             let what = (&*config.interface, spawned.id());
             Claim::take(&places, what, &config.source.path)?
         };
+        let audit = Audit::open(&config)?;
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let (supervisor, mut kept) = Supervisor::of_environment();
         let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;
@@ -175,15 +181,16 @@ impl Daemon {
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = resolver::unresolved(&config.peers);
-        let begin = start::begin(&config, watch.state().mtu, timestamp_mark);
         let (event, engine_events) = mpsc::channel(EVENTS_MAX);
+        let log = recording::begin(audit.as_ref(), &config);
+        let begin = start::begin(&config, (watch.state().mtu, log.is_some()), timestamp_mark);
         let parts = Parts {
             open: {
                 let port = port.clone();
                 Box::new(move || port.open())
             },
             store: Box::new(store),
-            tell: teller(event),
+            tell: recording::on_event(event, log),
         };
         let (engine, cipher) = spawned.begin(begin, tun, sockets, parts)?;
         let facts = facts(&config, &unresolved, udp, (&engine, cipher));
@@ -217,6 +224,7 @@ impl Daemon {
             _uapi_file: uapi_file,
             look_ups,
             resolved,
+            audit,
             _claim: claim,
         })
     }
@@ -239,6 +247,7 @@ impl Daemon {
             End::Deleted => tracing::info!("the interface was deleted; stopping"),
             End::Failed(reason) => tracing::error!(reason, "stopping"),
         }
+        self.record_end(&end);
         self.supervisor.stopping();
         if matches!(end, End::Asked(_)) {
             self.hand_over();
@@ -304,11 +313,10 @@ impl Daemon {
                     }
                 }
                 Some(question) = self.telling.asked() => self.tell(question),
-                Some(call) = self.uapi_calls.recv() => {
-                    let answer = uapi::answer(call.request, &self.engine, &self.port);
-                    let _ = call.answer.send(answer);
-                    // The port may be another now.
-                    self.follow_system();
+                Some(call) = self.uapi_calls.recv() => self.answer_uapi(call),
+                () = audit::due(self.audit.as_ref()) => self.tell_untold(),
+                reason = audit::stopped(self.audit.as_ref()) => {
+                    return (Self::log_failed(&reason), None);
                 }
             }
         }
@@ -382,6 +390,7 @@ impl Daemon {
         match self.report() {
             Ok((mut report, _)) => {
                 self.rates.complete(&mut report, std::time::Instant::now());
+                report.audit = self.audit_report();
                 report.warnings = warnings::of(&report, self.config.offload, seconds_now());
                 Answer::Status(Box::new(report))
             }

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use weapon_core::{GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump};
 
 use crate::{
-    config::{Config, MetricsPlace, PeerConfig},
+    config::{AuditConfig, Config, MetricsPlace, PeerConfig},
     interface::Fittings,
     resolver,
 };
@@ -232,6 +232,7 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         ("user", old.user == new.user),
         ("sandbox", old.sandbox == new.sandbox),
         ("offload", old.offload == new.offload),
+        ("audit", same_audit(old, new)),
     ];
     let other: Vec<_> = fixed
         .into_iter()
@@ -246,6 +247,16 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         old.name
     );
     Ok(())
+}
+
+/// Where in the file it stands does not count.
+fn same_audit(old: &Config, new: &Config) -> bool {
+    let place = old.audit.as_ref().map(|audit| audit.place.clone());
+    let new = new.audit.clone().map(|audit| AuditConfig {
+        place: place.unwrap_or_default(),
+        ..audit
+    });
+    old.audit == new
 }
 
 fn given(networks: &[IpNet]) -> Vec<NetworkChange> {

@@ -204,6 +204,7 @@ impl DropIn {
             mappings: Vec::new(),
             timestamp_mark,
             up: watch.state().up,
+            is_recorded: false,
             peers: GatewayChange::default(),
         };
         let (engine, _) = spawned.begin(begin, tun, sockets, parts)?;
@@ -238,7 +239,7 @@ impl DropIn {
                     Signal::Reload => tracing::debug!("SIGHUP is ignored"),
                 },
                 event = self.engine_events.recv() => match event {
-                    Some(Event::Unanswered { .. }) => {}
+                    Some(Event::Unanswered { .. } | Event::Happened(_)) => {}
                     Some(Event::DeviceGone) => break,
                     Some(Event::Failed(reason)) => {
                         anyhow::bail!("the gateway could not go on: {reason}");

@@ -34,6 +34,9 @@ mod watch;
 // `weapon-wg`.
 mod drop_in;
 
+// What happened, for who asks later.
+mod audit;
+
 // How a running gateway is asked.
 mod api;
 mod capture;

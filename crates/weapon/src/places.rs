@@ -61,6 +61,11 @@ impl Places {
     }
 }
 
+/// The folder of the folders of audit logs: `$LOGS_DIRECTORY` if set, else `/var/log/weapon`.
+pub fn logs() -> PathBuf {
+    directory("LOGS_DIRECTORY", "/var/log/weapon")
+}
+
 /// Names of the gateways that have a socket, sorted.
 pub fn gateways() -> Vec<String> {
     let Ok(entries) = runtime_directory().read_dir() else {

@@ -1,6 +1,7 @@
 //! The readers of what people and programs write, for the fuzzer: nothing else outside uses them.
 
 use crate::{
+    audit,
     config::{self, Format},
     uapi::Request,
 };
@@ -18,6 +19,12 @@ pub fn configuration(text: &str, is_toml: bool) -> (bool, Vec<Problem>) {
     // An escape may be part of the key's name.
     let may_name_a_file = text.contains("_file") || text.contains('\\');
     config::judge(text, format, !may_name_a_file)
+}
+
+/// Verifies one file of an audit log, which goes to the record `through` at least; whether it is
+/// as it was written, and all that is said of it.
+pub fn audit_log(file: &[u8], name: &str, key: &str, through: u64) -> (bool, Vec<String>) {
+    audit::verify_file(file, name, key, through)
 }
 
 /// Reads a request of the configuration protocol: nothing, or the line that is wrong and why.

@@ -46,6 +46,8 @@ pub struct Report {
     pub gateway_process: GatewayPrivileges,
     /// Kernel facilities in use at this moment.
     pub offloads: Offloads,
+    /// The audit log; null if there is none.
+    pub audit: Option<AuditReport>,
     /// What lies behind us, in the order of the file.
     pub networks: Vec<Behind>,
     /// The peers, in the order of the file.
@@ -90,6 +92,31 @@ pub struct Privileges {
     pub no_new: bool,
     /// Whether its memory may be written to a core dump.
     pub dumpable: bool,
+}
+
+/// The audit log of a gateway, as docs/audit.md describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditReport {
+    /// Its folder.
+    pub directory: String,
+    /// The file in it that is written to.
+    pub file: String,
+    /// The number of the last record that will be there whatever happens.
+    pub sequence: u64,
+    /// The number of the last record that is a seal.
+    pub sealed: u64,
+    /// Why it cannot be written; null if it can.
+    pub failing: Option<String>,
+    /// Records that wait for the disk.
+    pub waiting: u64,
+    /// Records that were lost since the gateway started.
+    pub lost: u64,
+    /// What becomes of the gateway when it cannot be written: `continue`, `deny-new` or `stop`.
+    pub on_failure: String,
+    /// Nothing new is let through at this moment, because it could not be recorded.
+    pub denies_new: bool,
+    /// The verification key still lies beside it, where it is of little use.
+    pub key_beside: bool,
 }
 
 /// Something that a person should know.
@@ -294,7 +321,7 @@ pub struct Facts {
 }
 
 impl Report {
-    /// Puts both together. Rates and warnings are still to be added.
+    /// Puts both together. Rates, audit log and warnings are still to be added.
     pub fn new(facts: &Facts, status: EngineStatus) -> Self {
         let counters = [
             ("outbound_superpackets", status.outbound_superpackets),
@@ -327,6 +354,7 @@ impl Report {
                 udp_gso: status.udp_gso,
                 udp_gro: facts.udp_gro,
             },
+            audit: None,
             networks: facts.networks.clone(),
             peers: status
                 .gateway

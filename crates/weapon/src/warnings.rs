@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    audit,
     config::Offload,
     report::{Loss, Peer, Rejected, Report, Warning},
     status::amounts::{percent, plural},
@@ -126,6 +127,8 @@ pub fn of(report: &Report, wanted: Offload, now: u64) -> Vec<Warning> {
         gateway(("cipher_slow", text));
     }
     offloads(report, wanted).into_iter().for_each(&mut gateway);
+    let of_audit = report.audit.iter().flat_map(audit::warnings);
+    of_audit.for_each(&mut gateway);
     counted(&report.drops, &DROPS).for_each(&mut gateway);
     counted(&report.counters, &FAILURES).for_each(&mut gateway);
     let rejected = report.rejected.iter();

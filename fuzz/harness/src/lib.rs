@@ -42,12 +42,16 @@ pub mod texts;
 /// A target's name, which is also that of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
+/// Audit logs, and what is done to them.
+pub mod audit_log;
+
 /// All targets whose inputs are bytes.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("packets", packets::run),
     ("superpackets", superpackets::run),
     ("gateway", gateway::run),
     ("cookies", cookies::run),
     ("configuration", texts::configuration),
     ("request", texts::request),
+    ("audit_log", audit_log::run),
 ];

@@ -53,6 +53,6 @@ fn is_said_of_another(lines: &[&[u8]], line: usize, what: &str) -> bool {
 }
 
 /// What is shown to a person cannot steer his terminal (RUSTSEC-2025-0055).
-fn assert_is_harmless(text: &str) {
+pub(crate) fn assert_is_harmless(text: &str) {
     assert!(!text.chars().any(char::is_control), "{text:?}");
 }

@@ -51,6 +51,9 @@ impl Gateway {
         let link = Arc::clone(member.tunnel.link());
         let was_unknown = link.endpoint().is_none();
         link.set_endpoint(Some(Endpoint::new(remote)));
+        self.shared
+            .happenings
+            .note_endpoint(&member.peer, Some(remote));
         if was_unknown && self.is_running() && member.persistent_keepalive.is_some() {
             self.with_tunnel(id, env, |tunnel, identity, host| {
                 tunnel.want_session(identity, host.now().tick, host);

@@ -3,7 +3,7 @@
 use weapon_noise::{HandshakeError, PublicKey, Refused, Rejected, Verdict, open_initiation};
 use weapon_wire::message::{CookieReply, Initiation, Kind, Response, kind};
 
-use super::{Env, Gateway, RejectedBecause};
+use super::{Env, Gateway, Happening, RejectedBecause};
 use crate::{DropReason, ports::HandshakeMessage};
 
 /// Handshake messages that wait for the control loop at most. An eighth of it is "under load"
@@ -41,6 +41,14 @@ impl Gateway {
         {
             let from = message.from.remote;
             self.rejections.note(claimed.key, from, because, env.now);
+            let peer = claimed.key.and_then(|key| self.peer_by_key(&key));
+            let peer = peer.and_then(|id| self.members.get(&id));
+            self.shared.happenings.note(|| Happening::Rejected {
+                peer: peer.map(|member| member.peer.name.clone()),
+                key: claimed.key,
+                from,
+                because,
+            });
         }
     }
 

@@ -12,7 +12,7 @@ use weapon_wire::{
     message::{Kind, kind},
 };
 
-use super::{Env, Now, WallTime, candidates::Candidates};
+use super::{Env, Happening, Now, WallTime, candidates::Candidates, happenings::Happenings};
 use crate::{
     Counters, DropReason, Outbound, Peer, PeerId, Session, SharedFib,
     index_table::Indices,
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) asked: Vec<PeerId>,
     /// Peers with a name that have not answered since somebody asked, and what is tried next.
     pub(super) unanswered: BTreeMap<PeerId, Option<SocketAddr>>,
+    pub(super) happenings: Happenings,
 }
 
 /// Bytes that wait for sessions at most, of all peers together.
@@ -184,8 +185,15 @@ impl TunnelHost for Host<'_, '_> {
         !self.parked.is_empty()
     }
 
-    fn handshake_completed(&mut self, _role: Role) {
-        *self.last_handshake = self.env.now.wall;
+    fn handshake_completed(&mut self, role: Role) {
+        let before = std::mem::replace(self.last_handshake, self.env.now.wall);
+        let peer = self.peer;
+        self.shared.happenings.note(|| Happening::Handshake {
+            peer: peer.name.clone(),
+            role,
+            is_rekey: before != WallTime::default(),
+            endpoint: peer.link.endpoint().as_deref().map(|it| it.remote),
+        });
         if let Some(candidates) = &mut self.candidates {
             candidates.note_completed();
         }

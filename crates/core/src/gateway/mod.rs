@@ -33,6 +33,8 @@ pub use dump::{GatewayDump, PeerDump};
 mod endpoint;
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
+mod happenings;
+pub use happenings::{HAPPENINGS_MAX, Happening};
 mod origins;
 pub use origins::{ORIGINS, OriginHash, WAITING_OF_ORIGIN_MAX};
 mod candidates;
@@ -148,6 +150,7 @@ impl Gateway {
                 parked_bytes: 0,
                 asked: Vec::new(),
                 unanswered: BTreeMap::new(),
+                happenings: happenings::Happenings::default(),
             },
             load: LoadGauge::new(),
             origins: origins::Origins::new(),
@@ -243,6 +246,7 @@ impl Gateway {
             deadline: None,
         };
         self.rejections.forget(&config.public_key);
+        self.shared.happenings.know(&member.peer);
         self.members.insert(id, Box::new(member));
         self.by_key.insert(config.public_key, id);
         self.shared
@@ -268,6 +272,7 @@ impl Gateway {
             self.deadlines.remove(&(at, id));
         }
         self.by_key.remove(&member.tunnel.public_key());
+        self.shared.happenings.forget(id);
     }
 
     /// The MTU of the interface changed, or of a route through it.
@@ -442,6 +447,8 @@ impl Gateway {
             env,
         );
         let result = act(tunnel, identity, &mut host);
+        let tried = shared.unanswered.get(&id).copied().flatten();
+        shared.happenings.note_endpoint(peer, tried);
         let next = tunnel.poll_timeout();
         if *deadline != next {
             if let Some((at, _)) = *deadline {

@@ -1,5 +1,6 @@
 //! The command line: one file per group of subcommands.
 
+mod audit;
 mod capture;
 mod check;
 mod doctor;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 use crate::config::BadConfig;
 use crate::demo;
 
+pub use audit::{AuditCommand, InitArgs, LogTarget, ShowArgs, Since, VerifyArgs};
 pub use capture::CaptureArgs;
 pub use doctor::DoctorArgs;
 pub use down::DownArgs;
@@ -78,6 +80,8 @@ enum Command {
     Capture(CaptureArgs),
     /// Look at the whole chain, from privileges to routes, and say what is wrong and what to do
     Doctor(DoctorArgs),
+    /// Read and verify the audit log of a gateway
+    Audit(audit::AuditArgs),
     /// Link two private networks in namespaces of their own, and show that it works
     Demo(demo::DemoArgs),
     /// Write manual pages and completions, for who packages the program
@@ -100,6 +104,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => crate::status::run(args),
         Command::Capture(args) => crate::capture::run(&args),
         Command::Doctor(args) => crate::doctor::run(&args),
+        Command::Audit(args) => crate::audit::run(&args.command),
         Command::Demo(args) => demo::run(args),
         Command::Manual(args) => manual::run(&args),
     };

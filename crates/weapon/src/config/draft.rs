@@ -5,6 +5,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+use super::audit::AuditDraft;
 use super::model::{CipherBackend, Offload, Sandbox};
 use super::problem::{Located, Place};
 
@@ -67,6 +68,8 @@ pub struct GatewayDraft {
     /// Whether the firewall is set.
     pub firewall: Option<bool>,
     pub offload: OffloadDraft,
+    /// `[audit]`
+    pub audit: Option<AuditDraft>,
 }
 
 /// The switches of the kernel's facilities.

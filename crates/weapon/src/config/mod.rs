@@ -21,6 +21,8 @@ mod validate;
 
 mod written;
 
+mod audit;
+
 mod networks;
 
 mod keyfile;
@@ -34,6 +36,7 @@ mod tests;
 
 use std::path::Path;
 
+pub use audit::AuditConfig;
 pub use metrics::MetricsPlace;
 pub use model::{
     Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig, Sandbox,

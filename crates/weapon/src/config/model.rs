@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use weapon_core::PrefixMapping;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
+use super::audit::AuditConfig;
 use super::metrics::MetricsPlace;
 use super::problem::Place;
 
@@ -63,6 +64,8 @@ pub struct Config {
     pub metrics: Option<MetricsPlace>,
     /// Which kernel facilities may be used.
     pub offload: Offload,
+    /// What happens is recorded; `None` is off.
+    pub audit: Option<AuditConfig>,
     /// The peers, in the order of the file.
     pub peers: Vec<PeerConfig>,
     /// Where all this was read.

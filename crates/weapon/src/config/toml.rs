@@ -13,6 +13,8 @@ use super::model::{CipherBackend, Sandbox};
 use super::problem::{Located, Place, Problems};
 use super::{suggest, value};
 
+mod audit;
+
 /// How this format spells keys.
 pub static SPELLING: Spelling = Spelling {
     private_key: "gateway.private_key_file",
@@ -23,7 +25,7 @@ pub static SPELLING: Spelling = Spelling {
     named_peers: true,
 };
 
-const SECTIONS: &[&str] = &["gateway", "peer", "offload"];
+const SECTIONS: &[&str] = &["gateway", "peer", "offload", "audit"];
 const GATEWAY_KEYS: &[&str] = &[
     "name",
     "private_key_file",
@@ -123,11 +125,16 @@ impl Reader<'_, '_> {
         for (key, value) in root {
             match (&**key.get_ref(), value.get_ref()) {
                 ("gateway", DeValue::Table(table)) => {
-                    let offload = std::mem::take(&mut draft.gateway.offload);
+                    let before = std::mem::take(&mut draft.gateway);
                     draft.gateway = self.gateway(table, self.place(value.span(), "gateway"));
-                    draft.gateway.offload = offload;
+                    draft.gateway.offload = before.offload;
+                    draft.gateway.audit = before.audit;
                 }
                 ("offload", DeValue::Table(table)) => draft.gateway.offload = self.offload(table),
+                ("audit", DeValue::Table(table)) => {
+                    let place = self.place(value.span(), "audit");
+                    draft.gateway.audit = Some(self.audit(table, place));
+                }
                 ("peer", DeValue::Array(list)) => {
                     draft.peers = list
                         .iter()
@@ -139,7 +146,7 @@ impl Reader<'_, '_> {
                     "peer",
                     "peers are a list; write [[peer]], with two brackets".to_owned(),
                 ),
-                (section @ ("gateway" | "offload"), other) => self.error_at(
+                (section @ ("gateway" | "offload" | "audit"), other) => self.error_at(
                     value.span(),
                     section,
                     format!("{} where a section [{section}] belongs", kind(other)),
@@ -192,6 +199,7 @@ impl Reader<'_, '_> {
             metrics: self.string(&section, "metrics"),
             firewall: self.switch(&section, "firewall"),
             offload: OffloadDraft::default(),
+            audit: None,
         }
     }
 
@@ -247,7 +255,9 @@ impl Reader<'_, '_> {
             match suggest::nearest(name, SECTIONS) {
                 Some("peer") => "unknown section; did you mean [[peer]]?".to_owned(),
                 Some(meant) => format!("unknown section; did you mean [{meant}]?"),
-                None => "unknown section; there are [gateway], [[peer]] and [offload]".to_owned(),
+                None => "unknown section; there are [gateway], [[peer]], [offload] and \
+                         [audit]"
+                    .to_owned(),
             }
         };
         self.error_at(span, &key_shown(name), message);
@@ -261,7 +271,7 @@ impl Reader<'_, '_> {
             }
             let elsewhere = [("[gateway]", GATEWAY_KEYS), ("[[peer]]", PEER_KEYS)]
                 .into_iter()
-                .chain([("[offload]", OFFLOAD_KEYS)])
+                .chain([("[offload]", OFFLOAD_KEYS), ("[audit]", audit::KEYS)])
                 .find(|(_, keys)| keys.contains(&name));
             let message = if let Some(meant) = suggest::nearest(name, section.keys) {
                 format!("unknown key; did you mean `{meant}`?")

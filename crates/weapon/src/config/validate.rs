@@ -46,6 +46,8 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
     let metrics = gateway.metrics.as_ref();
     let metrics = metrics.and_then(|at| good(metrics::metrics(&at.value), at, problems));
+    let audit = gateway.audit.as_ref();
+    let audit = audit.and_then(|audit| audit.check(name.as_deref(), problems));
 
     let known = KnownPeers::new(name.as_deref(), keys.as_ref());
     let of_peers = peer_drafts.iter().zip(networks.of_peers);
@@ -82,6 +84,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         routes: gateway.routes.unwrap_or(true),
         metrics,
         offload: gateway.offload.complete(),
+        audit,
         peers,
         source,
         written,

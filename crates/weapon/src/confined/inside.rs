@@ -158,6 +158,9 @@ fn engine(
     });
     // Before the first packet: what waits in the sockets may be of any of them.
     let peers = GatewayChange::from(message.peers).peers;
+    if message.is_recorded {
+        gateway.note_happenings();
+    }
     gateway.add_peers(peers.into_iter().map(peer));
     let (rebind, store) = (requests.clone(), requests.clone());
     let config = EngineConfig {

@@ -147,6 +147,7 @@ pub struct BeginMessage {
     pub mappings: Vec<PrefixMapping>,
     pub timestamp_mark: Option<Tai64n>,
     pub up: bool,
+    pub is_recorded: bool,
     pub peers: ChangeMessage,
     pub tun: TunFacts,
     pub queues: usize,
@@ -169,6 +170,8 @@ pub struct Begin {
     pub timestamp_mark: Option<Tai64n>,
     /// Whether the interface is up.
     pub up: bool,
+    /// Whether what happens to peers is told.
+    pub is_recorded: bool,
     /// The peers.
     pub peers: weapon_core::GatewayChange,
 }

@@ -156,6 +156,7 @@ impl Spawned {
             mappings: begin.mappings,
             timestamp_mark: mark,
             up: begin.up,
+            is_recorded: begin.is_recorded,
             peers: begin.peers.into(),
             tun,
             queues: queues.len(),

@@ -35,7 +35,7 @@ pub struct Parts {
 pub fn teller(to: mpsc::Sender<Event>) -> Box<dyn Fn(Event) + Send> {
     // Both fail when nobody listens any more, because we stop.
     Box::new(move |event| match event {
-        Event::Unanswered { .. } => drop(to.try_send(event)),
+        Event::Unanswered { .. } | Event::Happened(_) => drop(to.try_send(event)),
         Event::DeviceGone | Event::Failed(_) => drop(to.blocking_send(event)),
     })
 }

@@ -59,6 +59,18 @@ impl Daemon {
         path: &Path,
         confirm: Option<Duration>,
     ) -> anyhow::Result<Answer> {
+        let answer = self.try_reload(path, confirm).await;
+        if let Err(error) = &answer {
+            self.record_refusal(&path.display().to_string(), error);
+        }
+        answer
+    }
+
+    async fn try_reload(
+        &mut self,
+        path: &Path,
+        confirm: Option<Duration>,
+    ) -> anyhow::Result<Answer> {
         let Loaded {
             config: new,
             warnings,
@@ -72,6 +84,7 @@ impl Daemon {
             lookout.ensure_good(&new, &self.entries)?;
         }
         let changes = self.become_as(new, lookout).await?;
+        self.record_change("reload", &changes, &old);
         tracing::info!(file = %path.display(), changes = changes.len(), "loaded again");
         for change in &changes {
             tracing::info!(change, "is different");
@@ -181,6 +194,7 @@ impl Daemon {
             return Some(End::Asked("nobody, as nobody has confirmed"));
         };
         // What was good once is gone back to, even if something of it is not there now.
+        let before = self.config.clone();
         let lookout = self.look_out(&to).await;
         let went = match lookout {
             Ok(lookout) => self.become_as(*to, lookout).await,
@@ -189,6 +203,7 @@ impl Daemon {
         match went {
             Ok(changes) => {
                 self.way_back = None;
+                self.record_change("nobody, as nobody has confirmed", &changes, &before);
                 let file = &self.facts.config;
                 tracing::warn!(?changes, "nobody has confirmed: all goes back");
                 tracing::warn!(file, "still says what was not confirmed");

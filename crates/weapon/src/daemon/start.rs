@@ -61,7 +61,9 @@ pub(super) fn engine_end(event: Option<Event>) -> End {
     match event {
         Some(Event::DeviceGone) => End::Deleted,
         Some(Event::Failed(reason)) => End::Failed(reason),
-        Some(Event::Unanswered { .. }) | None => End::Failed("the engine ended".into()),
+        Some(Event::Unanswered { .. } | Event::Happened(_)) | None => {
+            End::Failed("the engine ended".into())
+        }
     }
 }
 
@@ -131,7 +133,11 @@ pub(super) fn facts(
 }
 
 /// What the gateway of the configuration begins with.
-pub(super) fn begin(config: &Config, mtu: u32, timestamp_mark: Option<Tai64n>) -> Begin {
+pub(super) fn begin(
+    config: &Config,
+    (mtu, is_recorded): (u32, bool),
+    timestamp_mark: Option<Tai64n>,
+) -> Begin {
     let addresses = config.addresses.iter();
     Begin {
         private_key: Some(config.private_key.clone()),
@@ -140,6 +146,7 @@ pub(super) fn begin(config: &Config, mtu: u32, timestamp_mark: Option<Tai64n>) -
         mappings: config.mappings(),
         timestamp_mark,
         up: true,
+        is_recorded,
         peers: GatewayChange {
             peers: config.peers.iter().map(difference::peer).collect(),
             ..GatewayChange::default()

@@ -49,6 +49,7 @@ pub fn report() -> Report {
             udp_gso: true,
             udp_gro: true,
         },
+        audit: None,
         networks: vec![Behind {
             written: "docker:bridge".to_owned(),
             prefixes: vec![BehindPrefix {

@@ -6,7 +6,9 @@ use super::{
     amounts::{bytes, duration, milliseconds, percent, plural, rate},
     fold::fold,
 };
-use crate::report::{Behind, Cipher, GatewayPrivileges, Loss, Peer, Privileges, Report, Warning};
+use crate::report::{
+    AuditReport, Behind, Cipher, GatewayPrivileges, Loss, Peer, Privileges, Report, Warning,
+};
 
 /// Where values begin.
 const VALUES_AT: usize = 14;
@@ -77,6 +79,9 @@ impl Page {
         self.row("process", &process);
         self.row("helper", &privileges(&report.privileges));
         self.row("gateway", &gateway_process(&report.gateway_process));
+        if let Some(log) = &report.audit {
+            self.row("audit log", &audit(log));
+        }
         self.row("dropped", &drops(report));
     }
 
@@ -245,6 +250,22 @@ fn gateway_process(process: &GatewayPrivileges) -> String {
         process.pid,
         may(process.user, &process.capabilities)
     )
+}
+
+/// `/var/log/weapon/site-a, record 812, sealed up to 805`.
+fn audit(log: &AuditReport) -> String {
+    let AuditReport {
+        directory,
+        sequence,
+        sealed,
+        ..
+    } = log;
+    let state = if log.failing.is_some() {
+        ", NOT written"
+    } else {
+        ""
+    };
+    format!("{directory}, record {sequence}, sealed up to {sealed}{state}")
 }
 
 fn cipher(cipher: &Cipher) -> String {

@@ -8,6 +8,7 @@ use tempfile::TempDir;
 use super::model::Offload;
 use super::*;
 
+mod audit;
 mod keys;
 mod prefixes;
 mod random;
