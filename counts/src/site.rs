@@ -145,6 +145,7 @@ impl Site {
             mtu: MTU,
             addresses: vec![host4(number).into(), host6(number).into()],
             mappings: Vec::new(),
+            policy: None,
             timestamp_mark: None,
             cipher: cipher(),
         });

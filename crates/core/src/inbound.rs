@@ -5,6 +5,7 @@
 //!   2 identify  message type, session by receiver index  wire::message, index_table
 //!   3 open      tag, replay window, roam                 noise::batch, noise::link
 //!   4 check     source against the whole table           fib
+//!     filter    what is known, then rules                checkpoint
 //!     map       destination that the site knows, ECN     mapping, wire::ecn
 //!   5 merge     segments of a flow into superpackets     wire::merge
 //!   6 write     to the overlay                           engine::lane_inbound
@@ -20,6 +21,8 @@ use weapon_wire::{
 
 use crate::{
     Attention, Counters, DropReason, Fib, PeerId, Session,
+    checkpoint::{Last, Traveller},
+    filter::Direction,
     ports::{HandshakeMessage, Overlay, Upcalls, ask},
 };
 
@@ -45,6 +48,8 @@ pub struct Inbound {
     merger: Merger,
     /// The source address checked last and who has it: mostly the next one's too.
     last_source: Option<(IpAddr, Option<PeerId>)>,
+    /// The flow that passed the checkpoint last.
+    last: Last,
 }
 
 impl Inbound {
@@ -53,6 +58,7 @@ impl Inbound {
         Self {
             merger: Merger::new(limits),
             last_source: None,
+            last: Last::default(),
         }
     }
 
@@ -101,6 +107,9 @@ impl Inbound {
                     now,
                 };
                 at = self.take(fib, batch, next, counters, upcalls);
+            }
+            if let Some(checkpoint) = &fib.checkpoint {
+                checkpoint.settle(&mut self.last);
             }
             self.merger.finish(
                 batch,
@@ -185,7 +194,7 @@ impl Inbound {
                     let plaintext = start..start.saturating_add(plaintext_len);
                     opened.data |= plaintext_len != 0;
                     if plaintext_len != 0
-                        && let Err(reason) = self.accept(fib, session, bytes, plaintext, run.tos)
+                        && let Err(reason) = self.accept(fib, session, bytes, plaintext, &run)
                     {
                         counters.count(reason);
                     }
@@ -205,15 +214,15 @@ impl Inbound {
         at
     }
 
-    /// Checks the inner packet (P85, P87), maps its destination, brings in the ECN of its datagram,
-    /// whose DS field is `tos` (P92), and gives it to the merger.
+    /// Checks the inner packet (P85, P87), has it judged, maps its destination, brings in the ECN
+    /// of its datagram, which is of `run` (P92), and gives it to the merger.
     fn accept(
         &mut self,
         fib: &Fib,
         session: &Session,
         bytes: &mut [u8],
         plaintext: core::ops::Range<usize>,
-        tos: u8,
+        run: &Run,
     ) -> Result<(), DropReason> {
         let start = plaintext.start;
         let packet = bytes.get_mut(plaintext).unwrap_or_default();
@@ -229,11 +238,23 @@ impl Inbound {
         if owner != Some(session.peer.id) {
             return Err(DropReason::WrongSource);
         }
+        if let Some(checkpoint) = &fib.checkpoint {
+            let traveller = Traveller {
+                direction: Direction::Inbound,
+                peer: session.peer.id,
+                flow: &flow,
+                bytes: packet,
+                now: run.now,
+                packets: 1,
+                total: flow.total_len as u64,
+            };
+            checkpoint.pass(&traveller, &mut self.last)?;
+        }
         if !fib.mappings.is_empty() {
             fib.mappings.arrive(packet, &mut flow)?;
         }
-        if ecn::tells(tos) {
-            ecn::decapsulate(tos, packet, &mut flow);
+        if ecn::tells(run.tos) {
+            ecn::decapsulate(run.tos, packet, &mut flow);
         }
         let packet = start..start.saturating_add(flow.total_len);
         let taken = self.merger.push(bytes, packet, &flow);

@@ -295,6 +295,7 @@ fn gateway(interface: &str, mtu: u32) -> (Gateway, Box<dyn TimestampStore + Send
         mtu: mtu as usize,
         addresses: Vec::new(),
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark,
         // There is one gateway in a process.
         cipher: Box::leak(Box::new(cipher(CipherBackend::Auto).0)),

@@ -17,7 +17,8 @@ use weapon_noise::{
 use weapon_wire::{Endpoint, VnetHeader};
 
 use crate::{
-    Attention, Counters, DropReason, Fib, Mappings, Mtus, Peer, PeerId, Routes, SharedFib,
+    Attention, Checkpoint, Counters, DropReason, Fib, Mappings, Mtus, Peer, PeerId, Routes,
+    SharedFib,
     index_table::Indices,
     parked::Parked,
     ports::{Overlay, TimestampStore, Underlay},
@@ -38,6 +39,8 @@ mod candidates;
 mod host;
 pub use candidates::ADDRESSES_MAX;
 mod key;
+mod policy;
+pub use policy::Policy;
 mod rejections;
 pub use rejections::{REJECTIONS_MAX, RejectedBecause, Rejection};
 mod status;
@@ -94,6 +97,9 @@ pub struct Gateway {
     /// Shared with lanes, and copied when it is to be changed.
     routes: Arc<Routes>,
     mappings: Arc<Mappings>,
+    policy: Option<Policy>,
+    /// What lanes have of it.
+    checkpoint: Option<Arc<Checkpoint>>,
     mtus: Mtus,
     cipher: &'static dyn Cipher,
     next_id: u32,
@@ -126,7 +132,7 @@ impl Gateway {
     /// A gateway without peers, its interface down.
     pub fn new(config: GatewayConfig) -> Self {
         let identity = Identity::new(config.private_key);
-        let gateway = Self {
+        let mut gateway = Self {
             cookies: CookieChecker::new(&identity),
             identity,
             is_keyless: false,
@@ -134,6 +140,8 @@ impl Gateway {
             by_key: BTreeMap::new(),
             routes: Arc::default(),
             mappings: Arc::new(Mappings::new(config.mappings)),
+            policy: None,
+            checkpoint: None,
             mtus: Mtus::new(config.mtu, Vec::new()),
             cipher: config.cipher,
             next_id: 0,
@@ -153,6 +161,7 @@ impl Gateway {
             unreachable: Unreachable::new(&config.addresses),
             deadlines: BTreeSet::new(),
         };
+        gateway.set_policy(config.policy);
         gateway.publish();
         gateway
     }
@@ -254,6 +263,7 @@ impl Gateway {
         self.forget(id, env);
         Arc::make_mut(&mut self.routes).remove_peers(&BTreeSet::from([id]));
         self.publish();
+        self.judge_again(env.now.tick);
     }
 
     /// Removes all of a peer but its networks.
@@ -456,7 +466,8 @@ impl Gateway {
         Some(result)
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.refresh_policy();
         let fib = Fib {
             routes: Arc::clone(&self.routes),
             peers: self
@@ -467,6 +478,7 @@ impl Gateway {
             sessions: Some(Arc::clone(self.shared.indices.table())),
             mappings: Arc::clone(&self.mappings),
             mtus: self.mtus.clone(),
+            checkpoint: self.checkpoint.as_ref().map(Arc::clone),
         };
         self.shared.fib.store(Arc::new(fib));
     }

@@ -16,6 +16,7 @@ mod change;
 mod changes;
 mod ecn;
 mod failing;
+mod filter;
 mod indices;
 mod lifecycle;
 mod load;

@@ -139,6 +139,7 @@ pub(super) fn gateway(
             .map(|address| address.addr())
             .collect(),
         mappings: config.mappings(),
+        policy: None,
         timestamp_mark,
         // There is one gateway in a process.
         cipher: Box::leak(Box::new(backend)),
