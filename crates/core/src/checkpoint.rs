@@ -109,6 +109,11 @@ impl Checkpoint {
         &self.memory
     }
 
+    /// Whether there is nothing that [`Checkpoint::sweep`] would look at.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.memory.flows.is_empty() && !self.memory.denials.has_rest(&self.filter)
+    }
+
     /// Ends flows whose time is over, and tells what was denied without being told.
     #[cold]
     pub fn sweep(&self, now: Tick) {

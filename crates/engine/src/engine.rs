@@ -12,7 +12,7 @@ use std::{
 };
 
 use weapon_core::{
-    Counters, DropReason, Gateway, GatewayChange, GatewayDump, GatewayStatus, Mtus, SharedFib,
+    Counters, DropReason, Fib, Gateway, GatewayChange, GatewayDump, GatewayStatus, Mtus, SharedFib,
     TimestampStore,
 };
 use weapon_io::{
@@ -23,6 +23,7 @@ use weapon_io::{
 use weapon_noise::PublicKey;
 
 use crate::{
+    abort_on_panic::AbortOnPanic,
     control::Control,
     doors::Doors,
     lane::Lane,
@@ -195,6 +196,7 @@ pub struct Engine {
     wakes: Vec<Arc<EventFd>>,
     stopping: Arc<AtomicBool>,
     totals: Arc<Totals>,
+    fib: SharedFib,
     pulse: Arc<Pulse>,
     /// The control loop's, then those of the lanes.
     counters: Vec<Arc<Counters>>,
@@ -245,6 +247,7 @@ impl Engine {
             wakes,
             stopping: Arc::default(),
             totals: Arc::clone(&shared.totals),
+            fib: Arc::clone(&shared.fib),
             pulse: Arc::clone(&shared.pulse),
             counters,
             threads: Vec::with_capacity(1 + lanes),
@@ -384,6 +387,11 @@ impl Engine {
         })
     }
 
+    /// What lanes read at this moment: the peers, and the rules and flows if there are such.
+    pub fn fib(&self) -> Arc<Fib> {
+        self.fib.load_full()
+    }
+
     /// A name service says that a peer has these addresses, the best first.
     pub fn set_addresses(&self, peer: &str, addresses: Vec<SocketAddr>) {
         self.command(Command::SetAddresses {
@@ -485,15 +493,5 @@ impl Drop for Engine {
             // It ended by itself, or by the abort.
             let _ = thread.join();
         }
-    }
-}
-
-/// Ends the process when a loop unwinds.
-struct AbortOnPanic(String);
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        tracing::error!(thread = &*self.0, "a loop has died; ending the process");
-        std::process::abort();
     }
 }

@@ -16,6 +16,7 @@ mod steering;
 mod ways;
 
 // What the binary starts and stops.
+mod abort_on_panic;
 mod engine;
 pub use engine::{Engine, EngineConfig, EngineStatus, Event, Stopped};
 mod surroundings;

@@ -13,6 +13,7 @@ use crate::{
     api::{self, Answer, Call, Request},
     claim::Claim,
     config::Config,
+    flows,
     interface::Fittings,
     places::Places,
     port::Port,
@@ -158,7 +159,7 @@ impl Daemon {
         let unresolved = resolver::unresolved(&config.peers);
         let (backend, cipher) = cipher(config.cipher_backend);
         let facts = facts(&config, &unresolved, udp, cipher);
-        let gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend);
+        let gateway = gateway(&config, watch.state().mtu, timestamp_mark, backend)?;
         let (event, engine_events) = mpsc::unbounded_channel();
         let engine = Engine::start(
             gateway,
@@ -352,6 +353,7 @@ impl Daemon {
             }
             Request::Confirm => self.confirm(),
             Request::System => self.system().await,
+            Request::Flows(query) => flows::answer(&self.engine, query),
         };
         // A client that has gone needs no answer.
         let _ = call.answer.send(answer);

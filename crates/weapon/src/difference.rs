@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use weapon_core::{GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump};
 
 use crate::{
-    config::{Config, PeerConfig},
+    config::{Config, FilterConfig, PeerConfig},
     interface::Fittings,
     resolver,
 };
@@ -75,6 +75,7 @@ impl Difference {
         }
         found.fittings(old, new, fittings);
         found.behind(old, new);
+        found.filter(old, new)?;
         found.peers(old, new, running);
         Ok(found)
     }
@@ -97,6 +98,15 @@ impl Difference {
         if old.mappings() != new.mappings() {
             self.change.mappings = Some(new.mappings());
         }
+    }
+
+    fn filter(&mut self, old: &Config, new: &Config) -> anyhow::Result<()> {
+        if old.filter != new.filter {
+            self.change.policy = Some(new.policy()?);
+            let lines = FilterConfig::changes(old.filter.as_ref(), new.filter.as_ref());
+            self.lines.extend(lines);
+        }
+        Ok(())
     }
 
     fn behind(&mut self, old: &Config, new: &Config) {
@@ -218,6 +228,7 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         ("lanes", old.lanes == new.lanes),
         ("cipher_backend", old.cipher_backend == new.cipher_backend),
         ("offload", old.offload == new.offload),
+        ("flows_max", is_table_kept(old, new)),
     ];
     let other: Vec<_> = fixed
         .into_iter()
@@ -232,6 +243,14 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         old.name
     );
     Ok(())
+}
+
+/// A table that is there keeps its size.
+fn is_table_kept(old: &Config, new: &Config) -> bool {
+    match (&old.filter, &new.filter) {
+        (Some(old), Some(new)) => old.flows_max == new.flows_max,
+        _ => true,
+    }
 }
 
 fn given(networks: &[IpNet]) -> Vec<NetworkChange> {

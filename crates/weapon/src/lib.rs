@@ -37,6 +37,7 @@ mod drop_in;
 mod api;
 mod doctor;
 mod down;
+mod flows;
 mod plan;
 mod rates;
 mod report;

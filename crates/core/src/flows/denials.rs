@@ -68,6 +68,13 @@ impl Denials {
         queue.offer(event);
     }
 
+    /// Whether something was suppressed of which no event has told.
+    #[cold]
+    pub(crate) fn has_rest(&self, filter: &Filter) -> bool {
+        let mut tallies = filter.ids().filter_map(|rule| filter.tally(rule));
+        tallies.any(|tally| tally.suppressed.load(Relaxed) != 0)
+    }
+
     /// Tells what was suppressed of rules of which no event has taken it along.
     #[cold]
     pub(crate) fn tell_rest(&self, filter: &Filter, at: Tick, queue: &EventQueue) {

@@ -100,6 +100,8 @@ pub struct Gateway {
     policy: Option<Policy>,
     /// What lanes have of it.
     checkpoint: Option<Arc<Checkpoint>>,
+    /// When flows were last looked at whose time is over.
+    swept: Tick,
     mtus: Mtus,
     cipher: &'static dyn Cipher,
     next_id: u32,
@@ -142,6 +144,7 @@ impl Gateway {
             mappings: Arc::new(Mappings::new(config.mappings)),
             policy: None,
             checkpoint: None,
+            swept: Tick::default(),
             mtus: Mtus::new(config.mtu, Vec::new()),
             cipher: config.cipher,
             next_id: 0,
@@ -391,13 +394,16 @@ impl Gateway {
     pub fn poll_timeout(&self) -> Option<(Tick, &'static str)> {
         // The tunnel is not asked: it would take that for a promise to call it at what it says now,
         // and a lane's stamp of this moment would wake nobody.
-        let &(_, id) = self.deadlines.first()?;
-        self.members.get(&id)?.deadline
+        let of_peers = self.deadlines.first();
+        let of_peers = of_peers.and_then(|(_, id)| self.members.get(id)?.deadline);
+        let all = of_peers.into_iter().chain(self.sweep_deadline());
+        all.min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, env: &mut Env<'_>) {
         let now = env.now.tick;
+        self.sweep(now);
         while let Some(&(at, id)) = self.deadlines.first() {
             if at > now {
                 return;

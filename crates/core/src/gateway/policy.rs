@@ -1,6 +1,7 @@
 //! Rules and flows of a gateway: what is wanted, and what is made of it for the peers of the
 //! moment.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use weapon_noise::Tick;
@@ -11,6 +12,10 @@ use crate::{
     checkpoint::Memory,
     filter::{Action, Filter, Rule},
 };
+
+/// How long a flow whose time is over may stay in the table. A look at all of the largest table
+/// takes some milliseconds.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Which packets may pass, and what is remembered of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +54,24 @@ impl Gateway {
     pub(super) fn judge_again(&self, now: Tick) {
         if let Some(checkpoint) = &self.checkpoint {
             checkpoint.flows().judge_again(checkpoint.filter(), now);
+        }
+    }
+
+    /// When flows are to be looked at whose time is over. Without flows there is nothing to look
+    /// at, and the first packet of one makes the control loop ask again, as it does for the
+    /// tunnel's timers.
+    pub(super) fn sweep_deadline(&self) -> Option<(Tick, &'static str)> {
+        let checkpoint = self.checkpoint.as_ref()?;
+        let at = self.swept + SWEEP_INTERVAL;
+        (!checkpoint.is_idle()).then_some((at, "flows"))
+    }
+
+    /// Looks at them, if it is time for it.
+    pub(super) fn sweep(&mut self, now: Tick) {
+        let is_due = self.sweep_deadline().is_some_and(|(at, _)| at <= now);
+        if let Some(checkpoint) = self.checkpoint.as_ref().filter(|_| is_due) {
+            self.swept = now;
+            checkpoint.sweep(now);
         }
     }
 

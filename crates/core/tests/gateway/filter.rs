@@ -280,3 +280,26 @@ fn rules_change_under_flows() {
     let after = world.sites[A].fib.load().checkpoint.clone().unwrap();
     assert_eq!(before.filter().epoch(), after.filter().epoch());
 }
+
+#[test]
+fn flows_are_forgotten_though_nobody_asks() {
+    let mut world = World::connected(9);
+    set(
+        &mut world,
+        A,
+        Some(policy(Some(Action::Deny), vec![outbound()])),
+    );
+    let fib = world.sites[A].fib.load_full();
+    let len = || fib.checkpoint.as_ref().map_or(0, |it| it.flows().len());
+    world.drive(Duration::from_secs(300));
+    // Without flows it sleeps.
+    let timeout = world.sites[A].gateway.poll_timeout();
+    assert!(timeout.is_none_or(|(_, why)| why != "flows"));
+    world.ping(A, B, b"one").unwrap();
+    world.drive(Duration::from_secs(100));
+    assert_eq!(len(), 1);
+    world.drive(Duration::from_secs(31));
+    assert_eq!(len(), 0);
+    let timeout = world.sites[A].gateway.poll_timeout();
+    assert!(timeout.is_none_or(|(_, why)| why != "flows"));
+}

@@ -142,7 +142,7 @@ async fn exchange(stream: StdStream, request: &Request) -> anyhow::Result<(Answe
     let route = request.route();
     let wanted = HttpRequest::builder()
         .method(route.method())
-        .uri(route.path())
+        .uri(request.target())
         // It needs one, though a socket has no name.
         .header(HOST, "localhost")
         .header(CONNECTION, "close")

@@ -25,7 +25,11 @@ pub use client::Client;
 pub use listener::{listen, place};
 pub use server::serve;
 
-use crate::{report::Report, system::SystemReport};
+use crate::{
+    flows::{FlowsQuery, FlowsReport},
+    report::Report,
+    system::SystemReport,
+};
 
 /// The longest time that anybody would wait for who has locked himself out: a day, in seconds.
 pub const CONFIRM_SECONDS_MAX: u64 = 24 * 60 * 60;
@@ -43,6 +47,8 @@ pub enum Request {
     Confirm,
     /// What is set on the system.
     System,
+    /// What passes at this moment.
+    Flows(FlowsQuery),
 }
 
 /// What is answered.
@@ -58,6 +64,8 @@ pub enum Answer {
     Confirmed,
     /// To [`Request::System`].
     System(SystemReport),
+    /// To [`Request::Flows`].
+    Flows(FlowsReport),
     /// It could not be done.
     Error(String),
 }

@@ -6,7 +6,11 @@ use hyper::{Method, StatusCode, Uri, header::HeaderMap};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Answer, CONFIRM_SECONDS_MAX, Reload, Reloaded, Request, document, problem::Problem};
-use crate::{report::Report, system::SystemReport};
+use crate::{
+    flows::{FlowsQuery, FlowsReport},
+    report::Report,
+    system::SystemReport,
+};
 
 /// The type of a body.
 pub const JSON: &str = "application/json";
@@ -18,6 +22,8 @@ pub enum Route {
     Status,
     /// [`Request::System`]
     System,
+    /// [`Request::Flows`]
+    Flows,
     /// [`Request::Down`]
     Down,
     /// [`Request::Reload`]
@@ -30,9 +36,10 @@ pub enum Route {
 
 impl Route {
     /// Every one.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Status,
         Self::System,
+        Self::Flows,
         Self::Down,
         Self::Reload,
         Self::Confirm,
@@ -44,6 +51,7 @@ impl Route {
         match self {
             Self::Status => "/v1/status",
             Self::System => "/v1/system",
+            Self::Flows => "/v1/flows",
             Self::Down => "/v1/down",
             Self::Reload => "/v1/reload",
             Self::Confirm => "/v1/confirm",
@@ -54,7 +62,7 @@ impl Route {
     /// How it is asked.
     pub fn method(self) -> Method {
         match self {
-            Self::Status | Self::System | Self::Document => Method::GET,
+            Self::Status | Self::System | Self::Flows | Self::Document => Method::GET,
             Self::Down | Self::Reload | Self::Confirm => Method::POST,
         }
     }
@@ -87,7 +95,7 @@ impl Route {
             });
             return Err(problem);
         }
-        if uri.query().is_some() {
+        if uri.query().is_some() && route != Self::Flows {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 format!("{} has no parameters", route.path()),
@@ -100,7 +108,12 @@ impl Route {
     ///
     /// # Errors
     /// The body is not what belongs there.
-    pub fn request(self, headers: &HeaderMap, body: &[u8]) -> Result<Option<Request>, Problem> {
+    pub fn request(
+        self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Option<Request>, Problem> {
         if self == Self::Reload {
             return reload(headers, body).map(|reload| Some(Request::Reload(reload)));
         }
@@ -113,6 +126,11 @@ impl Route {
         Ok(match self {
             Self::Status => Some(Request::Status),
             Self::System => Some(Request::System),
+            Self::Flows => {
+                let query = FlowsQuery::parse(uri.query().unwrap_or_default());
+                let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+                Some(Request::Flows(query.map_err(bad)?))
+            }
             Self::Down => Some(Request::Down),
             Self::Confirm => Some(Request::Confirm),
             Self::Reload | Self::Document => None,
@@ -131,6 +149,7 @@ impl Route {
         Ok(match self {
             Self::Status => Answer::Status(Box::new(read::<Report>(body)?)),
             Self::System => Answer::System(read::<SystemReport>(body)?),
+            Self::Flows => Answer::Flows(read::<FlowsReport>(body)?),
             Self::Reload => Answer::Reloaded(read::<Reloaded>(body)?),
             Self::Down => Answer::Stopping,
             Self::Confirm => Answer::Confirmed,
@@ -175,9 +194,19 @@ impl Request {
         match self {
             Self::Status => Route::Status,
             Self::System => Route::System,
+            Self::Flows(_) => Route::Flows,
             Self::Down => Route::Down,
             Self::Reload(_) => Route::Reload,
             Self::Confirm => Route::Confirm,
+        }
+    }
+
+    /// The path, and what follows it.
+    pub fn target(&self) -> String {
+        let path = self.route().path();
+        match self {
+            Self::Flows(query) => format!("{path}?{}", query.written()),
+            _ => path.to_owned(),
         }
     }
 
@@ -188,7 +217,9 @@ impl Request {
     pub fn body(&self) -> serde_json::Result<Vec<u8>> {
         match self {
             Self::Reload(reload) => serde_json::to_vec(reload),
-            Self::Status | Self::System | Self::Down | Self::Confirm => Ok(Vec::new()),
+            Self::Status | Self::System | Self::Flows(_) | Self::Down | Self::Confirm => {
+                Ok(Vec::new())
+            }
         }
     }
 }
@@ -201,6 +232,7 @@ pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), P
     match answer {
         Answer::Status(report) => Ok((StatusCode::OK, json(report)?)),
         Answer::System(system) => Ok((StatusCode::OK, json(system)?)),
+        Answer::Flows(flows) => Ok((StatusCode::OK, json(flows)?)),
         Answer::Reloaded(reloaded) => Ok((StatusCode::OK, json(reloaded)?)),
         Answer::Confirmed => Ok((StatusCode::NO_CONTENT, Vec::new())),
         Answer::Stopping => Ok((StatusCode::ACCEPTED, Vec::new())),
@@ -208,7 +240,7 @@ pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), P
             let status = match route {
                 // The file, or the system it is for, does not allow it.
                 Route::Reload => StatusCode::UNPROCESSABLE_ENTITY,
-                Route::Confirm => StatusCode::CONFLICT,
+                Route::Confirm | Route::Flows => StatusCode::CONFLICT,
                 Route::System => StatusCode::INTERNAL_SERVER_ERROR,
                 Route::Status | Route::Down | Route::Document => StatusCode::SERVICE_UNAVAILABLE,
             };

@@ -3,6 +3,7 @@
 mod check;
 mod doctor;
 mod down;
+mod flows;
 mod keys;
 mod log;
 mod manual;
@@ -21,6 +22,7 @@ use crate::demo;
 
 pub use doctor::DoctorArgs;
 pub use down::DownArgs;
+pub use flows::FlowsArgs;
 pub use log::{LogArgs, start_log};
 pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
@@ -72,6 +74,8 @@ enum Command {
     Confirm(ConfirmArgs),
     /// Show the gateways that run
     Status(StatusArgs),
+    /// Show what passes through a gateway at this moment, and what its rules have decided
+    Flows(FlowsArgs),
     /// Look at the whole chain, from privileges to routes, and say what is wrong and what to do
     Doctor(DoctorArgs),
     /// Link two private networks in namespaces of their own, and show that it works
@@ -94,6 +98,7 @@ pub fn run() -> ExitCode {
         Command::Reload(args) => crate::reload::run(&args),
         Command::Confirm(args) => crate::reload::confirm(&args),
         Command::Status(args) => crate::status::run(args),
+        Command::Flows(args) => crate::flows::run(&args),
         Command::Doctor(args) => crate::doctor::run(&args),
         Command::Demo(args) => demo::run(args),
         Command::Manual(args) => manual::run(&args),

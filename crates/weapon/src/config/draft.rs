@@ -6,6 +6,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::model::{CipherBackend, Offload};
+use super::policy::PolicyDraft;
 use super::problem::{Located, Place};
 
 /// A whole file.
@@ -15,6 +16,8 @@ pub struct Draft {
     pub gateway: GatewayDraft,
     /// `[[peer]]`, `[Peer]`, in the order of the file.
     pub peers: Vec<PeerDraft>,
+    /// `[filter]`, `[[rule]]`, `[[test]]`; wg-quick has none.
+    pub policy: PolicyDraft,
     /// How keys are spelled in this format.
     pub spelling: &'static Spelling,
 }
@@ -102,6 +105,8 @@ pub struct PeerDraft {
     /// Seconds; 0 is off.
     pub persistent_keepalive: Option<Located<i64>>,
     pub endpoint_pin: Option<bool>,
+    /// Names by which rules mean several peers.
+    pub groups: Vec<Located<String>>,
 }
 
 /// Text that may be a secret: erased on drop, never printed. A public key is held so too, for

@@ -10,8 +10,12 @@ use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
 use super::model::CipherBackend;
+use super::policy::PolicyDraft;
 use super::problem::{Located, Place, Problems};
 use super::{suggest, value};
+
+mod policy;
+use policy::{FILTER_KEYS, RULE_KEYS, TEST_KEYS};
 
 /// How this format spells keys.
 pub static SPELLING: Spelling = Spelling {
@@ -23,7 +27,7 @@ pub static SPELLING: Spelling = Spelling {
     named_peers: true,
 };
 
-const SECTIONS: &[&str] = &["gateway", "peer", "offload"];
+const SECTIONS: &[&str] = &["gateway", "peer", "offload", "filter", "rule", "test"];
 const GATEWAY_KEYS: &[&str] = &[
     "name",
     "private_key_file",
@@ -44,6 +48,15 @@ const GATEWAY_KEYS: &[&str] = &[
     "lanes",
     "cipher_backend",
 ];
+/// Where a key belongs that stands in the wrong section; the first one has it.
+const ELSEWHERE: [(&str, &[&str]); 6] = [
+    ("[gateway]", GATEWAY_KEYS),
+    ("[[peer]]", PEER_KEYS),
+    ("[offload]", OFFLOAD_KEYS),
+    ("[filter]", FILTER_KEYS),
+    ("[[rule]]", RULE_KEYS),
+    ("[[test]]", TEST_KEYS),
+];
 const OFFLOAD_KEYS: &[&str] = &["tcp", "udp", "gso", "gro"];
 const PEER_KEYS: &[&str] = &[
     "name",
@@ -54,6 +67,7 @@ const PEER_KEYS: &[&str] = &[
     "networks",
     "persistent_keepalive",
     "endpoint_pin",
+    "group",
 ];
 
 /// Reads `text`. What cannot be read is a problem and missing from the draft.
@@ -80,6 +94,7 @@ fn empty() -> Draft {
     Draft {
         gateway: GatewayDraft::default(),
         peers: Vec::new(),
+        policy: PolicyDraft::default(),
         spelling: &SPELLING,
     }
 }
@@ -122,12 +137,23 @@ impl Reader<'_, '_> {
                         .filter_map(|peer| self.peer_item(peer))
                         .collect();
                 }
-                ("peer", _) => self.error_at(
+                ("filter", DeValue::Table(table)) => {
+                    draft.policy.filter = Some(self.filter(table, value.span()));
+                }
+                ("rule", DeValue::Array(list)) => {
+                    let rules = list.iter().filter_map(|rule| self.rule_item(rule));
+                    draft.policy.rules = rules.collect();
+                }
+                ("test", DeValue::Array(list)) => {
+                    let tests = list.iter().filter_map(|test| self.test_item(test));
+                    draft.policy.tests = tests.collect();
+                }
+                (list @ ("peer" | "rule" | "test"), _) => self.error_at(
                     key.span(),
-                    "peer",
-                    "peers are a list; write [[peer]], with two brackets".to_owned(),
+                    list,
+                    format!("{list}s are a list; write [[{list}]], with two brackets"),
                 ),
-                (section @ ("gateway" | "offload"), other) => self.error_at(
+                (section @ ("gateway" | "offload" | "filter"), other) => self.error_at(
                     value.span(),
                     section,
                     format!("{} where a section [{section}] belongs", kind(other)),
@@ -222,6 +248,9 @@ impl Reader<'_, '_> {
                 "persistent_keepalive = 25",
             ),
             endpoint_pin: self.boolean(&section, "endpoint_pin"),
+            groups: self
+                .texts(&section, "group", "\"phones\"")
+                .unwrap_or_default(),
         })
     }
 
@@ -230,9 +259,14 @@ impl Reader<'_, '_> {
             format!("stands before any section; `{name}` belongs below [gateway]")
         } else {
             match suggest::nearest(name, SECTIONS) {
-                Some("peer") => "unknown section; did you mean [[peer]]?".to_owned(),
+                Some(list @ ("peer" | "rule" | "test")) => {
+                    format!("unknown section; did you mean [[{list}]]?")
+                }
                 Some(meant) => format!("unknown section; did you mean [{meant}]?"),
-                None => "unknown section; there are [gateway], [[peer]] and [offload]".to_owned(),
+                None => "unknown section; there are [gateway], [[peer]], [filter], [[rule]], \
+                         [[test]] and \
+                         [offload]"
+                    .to_owned(),
             }
         };
         self.error_at(span, &key_shown(name), message);
@@ -244,10 +278,7 @@ impl Reader<'_, '_> {
             if section.keys.contains(&name) {
                 continue;
             }
-            let elsewhere = [("[gateway]", GATEWAY_KEYS), ("[[peer]]", PEER_KEYS)]
-                .into_iter()
-                .chain([("[offload]", OFFLOAD_KEYS)])
-                .find(|(_, keys)| keys.contains(&name));
+            let elsewhere = ELSEWHERE.iter().find(|(_, keys)| keys.contains(&name));
             let message = if let Some(meant) = suggest::nearest(name, section.keys) {
                 format!("unknown key; did you mean `{meant}`?")
             } else if let Some((header, _)) = elsewhere {

@@ -11,6 +11,7 @@ use weapon_noise::{PresharedKey, PrivateKey, PublicKey, derive_psk, derive_site_
 use super::draft::{Draft, GatewayDraft, PeerDraft, SecretText, Spelling};
 use super::model::{Config, ConfigSource, PeerConfig, Written};
 use super::networks::{self, Networks};
+use super::policy;
 use super::problem::{Located, Place, Problems};
 use super::{keyfile, value};
 
@@ -26,6 +27,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let Draft {
         gateway,
         peers: peer_drafts,
+        policy,
         spelling,
     } = draft;
     let name = gateway_name(&gateway, &source.path, spelling, problems);
@@ -55,6 +57,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         }
         peers.extend(peer);
     }
+    let filter = policy::check(policy, &peers, peer_drafts.len(), problems);
     if problems.has_errors() {
         return None;
     }
@@ -83,6 +86,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
         offload: gateway.offload.complete(),
+        filter,
         peers,
         source,
         written,
@@ -341,6 +345,7 @@ fn peer(
         endpoint,
         networks,
         persistent_keepalive: keepalive.flatten(),
+        groups: policy::groups(&draft.groups, problems),
         endpoint_pin: draft.endpoint_pin.unwrap_or(false),
     })
 }

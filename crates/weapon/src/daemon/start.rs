@@ -129,7 +129,7 @@ pub(super) fn gateway(
     mtu: u32,
     timestamp_mark: Option<weapon_noise::Tai64n>,
     backend: Backend,
-) -> Gateway {
+) -> anyhow::Result<Gateway> {
     let mut gateway = Gateway::new(GatewayConfig {
         private_key: config.private_key.clone(),
         mtu: mtu as usize,
@@ -139,7 +139,7 @@ pub(super) fn gateway(
             .map(|address| address.addr())
             .collect(),
         mappings: config.mappings(),
-        policy: None,
+        policy: config.policy()?,
         timestamp_mark,
         // There is one gateway in a process.
         cipher: Box::leak(Box::new(backend)),
@@ -157,5 +157,5 @@ pub(super) fn gateway(
                 .map(|seconds| Duration::from_secs(seconds.into())),
         }
     }));
-    gateway
+    Ok(gateway)
 }

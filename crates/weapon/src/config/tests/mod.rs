@@ -9,6 +9,7 @@ use super::model::Offload;
 use super::*;
 
 mod keys;
+mod policy;
 mod prefixes;
 mod random;
 mod shape;
