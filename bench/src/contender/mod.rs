@@ -31,6 +31,8 @@ pub(crate) enum Contender {
     WeaponLibrary,
     /// The same binary with something behind it, and so with the firewall's rules.
     WeaponRules,
+    /// The same binary with a hundred rules and the flow table.
+    WeaponFilter,
     /// Its data path with an empty cipher.
     WeaponNull,
     /// Debian's wireguard-go.
@@ -54,10 +56,11 @@ pub(crate) struct Programs {
 
 impl Contender {
     /// All, in the order of a round.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Weapon,
         Self::WeaponLibrary,
         Self::WeaponRules,
+        Self::WeaponFilter,
         Self::WeaponNull,
         Self::WireguardGo,
         Self::Boringtun,
@@ -72,6 +75,7 @@ impl Contender {
             Self::Weapon => "weapon",
             Self::WeaponLibrary => "weapon-library",
             Self::WeaponRules => "weapon-rules",
+            Self::WeaponFilter => "weapon-filter",
             Self::WeaponNull => "weapon-null",
             Self::WireguardGo => "wireguard-go",
             Self::Boringtun => "boringtun",
@@ -87,6 +91,7 @@ impl Contender {
             Self::Weapon
             | Self::WeaponLibrary
             | Self::WeaponRules
+            | Self::WeaponFilter
             | Self::WireguardGo
             | Self::Boringtun
             | Self::Gotatun => "ChaCha20-Poly1305",
@@ -101,6 +106,7 @@ impl Contender {
             Self::Weapon => return "defaults".to_owned(),
             Self::WeaponLibrary => return weapon::LIBRARY_LINE.to_owned(),
             Self::WeaponRules => return weapon::rules_line(Side::A),
+            Self::WeaponFilter => return weapon::FILTER_WORDS.to_owned(),
             Self::WeaponNull => return "as weapon, with an empty cipher".to_owned(),
             Self::Openvpn => {
                 return "--disable-dco --fast-io --txqueuelen 1000 --mssfix 0".to_owned();
@@ -117,7 +123,12 @@ impl Contender {
     pub(crate) fn is_peer(self) -> bool {
         !matches!(
             self,
-            Self::Weapon | Self::WeaponLibrary | Self::WeaponRules | Self::WeaponNull | Self::None
+            Self::Weapon
+                | Self::WeaponLibrary
+                | Self::WeaponRules
+                | Self::WeaponFilter
+                | Self::WeaponNull
+                | Self::None
         )
     }
 
@@ -133,9 +144,11 @@ impl Contender {
     /// What it says of its version.
     pub(crate) fn version(self, programs: &Programs) -> String {
         let line = match self {
-            Self::Weapon | Self::WeaponLibrary | Self::WeaponRules | Self::WeaponNull => {
-                first_line(&programs.weapon, "--version")
-            }
+            Self::Weapon
+            | Self::WeaponLibrary
+            | Self::WeaponRules
+            | Self::WeaponFilter
+            | Self::WeaponNull => first_line(&programs.weapon, "--version"),
             Self::None => "veth".to_owned(),
             Self::WireguardGo => first_line("wireguard-go", "--version"),
             Self::Boringtun => first_line("boringtun-cli", "--version"),
@@ -158,7 +171,7 @@ impl Contender {
         };
         let wg = || tool("wg", "apt-get install wireguard-tools");
         match self {
-            Self::Weapon | Self::WeaponLibrary => built(&programs.weapon),
+            Self::Weapon | Self::WeaponLibrary | Self::WeaponFilter => built(&programs.weapon),
             Self::WeaponRules => {
                 built(&programs.weapon).or_else(|| tool("nft", "apt-get install nftables"))
             }
@@ -219,6 +232,9 @@ impl Contender {
             Self::WeaponRules => {
                 let line = weapon::rules_line(end.side);
                 weapon::start(lab, &programs.weapon, end, &line)
+            }
+            Self::WeaponFilter => {
+                weapon::start(lab, &programs.weapon, end, &weapon::filter_sections())
             }
             Self::WeaponNull => null::start(lab, &programs.weapon_null, end),
             Self::WireguardGo => Daemon::wireguard_go().start(lab, end),

@@ -16,7 +16,7 @@ use weapon_wire::{
 };
 
 use crate::{
-    DropReason, PeerId,
+    DropReason, PeerId, Policy,
     filter::{Action, Direction, Filter, RuleId, Subject},
     flows::{
         Denials, Entry, Event, EventKind, FlowTable, FragmentKey, Fragments, Key, Known, Outcome,
@@ -88,6 +88,43 @@ impl Checkpoint {
             memory,
             enforces,
         }
+    }
+
+    /// A checkpoint by itself, of a gateway with these peers, for whoever tries rules out.
+    #[cold]
+    pub fn of(policy: &Policy, peers: Vec<(PeerId, Box<str>)>) -> Self {
+        let default = policy.default.unwrap_or(Action::Allow);
+        let filter = Filter::new(default, &policy.rules, peers, None);
+        let memory = Memory::new(policy.flows_max, policy.seed);
+        Self::new(Arc::new(filter), Arc::new(memory), policy.default.is_some())
+    }
+
+    /// Whether this packet may pass, from or to `peer`; it is remembered as every packet is.
+    ///
+    /// # Errors
+    /// Why it dies; no packet at all is [`DropReason::InnerMalformed`].
+    #[cold]
+    pub fn try_packet(
+        &self,
+        direction: Direction,
+        peer: PeerId,
+        packet: &[u8],
+        now: Tick,
+    ) -> Result<(), DropReason> {
+        let flow = Flow::parse(packet).map_err(|_| DropReason::InnerMalformed)?;
+        let traveller = Traveller {
+            direction,
+            peer,
+            flow: &flow,
+            bytes: packet,
+            now,
+            packets: 1,
+            total: flow.total_len as u64,
+        };
+        let mut last = Last::default();
+        let result = self.pass(&traveller, &mut last);
+        self.settle(&mut last);
+        result
     }
 
     /// The rules.
@@ -249,7 +286,7 @@ impl Checkpoint {
     /// host that the error goes to.
     #[cold]
     fn is_related(&self, traveller: &Traveller<'_>) -> bool {
-        let Some((quoted, transport)) = Transport::quoted(traveller.bytes) else {
+        let Some((quoted, transport)) = Transport::quoted(traveller.bytes, traveller.flow) else {
             return false;
         };
         let direction = traveller.direction.reversed();

@@ -145,13 +145,14 @@ impl Transport {
         )
     }
 
-    /// Of the packet that the ICMP error `packet` quotes, with its flow. Eight bytes of its
-    /// transport header are enough (RFC 792): flags of TCP are not looked for. `None` if this is no
-    /// error, or it quotes too little, or a fragment but the first.
+    /// Of the packet that the ICMP error `packet` quotes, with its flow; `outer` is the error's.
+    /// Eight bytes of its transport header are enough (RFC 792): flags of TCP are not looked for.
+    /// `None` if this is no error, or it quotes too little, or a fragment but the first.
     #[cold]
-    pub fn quoted(packet: &[u8]) -> Option<(Flow, Self)> {
-        let (flow, rest) = rewrite::quote(packet)?;
-        let behind = rest.get(flow.header_len..)?;
+    pub fn quoted(packet: &[u8], outer: &Flow) -> Option<(Flow, Self)> {
+        // What is behind the packets' own ends is padding.
+        let (flow, rest) = rewrite::quote(packet.get(..outer.total_len)?)?;
+        let behind = rest.get(flow.header_len..flow.total_len.min(rest.len()))?;
         let first = behind.first_chunk::<8>()?;
         let transport = match flow.protocol {
             _ if !matches!(Piece::of(rest, &flow), Piece::Whole | Piece::First(_)) => return None,

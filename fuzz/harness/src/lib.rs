@@ -36,6 +36,9 @@ pub mod gateway;
 /// Cookies and the rate limiter.
 pub mod cookies;
 
+/// Packets at a checkpoint.
+pub mod filter;
+
 /// What people and programs write.
 pub mod texts;
 
@@ -43,11 +46,12 @@ pub mod texts;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets whose inputs are bytes.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     ("packets", packets::run),
     ("superpackets", superpackets::run),
     ("gateway", gateway::run),
     ("cookies", cookies::run),
+    ("filter", filter::run),
     ("configuration", texts::configuration),
     ("request", texts::request),
 ];
