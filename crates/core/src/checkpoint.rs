@@ -19,8 +19,8 @@ use crate::{
     DropReason, PeerId, Policy,
     filter::{Action, Direction, Filter, RuleId, Subject},
     flows::{
-        Denials, Entry, Event, EventKind, FlowTable, FragmentKey, Fragments, Key, Known, Outcome,
-        Passage, Place, are_flags_absurd,
+        Denials, Entry, Event, EventKind, EventQueue, FlowTable, FragmentKey, Fragments, Key,
+        Known, Outcome, Passage, Place, are_flags_absurd,
     },
 };
 
@@ -42,9 +42,9 @@ pub(crate) struct Memory {
 }
 
 impl Memory {
-    pub(crate) fn new(flows: usize, seed: [u64; 2]) -> Self {
+    pub(crate) fn new(flows: usize, seed: [u64; 2], events: Arc<EventQueue>) -> Self {
         Self {
-            flows: FlowTable::new(flows, seed),
+            flows: FlowTable::new(flows, seed, events),
             fragments: Fragments::new(seed),
             denials: Denials::new(seed),
         }
@@ -95,7 +95,7 @@ impl Checkpoint {
     pub fn of(policy: &Policy, peers: Vec<(PeerId, Box<str>)>) -> Self {
         let default = policy.default.unwrap_or(Action::Allow);
         let filter = Filter::new(default, &policy.rules, peers, None);
-        let memory = Memory::new(policy.flows_max, policy.seed);
+        let memory = Memory::new(policy.flows_max, policy.seed, Arc::default());
         Self::new(Arc::new(filter), Arc::new(memory), policy.default.is_some())
     }
 

@@ -12,8 +12,8 @@ use std::{
 };
 
 use weapon_core::{
-    Counters, DropReason, Fib, Gateway, GatewayChange, GatewayDump, GatewayStatus, Mtus, SharedFib,
-    TimestampStore,
+    Counters, DropReason, Gateway, GatewayChange, GatewayDump, GatewayStatus, Mtus, SharedFib,
+    TimestampStore, flows::EventQueue,
 };
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
@@ -196,7 +196,8 @@ pub struct Engine {
     wakes: Vec<Arc<EventFd>>,
     stopping: Arc<AtomicBool>,
     totals: Arc<Totals>,
-    fib: SharedFib,
+    pub(crate) fib: SharedFib,
+    pub(crate) flow_events: Arc<EventQueue>,
     pulse: Arc<Pulse>,
     /// The control loop's, then those of the lanes.
     counters: Vec<Arc<Counters>>,
@@ -248,6 +249,7 @@ impl Engine {
             stopping: Arc::default(),
             totals: Arc::clone(&shared.totals),
             fib: Arc::clone(&shared.fib),
+            flow_events: Arc::clone(gateway.flow_events()),
             pulse: Arc::clone(&shared.pulse),
             counters,
             threads: Vec::with_capacity(1 + lanes),
@@ -385,11 +387,6 @@ impl Engine {
             tun_offloads,
             udp_gso,
         })
-    }
-
-    /// What lanes read at this moment: the peers, and the rules and flows if there are such.
-    pub fn fib(&self) -> Arc<Fib> {
-        self.fib.load_full()
     }
 
     /// A name service says that a peer has these addresses, the best first.

@@ -20,4 +20,5 @@ mod abort_on_panic;
 mod engine;
 pub use engine::{Engine, EngineConfig, EngineStatus, Event, Stopped};
 mod surroundings;
+mod views;
 pub use surroundings::{KernelEntropy, now};

@@ -59,7 +59,7 @@ impl Post {
 
     fn of(rules: &[Rule], default: Action, enforces: bool, flows: usize) -> Self {
         let filter = Filter::new(default, rules, peers(), None);
-        let memory = Arc::new(Memory::new(flows, SEED));
+        let memory = Arc::new(Memory::new(flows, SEED, Arc::default()));
         Self {
             checkpoint: Checkpoint::new(Arc::new(filter), memory, enforces),
             now: Tick::from_nanos(5_000_000_000_000),

@@ -71,14 +71,15 @@ pub struct Page {
 }
 
 impl FlowTable {
-    /// A table for `flows` flows, or up to twice as many; `seed` is random.
-    pub fn new(flows: usize, seed: [u64; 2]) -> Self {
+    /// A table for `flows` flows, or up to twice as many; `seed` is random. What happens to them is
+    /// told to `events`.
+    pub fn new(flows: usize, seed: [u64; 2], events: Arc<EventQueue>) -> Self {
         let sets = flows.min(FLOWS_MAX).div_ceil(WAYS).next_power_of_two();
         Self {
             sets: (0..sets).map(|_| Mutex::default()).collect(),
             seed,
             len: AtomicUsize::new(0),
-            events: Arc::default(),
+            events,
         }
     }
 

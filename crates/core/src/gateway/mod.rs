@@ -19,6 +19,7 @@ use weapon_wire::{Endpoint, VnetHeader};
 use crate::{
     Attention, Checkpoint, Counters, DropReason, Fib, Mappings, Mtus, Peer, PeerId, Routes,
     SharedFib,
+    flows::EventQueue,
     index_table::Indices,
     parked::Parked,
     ports::{Overlay, TimestampStore, Underlay},
@@ -100,6 +101,8 @@ pub struct Gateway {
     policy: Option<Policy>,
     /// What lanes have of it.
     checkpoint: Option<Arc<Checkpoint>>,
+    /// What happens to flows.
+    flow_events: Arc<EventQueue>,
     /// When flows were last looked at whose time is over.
     swept: Tick,
     mtus: Mtus,
@@ -144,6 +147,7 @@ impl Gateway {
             mappings: Arc::new(Mappings::new(config.mappings)),
             policy: None,
             checkpoint: None,
+            flow_events: Arc::default(),
             swept: Tick::default(),
             mtus: Mtus::new(config.mtu, Vec::new()),
             cipher: config.cipher,

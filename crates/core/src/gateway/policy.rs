@@ -11,6 +11,7 @@ use crate::{
     Checkpoint, PeerId,
     checkpoint::Memory,
     filter::{Action, Filter, Rule},
+    flows::EventQueue,
 };
 
 /// How long a flow whose time is over may stay in the table. A look at all of the largest table
@@ -33,6 +34,11 @@ pub struct Policy {
 }
 
 impl Gateway {
+    /// What happens to flows, for whoever opens the queue; the same one whatever the policy is.
+    pub fn flow_events(&self) -> &Arc<EventQueue> {
+        &self.flow_events
+    }
+
     /// Changes the rules; `None` ends filter and flow table. Flows that there are go on if they
     /// would be allowed to begin now, and are over if not.
     pub(super) fn set_policy(&mut self, policy: Option<Policy>) {
@@ -86,7 +92,10 @@ impl Gateway {
         );
         let memory = match before {
             Some(before) => Arc::clone(before.memory()),
-            None => Arc::new(Memory::new(policy.flows_max, policy.seed)),
+            None => {
+                let events = Arc::clone(&self.flow_events);
+                Arc::new(Memory::new(policy.flows_max, policy.seed, events))
+            }
         };
         let enforces = policy.default.is_some();
         Some(Arc::new(Checkpoint::new(

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use weapon_core::{
     DropReason, GatewayChange, Policy, PrefixMapping,
     filter::{Action, Direction, Rule, RulePeers},
-    flows::{FlowRecord, State},
+    flows::{EventKind, FlowRecord, State},
 };
 use weapon_wire::{VnetHeader, icmp};
 
@@ -302,4 +302,20 @@ fn flows_are_forgotten_though_nobody_asks() {
     assert_eq!(len(), 0);
     let timeout = world.sites[A].gateway.poll_timeout();
     assert!(timeout.is_none_or(|(_, why)| why != "flows"));
+}
+
+#[test]
+fn events_go_to_one_queue_whatever_the_policy_is() {
+    let mut world = World::connected(10);
+    let queue = world.sites[A].gateway.flow_events().clone();
+    queue.open(true, || {});
+    let mut events = Vec::new();
+    for _ in 0..2 {
+        set(&mut world, A, Some(policy(None, Vec::new())));
+        world.ping(A, B, b"").unwrap();
+        set(&mut world, A, None);
+        queue.take(&mut events);
+    }
+    let starts = events.iter().filter(|it| it.kind == EventKind::Start);
+    assert_eq!(starts.count(), 2);
 }

@@ -140,6 +140,9 @@ fn tables_are_of_a_size() {
         (1000, 1024),
         (usize::MAX, FLOWS_MAX),
     ] {
-        assert_eq!(FlowTable::new(wanted, SEED).capacity(), capacity);
+        assert_eq!(
+            FlowTable::new(wanted, SEED, Arc::default()).capacity(),
+            capacity
+        );
     }
 }
