@@ -21,7 +21,7 @@ use weapon_wire::{
 
 use crate::{
     Attention, Counters, DropReason, Fib, PeerId, Session,
-    checkpoint::{Last, Traveller},
+    checkpoint::{Checkpoint, Last, Traveller},
     filter::Direction,
     ports::{HandshakeMessage, Overlay, Upcalls, ask},
 };
@@ -109,7 +109,7 @@ impl Inbound {
                 at = self.take(fib, batch, next, counters, upcalls);
             }
             if let Some(checkpoint) = &fib.checkpoint {
-                checkpoint.settle(&mut self.last);
+                settle(checkpoint, &mut self.last);
             }
             self.merger.finish(
                 batch,
@@ -239,16 +239,12 @@ impl Inbound {
             return Err(DropReason::WrongSource);
         }
         if let Some(checkpoint) = &fib.checkpoint {
-            let traveller = Traveller {
-                direction: Direction::Inbound,
-                peer: session.peer.id,
-                flow: &flow,
-                bytes: packet,
-                now: run.now,
-                packets: 1,
-                total: flow.total_len as u64,
-            };
-            checkpoint.pass(&traveller, &mut self.last)?;
+            check(
+                checkpoint,
+                (session.peer.id, &flow, packet),
+                run.now,
+                &mut self.last,
+            )?;
         }
         if !fib.mappings.is_empty() {
             fib.mappings.arrive(packet, &mut flow)?;
@@ -261,6 +257,33 @@ impl Inbound {
         debug_assert!(taken, "a batch has no more packets than the merger holds");
         Ok(())
     }
+}
+
+/// Asks the checkpoint whether a packet of the peer may go on. Who has none does not pay for it
+/// with the registers of the way.
+#[inline(never)]
+fn check(
+    checkpoint: &Checkpoint,
+    (peer, flow, bytes): (PeerId, &Flow, &[u8]),
+    now: Tick,
+    last: &mut Last,
+) -> Result<(), DropReason> {
+    let traveller = Traveller {
+        direction: Direction::Inbound,
+        peer,
+        flow,
+        bytes,
+        now,
+        packets: 1,
+        total: flow.total_len as u64,
+    };
+    checkpoint.pass(&traveller, last)
+}
+
+/// The end of a batch.
+#[inline(never)]
+fn settle(checkpoint: &Checkpoint, last: &mut Last) {
+    checkpoint.settle(last);
 }
 
 /// Consecutive datagrams with one receiver index.

@@ -171,7 +171,9 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         Ok(flow_hash)
     }
 
-    /// Asks the checkpoint whether the superpacket may go on to the peer.
+    /// Asks the checkpoint whether the superpacket may go on to the peer. Who has none does not pay
+    /// for it with the registers of the way.
+    #[inline(never)]
     fn check(
         &mut self,
         checkpoint: &Checkpoint,
@@ -222,7 +224,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
     pub fn finish(mut self) {
         self.seal_run();
         if let Some(checkpoint) = &self.fib.checkpoint {
-            checkpoint.settle(&mut self.last);
+            settle(checkpoint, &mut self.last);
         }
     }
 
@@ -332,6 +334,12 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             ask(self.upcalls, peer, Attention::WantSession);
         }
     }
+}
+
+/// The end of a turn.
+#[inline(never)]
+fn settle(checkpoint: &Checkpoint, last: &mut Last) {
+    checkpoint.settle(last);
 }
 
 /// Whether the packet looks like a data message of WireGuard over UDP.

@@ -40,6 +40,9 @@ pub(crate) struct Entry {
     pub(crate) generation: u32,
 }
 
+/// What the documentation says of the memory that a table takes.
+const _: () = assert!(size_of::<Entry>() <= 120);
+
 /// A packet or superpacket that passes, as far as its flow is concerned.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Passage {
