@@ -15,33 +15,67 @@ use crate::{
 const RUN: usize = 32;
 
 pub(crate) fn outbound_tcp4() -> u64 {
-    outbound(&packets::tcp4_superpacket(1, 2), 1, SEGMENTS)
+    outbound(
+        Site::connected(),
+        &packets::tcp4_superpacket(1, 2),
+        1,
+        SEGMENTS,
+    )
+}
+
+pub(crate) fn outbound_tcp4_filtered() -> u64 {
+    outbound(
+        Site::filtered(),
+        &packets::tcp4_superpacket(1, 2),
+        1,
+        SEGMENTS,
+    )
 }
 
 pub(crate) fn outbound_small() -> u64 {
-    outbound(&packets::small(1, 2), 1, 1)
+    outbound(Site::connected(), &packets::small(1, 2), 1, 1)
+}
+
+/// A small packet of a flow that is known.
+pub(crate) fn outbound_small_filtered() -> u64 {
+    outbound(Site::filtered(), &packets::small(1, 2), 1, 1)
 }
 
 /// Small packets that are read one after the other and sealed together.
 pub(crate) fn outbound_small_run() -> u64 {
-    outbound(&packets::small(1, 2), RUN, RUN)
+    outbound(Site::connected(), &packets::small(1, 2), RUN, RUN)
+}
+
+/// The table is asked once for all of them.
+pub(crate) fn outbound_small_run_filtered() -> u64 {
+    outbound(Site::filtered(), &packets::small(1, 2), RUN, RUN)
 }
 
 pub(crate) fn inbound_train() -> u64 {
-    inbound(&packets::tcp4_superpacket(1, 2))
+    inbound(Site::connected(), &packets::tcp4_superpacket(1, 2))
+}
+
+pub(crate) fn inbound_train_filtered() -> u64 {
+    inbound(Site::filtered(), &packets::tcp4_superpacket(1, 2))
 }
 
 pub(crate) fn inbound_single() -> u64 {
     let packet = packets::tcp4(1, 2, 40_000, 0, packets::SEGMENT_PAYLOAD);
-    inbound(&[&VnetHeader::default().to_bytes(), packet.as_slice()].concat())
+    inbound(
+        Site::connected(),
+        &[&VnetHeader::default().to_bytes(), packet.as_slice()].concat(),
+    )
 }
 
 pub(crate) fn inbound_small() -> u64 {
-    inbound(&packets::small(1, 2))
+    inbound(Site::connected(), &packets::small(1, 2))
 }
 
-fn outbound(read: &[u8], times: usize, segments: usize) -> u64 {
-    let (site, _) = Site::connected();
+pub(crate) fn inbound_small_filtered() -> u64 {
+    inbound(Site::filtered(), &packets::small(1, 2))
+}
+
+fn outbound((site, _): (Site, Site), read: &[u8], times: usize, segments: usize) -> u64 {
     let mut state = (site, Buffer::new(read), Ok(()));
     let operations = region::repeat(
         &mut state,
@@ -55,8 +89,7 @@ fn outbound(read: &[u8], times: usize, segments: usize) -> u64 {
 }
 
 /// What the other site made of `read` comes in as one train and leaves as one superpacket.
-fn inbound(read: &[u8]) -> u64 {
-    let (first, second) = Site::connected();
+fn inbound((first, second): (Site, Site), read: &[u8]) -> u64 {
     let from = first.endpoint_seen_by(&second);
     let mut state = (first, second, Buffer::new(read));
     let operations = region::repeat(

@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 type Benchmark = (&'static str, fn() -> u64);
 
 /// All benchmarks, in the order in which a packet meets what they measure.
-const BENCHMARKS: [Benchmark; 25] = [
+const BENCHMARKS: [Benchmark; 30] = [
     ("parse-tcp4", flows::parse_tcp4),
     ("parse-udp6", flows::parse_udp6),
     ("route4-of-10", lookups::route4::<10>),
@@ -51,6 +51,14 @@ const BENCHMARKS: [Benchmark; 25] = [
     ("inbound-train-of-45", lanes::inbound_train),
     ("inbound-train-of-1", lanes::inbound_single),
     ("inbound-64", lanes::inbound_small),
+    ("outbound-tcp4-64k-filter", lanes::outbound_tcp4_filtered),
+    ("outbound-64-filter", lanes::outbound_small_filtered),
+    (
+        "outbound-64-run-of-32-filter",
+        lanes::outbound_small_run_filtered,
+    ),
+    ("inbound-train-of-45-filter", lanes::inbound_train_filtered),
+    ("inbound-64-filter", lanes::inbound_small_filtered),
 ];
 
 fn main() -> Result<()> {

@@ -8,7 +8,9 @@ use std::{
 
 use weapon_core::{
     Counters, DropReason, Env, Fib, Gateway, GatewayConfig, HandshakeMessage, Inbound, Now,
-    Outbound, Overlay, PeerConfig, PeerId, Received, TimestampStore, Underlay, Upcalls, WallTime,
+    Outbound, Overlay, PeerConfig, PeerId, Policy, Received, TimestampStore, Underlay, Upcalls,
+    WallTime,
+    filter::{Action, PortRange, Protocol, Rule},
 };
 use weapon_noise::{Backend, PrivateKey, Seeded, Tai64n, Tick};
 use weapon_wire::{Endpoint, Flow, MergeLimits, Source, VnetHeader};
@@ -126,7 +128,30 @@ pub(crate) struct Site {
 impl Site {
     /// Two sites with a session between them.
     pub(crate) fn connected() -> (Self, Self) {
-        let (mut first, mut second) = (Self::new(1, 2), Self::new(2, 1));
+        Self::connected_with(None)
+    }
+
+    /// The same, with a hundred rules and the flow table at both. The last rule lets pass.
+    pub(crate) fn filtered() -> (Self, Self) {
+        let rule = |number: u16| Rule {
+            protocols: vec![Protocol::Number(17)],
+            ports: vec![PortRange {
+                first: number,
+                last: number,
+            }],
+            ..Rule::of_all(&format!("rule-{number}"), Action::Deny)
+        };
+        let all = Rule::of_all("all", Action::Allow);
+        Self::connected_with(Some(Policy {
+            default: Some(Action::Deny),
+            rules: (1..100).map(rule).chain([all]).collect(),
+            flows_max: 65_536,
+            seed: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
+        }))
+    }
+
+    fn connected_with(policy: Option<Policy>) -> (Self, Self) {
+        let (mut first, mut second) = (Self::new(1, 2, policy.clone()), Self::new(2, 1, policy));
         let read = packets::small(1, 2);
         first.read(&read).expect("the packet is parked");
         first.deliver();
@@ -139,12 +164,13 @@ impl Site {
         (first, second)
     }
 
-    fn new(number: u8, other: u8) -> Self {
+    fn new(number: u8, other: u8, policy: Option<Policy>) -> Self {
         let mut gateway = Gateway::new(GatewayConfig {
             private_key: private_key(number),
             mtu: MTU,
             addresses: vec![host4(number).into(), host6(number).into()],
             mappings: Vec::new(),
+            policy,
             timestamp_mark: None,
             cipher: cipher(),
         });

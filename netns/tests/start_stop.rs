@@ -62,6 +62,7 @@ fn one_round(number: usize) {
         mtu: 1420,
         addresses: Vec::new(),
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: None,
         cipher: cipher(),
     });

@@ -114,6 +114,7 @@ async fn start(
         mtu: options.mtu as usize,
         addresses: options.addresses.iter().map(IpNet::addr).collect(),
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: None,
         cipher: &NullCipher,
     });

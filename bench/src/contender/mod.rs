@@ -33,6 +33,8 @@ pub(crate) enum Contender {
     WeaponOpen,
     /// The same binary with something behind it, and so with the firewall's rules.
     WeaponRules,
+    /// The same binary with a hundred rules and the flow table.
+    WeaponFilter,
     /// Its data path with an empty cipher.
     WeaponNull,
     /// Debian's wireguard-go.
@@ -56,11 +58,12 @@ pub(crate) struct Programs {
 
 impl Contender {
     /// All, in the order of a round.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Weapon,
         Self::WeaponLibrary,
         Self::WeaponOpen,
         Self::WeaponRules,
+        Self::WeaponFilter,
         Self::WeaponNull,
         Self::WireguardGo,
         Self::Boringtun,
@@ -76,6 +79,7 @@ impl Contender {
             Self::WeaponLibrary => "weapon-library",
             Self::WeaponOpen => "weapon-open",
             Self::WeaponRules => "weapon-rules",
+            Self::WeaponFilter => "weapon-filter",
             Self::WeaponNull => "weapon-null",
             Self::WireguardGo => "wireguard-go",
             Self::Boringtun => "boringtun",
@@ -92,6 +96,7 @@ impl Contender {
             | Self::WeaponLibrary
             | Self::WeaponOpen
             | Self::WeaponRules
+            | Self::WeaponFilter
             | Self::WireguardGo
             | Self::Boringtun
             | Self::Gotatun => "ChaCha20-Poly1305",
@@ -107,6 +112,7 @@ impl Contender {
             Self::WeaponLibrary => return weapon::LIBRARY_LINE.to_owned(),
             Self::WeaponOpen => return weapon::OPEN_LINE.to_owned(),
             Self::WeaponRules => return weapon::rules_line(Side::A),
+            Self::WeaponFilter => return weapon::FILTER_WORDS.to_owned(),
             Self::WeaponNull => return "as weapon, with an empty cipher".to_owned(),
             Self::Openvpn => {
                 return "--disable-dco --fast-io --txqueuelen 1000 --mssfix 0".to_owned();
@@ -127,6 +133,7 @@ impl Contender {
                 | Self::WeaponLibrary
                 | Self::WeaponOpen
                 | Self::WeaponRules
+                | Self::WeaponFilter
                 | Self::WeaponNull
                 | Self::None
         )
@@ -149,6 +156,7 @@ impl Contender {
             | Self::WeaponLibrary
             | Self::WeaponOpen
             | Self::WeaponRules
+            | Self::WeaponFilter
             | Self::WeaponNull => first_line(&programs.weapon, "--version"),
             Self::None => "veth".to_owned(),
             Self::WireguardGo => first_line("wireguard-go", "--version"),
@@ -172,7 +180,9 @@ impl Contender {
         };
         let wg = || tool("wg", "apt-get install wireguard-tools");
         match self {
-            Self::Weapon | Self::WeaponLibrary | Self::WeaponOpen => built(&programs.weapon),
+            Self::Weapon | Self::WeaponLibrary | Self::WeaponOpen | Self::WeaponFilter => {
+                built(&programs.weapon)
+            }
             Self::WeaponRules => {
                 built(&programs.weapon).or_else(|| tool("nft", "apt-get install nftables"))
             }
@@ -234,6 +244,9 @@ impl Contender {
             Self::WeaponRules => {
                 let line = weapon::rules_line(end.side);
                 weapon::start(lab, &programs.weapon, end, &line)
+            }
+            Self::WeaponFilter => {
+                weapon::start(lab, &programs.weapon, end, &weapon::filter_sections())
             }
             Self::WeaponNull => null::start(lab, &programs.weapon_null, end),
             Self::WireguardGo => Daemon::wireguard_go().start(lab, end),

@@ -25,6 +25,30 @@ pub(super) fn rules_line(side: Side) -> String {
     format!("networks = [\"{prefix}\"]")
 }
 
+/// Rules of a file with a filter. The last one lets pass what is measured.
+const RULES: usize = 100;
+pub(super) const FILTER_WORDS: &str = "[filter] default = \"deny\", and 100 rules";
+
+/// A filter as somebody has it who means it: hosts and ports by the dozen, and the last rule is the
+/// one that counts.
+pub(super) fn filter_sections() -> String {
+    let mut text = "[filter]\ndefault = \"deny\"\n".to_owned();
+    for number in 1..RULES {
+        let protocol = if number % 2 == 0 { "tcp" } else { "udp" };
+        let action = if number % 3 == 0 { "deny" } else { "allow" };
+        let _infallible = write!(
+            text,
+            "[[rule]]\naction = \"{action}\"\nfrom = \"10.{number}.0.0/16\"\n\
+             to = [\"10.99.0.{number}\", \"198.51.100.{number}\"]\n\
+             protocol = \"{protocol}\"\nports = [{number}, \"{}-{}\"]\n",
+            1000 + number,
+            1100 + number,
+        );
+    }
+    text.push_str("[[rule]]\nname = \"all\"\naction = \"allow\"\n");
+    text
+}
+
 /// Starts one end; `setting` is a line of its file's `[gateway]` beyond what the comparison needs.
 pub(super) fn start(lab: &Lab, program: &Path, end: &End, setting: &str) -> Result<Process> {
     let folder = lab.folder().join(format!("weapon-{}", end.side.letter()));

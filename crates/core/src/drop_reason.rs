@@ -85,6 +85,18 @@ drop_reasons! {
     /// Any: an address on the wrong side of its prefix mapping: from behind us one that only peers
     /// know, or from a peer one that only the hosts behind us have.
     NotMapped = "not_mapped",
+    /// Any: a rule of the filter denies it, or the default where no rule matches.
+    Denied = "denied",
+    /// Any: it would begin a flow, and there is no place for another.
+    FlowTableFull = "flow_table_full",
+    /// Any: a fragment whose first one has not passed.
+    FragmentUnknown = "fragment_unknown",
+    /// Any: a first fragment that is too short for the header that has to be judged.
+    FragmentTiny = "fragment_tiny",
+    /// Any: a fragment that overlaps the first one of its packet, or is a fragment of a fragment.
+    FragmentOverlap = "fragment_overlap",
+    /// Any: a transport header that is cut off, or flags of TCP that contradict each other.
+    TransportMalformed = "transport_malformed",
     /// Any: the interface is down.
     InterfaceDown = "interface_down",
 }

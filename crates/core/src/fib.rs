@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use weapon_noise::Link;
 
-use crate::{Attention, AttentionSet, IndexTable, Mappings, Mtus, Routes, attention::Asked};
+use crate::{
+    Attention, AttentionSet, Checkpoint, IndexTable, Mappings, Mtus, Routes, attention::Asked,
+};
 
 /// Which peer, for as long as the gateway runs. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +63,8 @@ pub struct Fib {
     pub mappings: Arc<Mappings>,
     /// Bytes of the largest inner packets; padding stops there (P89).
     pub mtus: Mtus,
+    /// Rules and flows, if there are such.
+    pub checkpoint: Option<Arc<Checkpoint>>,
 }
 
 /// Where the control loop publishes and lanes read.

@@ -5,6 +5,7 @@
 //!   2 identify  message type, session by receiver index  wire::message, index_table
 //!   3 open      tag, replay window, roam                 noise::batch, noise::link
 //!   4 check     source against the whole table           fib
+//!     filter    what is known, then rules                checkpoint
 //!     map       destination that the site knows, ECN     mapping, wire::ecn
 //!   5 merge     segments of a flow into superpackets     wire::merge
 //!   6 write     to the overlay                           engine::lane_inbound
@@ -20,6 +21,8 @@ use weapon_wire::{
 
 use crate::{
     Attention, Counters, DropReason, Fate, Fib, PeerId, Session, Sighting, Way,
+    checkpoint::{Checkpoint, Last, Traveller},
+    filter::Direction,
     ports::{HandshakeMessage, Overlay, Upcalls, ask},
 };
 
@@ -45,6 +48,8 @@ pub struct Inbound {
     merger: Merger,
     /// The source address checked last and who has it: mostly the next one's too.
     last_source: Option<(IpAddr, Option<PeerId>)>,
+    /// The flow that passed the checkpoint last.
+    last: Last,
 }
 
 impl Inbound {
@@ -53,6 +58,7 @@ impl Inbound {
         Self {
             merger: Merger::new(limits),
             last_source: None,
+            last: Last::default(),
         }
     }
 
@@ -101,6 +107,9 @@ impl Inbound {
                     now,
                 };
                 at = self.take(fib, batch, next, counters, upcalls);
+            }
+            if let Some(checkpoint) = &fib.checkpoint {
+                settle(checkpoint, &mut self.last);
             }
             self.merger.finish(
                 batch,
@@ -186,7 +195,7 @@ impl Inbound {
                     opened.data |= plaintext_len != 0;
                     if plaintext_len != 0 {
                         let place = (plaintext.start, plaintext.end);
-                        let accepted = self.accept(fib, session, bytes, plaintext, run.tos);
+                        let accepted = self.accept(fib, session, bytes, plaintext, &run);
                         if upcalls.is_watched() {
                             let packet = bytes.get(place.0..place.1).unwrap_or_default();
                             show(session, packet, accepted, upcalls);
@@ -211,15 +220,15 @@ impl Inbound {
         at
     }
 
-    /// Checks the inner packet (P85, P87), maps its destination, brings in the ECN of its datagram,
-    /// whose DS field is `tos` (P92), and gives it to the merger.
+    /// Checks the inner packet (P85, P87), has it judged, maps its destination, brings in the ECN
+    /// of its datagram, which is of `run` (P92), and gives it to the merger.
     fn accept(
         &mut self,
         fib: &Fib,
         session: &Session,
         bytes: &mut [u8],
         plaintext: core::ops::Range<usize>,
-        tos: u8,
+        run: &Run,
     ) -> Result<(), DropReason> {
         let start = plaintext.start;
         let packet = bytes.get_mut(plaintext).unwrap_or_default();
@@ -235,17 +244,52 @@ impl Inbound {
         if owner != Some(session.peer.id) {
             return Err(DropReason::WrongSource);
         }
+        if let Some(checkpoint) = &fib.checkpoint {
+            check(
+                checkpoint,
+                (session.peer.id, &flow, packet),
+                run.now,
+                &mut self.last,
+            )?;
+        }
         if !fib.mappings.is_empty() {
             fib.mappings.arrive(packet, &mut flow)?;
         }
-        if ecn::tells(tos) {
-            ecn::decapsulate(tos, packet, &mut flow);
+        if ecn::tells(run.tos) {
+            ecn::decapsulate(run.tos, packet, &mut flow);
         }
         let packet = start..start.saturating_add(flow.total_len);
         let taken = self.merger.push(bytes, packet, &flow);
         debug_assert!(taken, "a batch has no more packets than the merger holds");
         Ok(())
     }
+}
+
+/// Asks the checkpoint whether a packet of the peer may go on. Who has none does not pay for it
+/// with the registers of the way.
+#[inline(never)]
+fn check(
+    checkpoint: &Checkpoint,
+    (peer, flow, bytes): (PeerId, &Flow, &[u8]),
+    now: Tick,
+    last: &mut Last,
+) -> Result<(), DropReason> {
+    let traveller = Traveller {
+        direction: Direction::Inbound,
+        peer,
+        flow,
+        bytes,
+        now,
+        packets: 1,
+        total: flow.total_len as u64,
+    };
+    checkpoint.pass(&traveller, last)
+}
+
+/// The end of a batch.
+#[inline(never)]
+fn settle(checkpoint: &Checkpoint, last: &mut Last) {
+    checkpoint.settle(last);
 }
 
 /// Consecutive datagrams with one receiver index.

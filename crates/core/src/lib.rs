@@ -23,6 +23,14 @@ pub use outbound::Outbound;
 mod inbound;
 pub use inbound::{Inbound, Received};
 
+// Stop 4 of both: what is known passes, what is not is judged.
+mod checkpoint;
+pub use checkpoint::Checkpoint;
+/// The packet filter.
+pub mod filter;
+/// The flow table.
+pub mod flows;
+
 // What both read.
 mod fib;
 pub use fib::{Fib, Peer, PeerId, SharedFib};
@@ -59,8 +67,8 @@ mod parked;
 pub use gateway::{
     ADDRESSES_MAX, Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus,
     HANDSHAKE_QUEUE_MAX, HAPPENINGS_MAX, Happening, NetworkChange, Now, ORIGINS, OriginHash,
-    PeerChange, PeerConfig, PeerDump, PeerStatus, REJECTIONS_MAX, RejectedBecause, Rejection,
-    SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
+    PeerChange, PeerConfig, PeerDump, PeerStatus, Policy, REJECTIONS_MAX, RejectedBecause,
+    Rejection, SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
 };
 
 /// What threads share, and tests try in every order.

@@ -5,7 +5,7 @@
 //!     map     its source to what peers know         mapping
 //!   2 parse   bytes to a flow, once                 wire::split, wire::flow
 //!   3 route   destination to peer                   fib
-//!   4 filter  (its place; the filter has an issue of its own)
+//!   4 filter  what is known, then rules               checkpoint
 //!   5 seal    many packets into the send buffer     noise::batch
 //!   6 send    with UDP GSO                          engine::lane_outbound
 //!
@@ -27,6 +27,8 @@ use weapon_wire::{
 
 use crate::{
     Attention, Counters, DropReason, Fate, Fib, Mtus, Peer, Sighting, Way,
+    checkpoint::{Checkpoint, Last, Traveller},
+    filter::Direction,
     ports::{Underlay, Upcalls, ask},
 };
 
@@ -59,6 +61,8 @@ pub struct Outbound<'a, U: Underlay, C: Upcalls> {
     packets: ArrayVec<Collected, RUN_PACKETS_MAX>,
     /// Bytes of the room that they take.
     filled: usize,
+    /// The flow that passed the checkpoint last.
+    last: Last,
 }
 
 /// Packets of one session that came one after the other.
@@ -95,6 +99,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             run: None,
             packets: ArrayVec::new(),
             filled: 0,
+            last: Last::default(),
         }
     }
 
@@ -114,7 +119,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         if !self.fib.mappings.is_empty() {
             self.fib.mappings.leave(read)?;
         }
-        self.send(read)
+        self.run(read, true)
     }
 
     /// Shows what was just taken, as peers know it, with what became of it.
@@ -138,6 +143,12 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
     /// # Errors
     /// Why the superpacket died. The caller counts it. A packet that was parked did not die.
     pub fn send(&mut self, read: &[u8]) -> Result<u32, DropReason> {
+        self.run(read, false)
+    }
+
+    /// `is_new` says that it was not here before: what was parked is judged once more when it goes,
+    /// and is not counted twice.
+    fn run(&mut self, read: &[u8], is_new: bool) -> Result<u32, DropReason> {
         let vnet = VnetHeader::parse(read).map_err(|_| DropReason::OutboundMalformed)?;
         let packet = read.get(VnetHeader::LEN..).unwrap_or_default();
         let superpacket =
@@ -149,6 +160,9 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             return_to_sender(superpacket.bytes(), self.upcalls);
             return Err(DropReason::NoRoute);
         };
+        if let Some(checkpoint) = &fib.checkpoint {
+            self.check(checkpoint, &superpacket, peer, is_new)?;
+        }
         if is_data_message(&superpacket) && self.is_our_own(&superpacket, peer) {
             return Err(DropReason::RoutingLoop);
         }
@@ -179,6 +193,37 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         Ok(flow_hash)
     }
 
+    /// Asks the checkpoint whether the superpacket may go on to the peer. Who has none does not pay
+    /// for it with the registers of the way.
+    #[inline(never)]
+    fn check(
+        &mut self,
+        checkpoint: &Checkpoint,
+        superpacket: &Superpacket<'_>,
+        peer: &Peer,
+        is_new: bool,
+    ) -> Result<(), DropReason> {
+        let before_last = superpacket.segments().saturating_sub(1);
+        let total = before_last
+            .saturating_mul(superpacket.segment_len_max())
+            .saturating_add(superpacket.segment_len_last());
+        let (packets, total) = if is_new {
+            (superpacket.segments() as u64, total as u64)
+        } else {
+            (0, 0)
+        };
+        let traveller = Traveller {
+            direction: Direction::Outbound,
+            peer: peer.id,
+            flow: superpacket.flow(),
+            bytes: superpacket.bytes(),
+            now: self.now,
+            packets,
+            total,
+        };
+        checkpoint.pass(&traveller, &mut self.last)
+    }
+
     /// Whether a data message on its way to the peer is one that we have sealed: then the route to
     /// the peer's endpoint leads into the tunnel. Sent again, it would come again, longer and in
     /// more fragments each time (P97). A tunnel of somebody else in ours has other indices.
@@ -200,6 +245,9 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
     /// Seals what is not sealed yet.
     pub fn finish(mut self) {
         self.seal_run();
+        if let Some(checkpoint) = &self.fib.checkpoint {
+            settle(checkpoint, &mut self.last);
+        }
     }
 
     /// Whether a packet for `peer` belongs to the run.
@@ -308,6 +356,12 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             ask(self.upcalls, peer, Attention::WantSession);
         }
     }
+}
+
+/// The end of a turn.
+#[inline(never)]
+fn settle(checkpoint: &Checkpoint, last: &mut Last) {
+    checkpoint.settle(last);
 }
 
 /// Whether the packet looks like a data message of WireGuard over UDP.

@@ -91,6 +91,7 @@ fn gateway(key: &[u8; 32]) -> Gateway {
         mtu: 1420,
         addresses: Vec::new(),
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: None,
         cipher: cipher(),
     })

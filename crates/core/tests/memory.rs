@@ -86,6 +86,7 @@ fn gateway(key: PrivateKey) -> Site {
         mtu: 1420,
         addresses: Vec::new(),
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: None,
         cipher: cipher(),
     };

@@ -12,7 +12,10 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weapon_core::{Counters, Gateway, GatewayChange, GatewayDump, Mtus, SharedFib, TimestampStore};
+use weapon_core::{
+    Counters, Gateway, GatewayChange, GatewayDump, Mtus, SharedFib, TimestampStore,
+    flows::EventQueue,
+};
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
     tun::Device,
@@ -21,6 +24,7 @@ use weapon_io::{
 use weapon_noise::PublicKey;
 
 use crate::{
+    abort_on_panic::AbortOnPanic,
     capture::Taps,
     control::Control,
     doors::Doors,
@@ -135,6 +139,8 @@ pub struct Engine {
     pub(crate) wakes: Vec<Arc<EventFd>>,
     stopping: Arc<AtomicBool>,
     pub(crate) totals: Arc<Totals>,
+    pub(crate) fib: SharedFib,
+    pub(crate) flow_events: Arc<EventQueue>,
     pulse: Arc<Pulse>,
     /// The control loop's, then those of the lanes.
     pub(crate) counters: Vec<Arc<Counters>>,
@@ -186,6 +192,8 @@ impl Engine {
             wakes,
             stopping: Arc::default(),
             totals: Arc::clone(&shared.totals),
+            fib: Arc::clone(&shared.fib),
+            flow_events: Arc::clone(gateway.flow_events()),
             pulse: Arc::clone(&shared.pulse),
             counters,
             threads: Vec::with_capacity(1 + lanes),
@@ -393,15 +401,5 @@ impl Drop for Engine {
             // It ended by itself, or by the abort.
             let _ = thread.join();
         }
-    }
-}
-
-/// Ends the process when a loop unwinds.
-struct AbortOnPanic(String);
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        tracing::error!(thread = &*self.0, "a loop has died; ending the process");
-        std::process::abort();
     }
 }

@@ -17,6 +17,7 @@ mod steering;
 mod ways;
 
 // What the binary starts and stops.
+mod abort_on_panic;
 mod engine;
 pub use engine::{Engine, EngineConfig, Event, Stopped};
 mod status;
@@ -24,4 +25,5 @@ pub use capture::{Capturing, Seen, Taken, Wants};
 pub use mailbox::Waiting;
 pub use status::{Batches, EngineStatus, ThreadStatus};
 mod surroundings;
+mod views;
 pub use surroundings::{KernelEntropy, now};

@@ -87,6 +87,7 @@ fn start_towards(site: u8, network: &Network, remote: SocketAddr, is_pinned: boo
         mtu: 1420,
         addresses: Vec::new(),
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: None,
         cipher: cipher(),
     });
@@ -356,6 +357,7 @@ fn a_lane_that_hangs_does_not_answer_though_all_else_does() {
         mtu: 1420,
         addresses: Vec::new(),
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: None,
         cipher: cipher(),
     });

@@ -455,6 +455,7 @@ fn config(host: usize, mark: Option<Tai64n>, cipher: &'static Backend) -> Gatewa
         mtu: MTU,
         addresses: vec![site::v4(host, 1), site::v6(host, 1)],
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: mark,
         cipher,
     }

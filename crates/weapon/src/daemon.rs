@@ -183,7 +183,7 @@ impl Daemon {
         let unresolved = resolver::unresolved(&config.peers);
         let (event, engine_events) = mpsc::channel(EVENTS_MAX);
         let log = recording::begin(audit.as_ref(), &config);
-        let begin = start::begin(&config, (watch.state().mtu, log.is_some()), timestamp_mark);
+        let begin = start::begin(&config, (watch.state().mtu, log.is_some()), timestamp_mark)?;
         let parts = Parts {
             open: {
                 let port = port.clone();
@@ -379,6 +379,10 @@ impl Daemon {
             Request::EndCapture(end) => match self.captures.end(end.capture) {
                 Ok(()) => Answer::CaptureEnds,
                 Err(error) => Answer::Error(format!("{error:#}")),
+            },
+            Request::Flows(query) => match self.engine.flows(query) {
+                Ok(report) => Answer::Flows(report),
+                Err(error) => Answer::Error(error.to_string()),
             },
         };
         // A client that has gone needs no answer.

@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use weapon_core::{GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump};
 
 use crate::{
-    config::{AuditConfig, Config, MetricsPlace, PeerConfig},
+    config::{AuditConfig, Config, FilterConfig, MetricsPlace, PeerConfig},
     interface::Fittings,
     resolver,
 };
@@ -82,6 +82,7 @@ impl Difference {
         }
         found.fittings(old, new, fittings);
         found.behind(old, new);
+        found.filter(old, new)?;
         found.peers(old, new, running);
         Ok(found)
     }
@@ -104,6 +105,15 @@ impl Difference {
         if old.mappings() != new.mappings() {
             self.change.mappings = Some(new.mappings());
         }
+    }
+
+    fn filter(&mut self, old: &Config, new: &Config) -> anyhow::Result<()> {
+        if old.filter != new.filter {
+            self.change.policy = Some(new.policy()?);
+            let lines = FilterConfig::changes(old.filter.as_ref(), new.filter.as_ref());
+            self.lines.extend(lines);
+        }
+        Ok(())
     }
 
     fn behind(&mut self, old: &Config, new: &Config) {
@@ -233,6 +243,7 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         ("sandbox", old.sandbox == new.sandbox),
         ("offload", old.offload == new.offload),
         ("audit", same_audit(old, new)),
+        ("flows_max", is_table_kept(old, new)),
     ];
     let other: Vec<_> = fixed
         .into_iter()
@@ -257,6 +268,14 @@ fn same_audit(old: &Config, new: &Config) -> bool {
         ..audit
     });
     old.audit == new
+}
+
+/// A table that is there keeps its size.
+fn is_table_kept(old: &Config, new: &Config) -> bool {
+    match (&old.filter, &new.filter) {
+        (Some(old), Some(new)) => old.flows_max == new.flows_max,
+        _ => true,
+    }
 }
 
 fn given(networks: &[IpNet]) -> Vec<NetworkChange> {

@@ -202,6 +202,7 @@ impl DropIn {
             mtu: watch.state().mtu,
             addresses: Vec::new(),
             mappings: Vec::new(),
+            policy: None,
             timestamp_mark,
             up: watch.state().up,
             is_recorded: false,

@@ -42,6 +42,7 @@ mod api;
 mod capture;
 mod doctor;
 mod down;
+mod flows;
 mod http;
 mod metrics;
 mod plan;

@@ -52,6 +52,19 @@ impl Flow {
         }
     }
 
+    /// The flow of an answer.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            ports: self
+                .ports
+                .map(|(source, destination)| (destination, source)),
+            ..*self
+        }
+    }
+
     /// A hash to tell most flows apart, the same in both directions. It is not keyed: who makes
     /// flows collide must only make them share something.
     pub fn hash(&self) -> u32 {

@@ -36,6 +36,10 @@ pub mod ip;
 pub mod flow;
 pub use flow::Flow;
 
+/// Fragments, and what transport headers say: for a packet filter.
+pub mod piece;
+pub use piece::{Fragment, Icmp, Piece, Transport};
+
 /// Explicit congestion notification through a tunnel.
 pub mod ecn;
 

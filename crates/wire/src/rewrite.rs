@@ -53,9 +53,14 @@ pub fn replace(
 
 /// The flow of the packet that the ICMP error `packet` quotes; nothing if it is none.
 pub fn quoted(packet: &[u8]) -> Option<Flow> {
-    let at = quote_at(packet)?;
-    let (flow, _) = Flow::parse_start(packet.get(at..)?).ok()?;
-    Some(flow)
+    Some(quote(packet)?.0)
+}
+
+/// As [`quoted`], with the bytes of the quote. They may end before the packet's own end.
+pub(crate) fn quote(packet: &[u8]) -> Option<(Flow, &[u8])> {
+    let bytes = packet.get(quote_at(packet)?..)?;
+    let (flow, _) = Flow::parse_start(bytes).ok()?;
+    Some((flow, bytes))
 }
 
 /// As [`replace`], of the packet that the ICMP error `packet` quotes. Nothing happens if it is

@@ -11,12 +11,18 @@ pub(crate) const WINDOW: usize = 14;
 pub(crate) const CHECKSUM: usize = 16;
 pub(crate) const URGENT: usize = 18;
 
-pub(crate) const FIN: u8 = 0x01;
-pub(crate) const SYN: u8 = 0x02;
-pub(crate) const RST: u8 = 0x04;
-pub(crate) const PSH: u8 = 0x08;
-pub(crate) const ACK: u8 = 0x10;
-pub(crate) const URG: u8 = 0x20;
+/// The flag of this name.
+pub const FIN: u8 = 0x01;
+/// The flag of this name.
+pub const SYN: u8 = 0x02;
+/// The flag of this name.
+pub const RST: u8 = 0x04;
+/// The flag of this name.
+pub const PSH: u8 = 0x08;
+/// The flag of this name.
+pub const ACK: u8 = 0x10;
+/// The flag of this name.
+pub const URG: u8 = 0x20;
 pub(crate) const CWR: u8 = 0x80;
 
 /// The length of the header with its options at the start of `transport`, if it is all there.

@@ -101,6 +101,7 @@ impl World {
                 mtu: 1420,
                 addresses: vec![IpAddr::from([10, 0, us as u8, 1])],
                 mappings: Vec::new(),
+                policy: None,
                 timestamp_mark: None,
                 cipher: &NullCipher,
             };

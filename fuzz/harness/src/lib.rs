@@ -36,6 +36,9 @@ pub mod gateway;
 /// Cookies and the rate limiter.
 pub mod cookies;
 
+/// Packets at a checkpoint.
+pub mod filter;
+
 /// What people and programs write.
 pub mod texts;
 
@@ -46,11 +49,12 @@ pub type Target = (&'static str, fn(&[u8]));
 pub mod audit_log;
 
 /// All targets whose inputs are bytes.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     ("packets", packets::run),
     ("superpackets", superpackets::run),
     ("gateway", gateway::run),
     ("cookies", cookies::run),
+    ("filter", filter::run),
     ("configuration", texts::configuration),
     ("request", texts::request),
     ("audit_log", audit_log::run),

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
-use super::{Env, Gateway, PeerConfig};
+use super::{Env, Gateway, PeerConfig, Policy};
 use crate::{Mappings, Peer, PeerId, PrefixMapping};
 
 /// What is to be another: one `set` of WireGuard's configuration protocol, or a file that was
@@ -26,6 +26,8 @@ pub struct GatewayChange {
     pub addresses: Option<Vec<IpAddr>>,
     /// Prefixes behind us that peers know by others.
     pub mappings: Option<Vec<PrefixMapping>>,
+    /// Rules and flows; `Some(None)` ends both. The size of a table that is there stays.
+    pub policy: Option<Option<Policy>>,
     /// All peers that are there now go, before `peers` come.
     pub replace_peers: bool,
     /// Peers to add, change and remove, in this order. One may occur more than once.
@@ -103,6 +105,10 @@ impl Gateway {
         if let Some(mappings) = change.mappings {
             self.mappings = Arc::new(Mappings::new(mappings));
         }
+        let is_policy_changed = change.policy.is_some();
+        if let Some(policy) = change.policy {
+            self.set_policy(policy);
+        }
         if change.replace_peers {
             self.drop_peers(self.ids(), env);
         }
@@ -111,7 +117,15 @@ impl Gateway {
         for peer in change.peers {
             touched.extend(self.change_peer(peer, &mut cleared, env));
         }
+        let before = self.checkpoint.as_ref().map(Arc::clone);
         self.publish();
+        let is_same = match (&before, &self.checkpoint) {
+            (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+            (before, now) => before.is_none() && now.is_none(),
+        };
+        if is_policy_changed || !is_same {
+            self.judge_again(env.now.tick);
+        }
         // Only now: what a tunnel sends may be answered at once, and lanes must know the way.
         for touched in touched {
             self.settle(touched, env);

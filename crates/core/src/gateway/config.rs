@@ -8,6 +8,7 @@ use core::{
 use ipnet::IpNet;
 use weapon_noise::{Cipher, PresharedKey, PrivateKey, PublicKey, Tai64n};
 
+use super::Policy;
 use crate::PrefixMapping;
 
 /// Settings of a gateway.
@@ -21,6 +22,8 @@ pub struct GatewayConfig {
     pub addresses: Vec<IpAddr>,
     /// Prefixes behind us that peers know by others.
     pub mappings: Vec<PrefixMapping>,
+    /// Rules and flows, if packets are to be judged or watched.
+    pub policy: Option<Policy>,
     /// What the [`TimestampStore`](crate::TimestampStore) persisted last.
     pub timestamp_mark: Option<Tai64n>,
     /// What seals and opens data messages: a [`Backend`](weapon_noise::Backend).

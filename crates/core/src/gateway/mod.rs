@@ -10,7 +10,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use serde::{Deserialize, Serialize};
 use weapon_noise::{
     Cipher, CookieChecker, Entropy, Identity, LoadGauge, PublicKey, Tick, TimestampGuard, Tunnel,
     TunnelConfig,
@@ -18,7 +17,9 @@ use weapon_noise::{
 use weapon_wire::{Endpoint, VnetHeader};
 
 use crate::{
-    Attention, Counters, DropReason, Fib, Mappings, Mtus, Peer, PeerId, Routes, SharedFib,
+    Attention, Checkpoint, Counters, DropReason, Fib, Mappings, Mtus, Peer, PeerId, Routes,
+    SharedFib,
+    flows::EventQueue,
     index_table::Indices,
     parked::Parked,
     ports::{Overlay, TimestampStore, Underlay},
@@ -33,6 +34,8 @@ pub use dump::{GatewayDump, PeerDump};
 mod endpoint;
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
+mod now;
+pub use now::{Now, WallTime};
 mod happenings;
 pub use happenings::{HAPPENINGS_MAX, Happening};
 mod origins;
@@ -41,6 +44,8 @@ mod candidates;
 mod host;
 pub use candidates::ADDRESSES_MAX;
 mod key;
+mod policy;
+pub use policy::Policy;
 mod rejections;
 pub use rejections::{REJECTIONS_MAX, RejectedBecause, Rejection};
 mod status;
@@ -51,24 +56,6 @@ use unreachable::Unreachable;
 
 /// Receiver indices that a peer holds at most: three keypairs and a handshake (P57).
 const INDICES_PER_PEER_MAX: usize = 4;
-
-/// The time, by both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Now {
-    /// CLOCK_BOOTTIME, for every age.
-    pub tick: Tick,
-    /// CLOCK_REALTIME, for timestamps and for people.
-    pub wall: WallTime,
-}
-
-/// A point on CLOCK_REALTIME.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct WallTime {
-    /// Seconds since 1970.
-    pub seconds: u64,
-    /// Nanoseconds of the second.
-    pub nanos: u32,
-}
 
 /// What a call into the gateway may use.
 pub struct Env<'a> {
@@ -97,6 +84,13 @@ pub struct Gateway {
     /// Shared with lanes, and copied when it is to be changed.
     routes: Arc<Routes>,
     mappings: Arc<Mappings>,
+    policy: Option<Policy>,
+    /// What lanes have of it.
+    checkpoint: Option<Arc<Checkpoint>>,
+    /// What happens to flows.
+    flow_events: Arc<EventQueue>,
+    /// When flows were last looked at whose time is over.
+    swept: Tick,
     mtus: Mtus,
     cipher: &'static dyn Cipher,
     next_id: u32,
@@ -130,7 +124,7 @@ impl Gateway {
     /// A gateway without peers, its interface down.
     pub fn new(config: GatewayConfig) -> Self {
         let identity = Identity::new(config.private_key);
-        let gateway = Self {
+        let mut gateway = Self {
             cookies: CookieChecker::new(&identity),
             identity,
             is_keyless: false,
@@ -138,6 +132,10 @@ impl Gateway {
             by_key: BTreeMap::new(),
             routes: Arc::default(),
             mappings: Arc::new(Mappings::new(config.mappings)),
+            policy: None,
+            checkpoint: None,
+            flow_events: Arc::default(),
+            swept: Tick::default(),
             mtus: Mtus::new(config.mtu, Vec::new()),
             cipher: config.cipher,
             next_id: 0,
@@ -158,6 +156,7 @@ impl Gateway {
             unreachable: Unreachable::new(&config.addresses),
             deadlines: BTreeSet::new(),
         };
+        gateway.set_policy(config.policy);
         gateway.publish();
         gateway
     }
@@ -260,6 +259,7 @@ impl Gateway {
         self.forget(id, env);
         Arc::make_mut(&mut self.routes).remove_peers(&BTreeSet::from([id]));
         self.publish();
+        self.judge_again(env.now.tick);
     }
 
     /// Removes all of a peer but its networks.
@@ -388,13 +388,16 @@ impl Gateway {
     pub fn poll_timeout(&self) -> Option<(Tick, &'static str)> {
         // The tunnel is not asked: it would take that for a promise to call it at what it says now,
         // and a lane's stamp of this moment would wake nobody.
-        let &(_, id) = self.deadlines.first()?;
-        self.members.get(&id)?.deadline
+        let of_peers = self.deadlines.first();
+        let of_peers = of_peers.and_then(|(_, id)| self.members.get(id)?.deadline);
+        let all = of_peers.into_iter().chain(self.sweep_deadline());
+        all.min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, env: &mut Env<'_>) {
         let now = env.now.tick;
+        self.sweep(now);
         while let Some(&(at, id)) = self.deadlines.first() {
             if at > now {
                 return;
@@ -465,7 +468,8 @@ impl Gateway {
         Some(result)
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
+        self.refresh_policy();
         let fib = Fib {
             routes: Arc::clone(&self.routes),
             peers: self
@@ -476,6 +480,7 @@ impl Gateway {
             sessions: Some(Arc::clone(self.shared.indices.table())),
             mappings: Arc::clone(&self.mappings),
             mtus: self.mtus.clone(),
+            checkpoint: self.checkpoint.as_ref().map(Arc::clone),
         };
         self.shared.fib.store(Arc::new(fib));
     }

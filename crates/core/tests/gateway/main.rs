@@ -16,6 +16,7 @@ mod change;
 mod changes;
 mod ecn;
 mod failing;
+mod filter;
 mod happenings;
 mod indices;
 mod lifecycle;

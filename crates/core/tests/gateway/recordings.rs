@@ -30,6 +30,7 @@ fn restart(world: &mut World, us: usize) {
     let old = &world.sites[us];
     let settings = GatewayConfig {
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: old.disk.mark,
         cipher: cipher(),
         ..config(us)

@@ -81,6 +81,7 @@ pub(crate) fn config(site: usize) -> GatewayConfig {
         mtu: MTU,
         addresses: vec![v4(site, 1), v6(site, 1)],
         mappings: Vec::new(),
+        policy: None,
         timestamp_mark: None,
         cipher: cipher(),
     }

@@ -191,7 +191,7 @@ fn asked(request: &Request) -> anyhow::Result<HttpRequest<Full<Bytes>>> {
     let route = request.route();
     let asked = HttpRequest::builder()
         .method(route.method())
-        .uri(route.path())
+        .uri(request.target())
         // It needs one, though a socket has no name.
         .header(HOST, "localhost")
         .header(CONNECTION, "close")

@@ -8,6 +8,7 @@ use utoipa::{
 use super::{Reload, Reloaded, problem::Problem};
 use crate::{
     capture::{Capture, CaptureEnd},
+    flows::FlowsReport,
     report::Report,
     system::SystemReport,
 };
@@ -22,7 +23,7 @@ use crate::{
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "http://localhost", description = "the unix socket; the name is not looked at")),
-    paths(status, system, down, reload, confirm, capture, end_capture, openapi),
+    paths(status, system, flows, down, reload, confirm, capture, end_capture, openapi),
 )]
 struct Document;
 
@@ -68,6 +69,31 @@ fn status() {}
     reason = "the attribute describes the path; routes.rs serves it"
 )]
 fn system() {}
+
+/// What passes through the gateway at this moment, and what its rules have decided.
+#[utoipa::path(get, path = "/v1/flows", params(
+    ("peer" = Option<String>, Query, description = "Only of this peer"),
+    ("address" = Option<String>, Query, description = "Only with an end in this prefix"),
+    ("port" = Option<u16>, Query, description = "Only with this port at one end"),
+    ("protocol" = Option<String>, Query, description = "Only of this: tcp, udp, icmp, a number"),
+    ("state" = Option<String>, Query, description = "Only those that have come so far"),
+    ("rule" = Option<String>, Query, description = "Only those that this rule lets pass"),
+    ("direction" = Option<String>, Query, description = "inbound or outbound"),
+    ("limit" = Option<usize>, Query, description = "How many, 1 to 10000, or 15 more; 1000 if it \
+        is left out"),
+    ("cursor" = Option<usize>, Query, description = "Where to go on: `next` of the answer before"),
+), responses(
+    (status = 200, description = "A part of the flow table", body = FlowsReport),
+    (status = 400, description = "A parameter is not what is asked for", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 409, description = "The gateway has no filter and watches no flows", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn flows() {}
 
 /// Stops the gateway, and undoes all that it has done.
 ///

@@ -27,6 +27,7 @@ pub use server::serve;
 
 use crate::{
     capture::{Capture, CaptureEnd, Stream},
+    flows::{FlowsQuery, FlowsReport},
     report::Report,
     system::SystemReport,
 };
@@ -51,6 +52,8 @@ pub enum Request {
     Capture(Capture),
     /// The end of a capture.
     EndCapture(CaptureEnd),
+    /// What passes at this moment.
+    Flows(FlowsQuery),
 }
 
 /// What is answered.
@@ -70,6 +73,8 @@ pub enum Answer {
     Capturing(Box<Stream>),
     /// To [`Request::EndCapture`].
     CaptureEnds,
+    /// To [`Request::Flows`].
+    Flows(FlowsReport),
     /// It could not be done.
     Error(String),
 }

@@ -8,6 +8,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Answer, CONFIRM_SECONDS_MAX, Reload, Reloaded, Request, document, problem::Problem};
 use crate::{
     capture::{Capture, Expression},
+    flows::{FlowsQuery, FlowsReport},
     report::Report,
     system::SystemReport,
 };
@@ -22,6 +23,8 @@ pub enum Route {
     Status,
     /// [`Request::System`]
     System,
+    /// [`Request::Flows`]
+    Flows,
     /// [`Request::Down`]
     Down,
     /// [`Request::Reload`]
@@ -38,9 +41,10 @@ pub enum Route {
 
 impl Route {
     /// Every one.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Status,
         Self::System,
+        Self::Flows,
         Self::Down,
         Self::Reload,
         Self::Confirm,
@@ -54,6 +58,7 @@ impl Route {
         match self {
             Self::Status => "/v1/status",
             Self::System => "/v1/system",
+            Self::Flows => "/v1/flows",
             Self::Down => "/v1/down",
             Self::Reload => "/v1/reload",
             Self::Confirm => "/v1/confirm",
@@ -66,7 +71,7 @@ impl Route {
     /// How it is asked.
     pub fn method(self) -> Method {
         match self {
-            Self::Status | Self::System | Self::Document => Method::GET,
+            Self::Status | Self::System | Self::Flows | Self::Document => Method::GET,
             Self::Down | Self::Reload | Self::Confirm | Self::Capture | Self::EndCapture => {
                 Method::POST
             }
@@ -101,7 +106,7 @@ impl Route {
             });
             return Err(problem);
         }
-        if uri.query().is_some() {
+        if uri.query().is_some() && route != Self::Flows {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 format!("{} has no parameters", route.path()),
@@ -114,7 +119,12 @@ impl Route {
     ///
     /// # Errors
     /// The body is not what belongs there.
-    pub fn request(self, headers: &HeaderMap, body: &[u8]) -> Result<Option<Request>, Problem> {
+    pub fn request(
+        self,
+        uri: &Uri,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Option<Request>, Problem> {
         match self {
             Self::Reload => {
                 return reload(headers, body).map(|reload| Some(Request::Reload(reload)));
@@ -136,6 +146,11 @@ impl Route {
         Ok(match self {
             Self::Status => Some(Request::Status),
             Self::System => Some(Request::System),
+            Self::Flows => {
+                let query = FlowsQuery::parse(uri.query().unwrap_or_default());
+                let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
+                Some(Request::Flows(query.map_err(bad)?))
+            }
             Self::Down => Some(Request::Down),
             Self::Confirm => Some(Request::Confirm),
             Self::Reload | Self::Capture | Self::EndCapture | Self::Document => None,
@@ -154,6 +169,7 @@ impl Route {
         Ok(match self {
             Self::Status => Answer::Status(Box::new(read::<Report>(body)?)),
             Self::System => Answer::System(read::<SystemReport>(body)?),
+            Self::Flows => Answer::Flows(read::<FlowsReport>(body)?),
             Self::Reload => Answer::Reloaded(read::<Reloaded>(body)?),
             Self::Down => Answer::Stopping,
             Self::Confirm => Answer::Confirmed,
@@ -220,11 +236,21 @@ impl Request {
         match self {
             Self::Status => Route::Status,
             Self::System => Route::System,
+            Self::Flows(_) => Route::Flows,
             Self::Down => Route::Down,
             Self::Reload(_) => Route::Reload,
             Self::Confirm => Route::Confirm,
             Self::Capture(_) => Route::Capture,
             Self::EndCapture(_) => Route::EndCapture,
+        }
+    }
+
+    /// The path, and what follows it.
+    pub fn target(&self) -> String {
+        let path = self.route().path();
+        match self {
+            Self::Flows(query) => format!("{path}?{}", query.written()),
+            _ => path.to_owned(),
         }
     }
 
@@ -237,7 +263,9 @@ impl Request {
             Self::Reload(reload) => serde_json::to_vec(reload),
             Self::Capture(capture) => serde_json::to_vec(capture),
             Self::EndCapture(end) => serde_json::to_vec(end),
-            Self::Status | Self::System | Self::Down | Self::Confirm => Ok(Vec::new()),
+            Self::Status | Self::System | Self::Flows(_) | Self::Down | Self::Confirm => {
+                Ok(Vec::new())
+            }
         }
     }
 }
@@ -250,6 +278,7 @@ pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), P
     match answer {
         Answer::Status(report) => Ok((StatusCode::OK, json(report)?)),
         Answer::System(system) => Ok((StatusCode::OK, json(system)?)),
+        Answer::Flows(flows) => Ok((StatusCode::OK, json(flows)?)),
         Answer::Reloaded(reloaded) => Ok((StatusCode::OK, json(reloaded)?)),
         // What is captured follows bit by bit.
         Answer::Capturing(_) => Ok((StatusCode::OK, Vec::new())),
@@ -259,7 +288,7 @@ pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), P
             let status = match route {
                 // The file, or the system it is for, does not allow it.
                 Route::Reload => StatusCode::UNPROCESSABLE_ENTITY,
-                Route::Confirm | Route::EndCapture => StatusCode::CONFLICT,
+                Route::Confirm | Route::EndCapture | Route::Flows => StatusCode::CONFLICT,
                 Route::Capture => StatusCode::UNPROCESSABLE_ENTITY,
                 Route::System => StatusCode::INTERNAL_SERVER_ERROR,
                 Route::Status | Route::Down | Route::Document => StatusCode::SERVICE_UNAVAILABLE,

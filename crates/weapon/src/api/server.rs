@@ -62,7 +62,7 @@ async fn answer(
     let (head, body) = request.into_parts();
     let route = Route::find(&head.method, &head.uri)?;
     let body = read(body).await?;
-    let Some(request) = route.request(&head.headers, &body)? else {
+    let Some(request) = route.request(&head.uri, &head.headers, &body)? else {
         return routes::described().map(|(status, body)| whole(status, body));
     };
     // From here on it waits for us.

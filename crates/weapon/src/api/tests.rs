@@ -135,6 +135,10 @@ fn good(request: &Request) -> Answer {
         Request::Confirm => Answer::Confirmed,
         Request::EndCapture(_) => Answer::CaptureEnds,
         Request::Capture(_) => Answer::Error("there is no engine behind this".to_owned()),
+        Request::Flows(query) => Answer::Flows(FlowsReport {
+            total: query.limit,
+            ..FlowsReport::default()
+        }),
     }
 }
 
@@ -517,4 +521,30 @@ fn the_socket_is_for_its_owner() {
     let mode = fs::metadata(&served.path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     assert!(!served.path.with_extension("new!").exists());
+}
+
+#[test]
+fn flows_are_asked_for_with_parameters() {
+    let mut served = Served::new(good);
+    let (status, _, body) = served.ask("GET /v1/flows?limit=17&peer=a%2Bb HTTP/1.1", "");
+    assert_eq!((status, &body["total"]), (200, &17.into()));
+    let (status, _, body) = served.ask("GET /v1/flows?limit=0 HTTP/1.1", "");
+    assert_eq!(
+        (status, &body["detail"]),
+        (400, &"limit: 1 to 10000".into())
+    );
+    let query = FlowsQuery {
+        peer: Some("a+b".into()),
+        ..FlowsQuery::default()
+    };
+    let client = Client::at(&served.path).unwrap().unwrap();
+    let answer = client.ask(&Request::Flows(query.clone())).unwrap();
+    assert!(matches!(answer, Answer::Flows(report) if report.total == 1000));
+    drop(served.stop.take());
+    let asked = served.thread.take().unwrap().join().unwrap();
+    let first = FlowsQuery {
+        limit: 17,
+        ..query.clone()
+    };
+    assert_eq!(asked, [Request::Flows(first), Request::Flows(query)]);
 }

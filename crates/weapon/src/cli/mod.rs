@@ -5,6 +5,7 @@ mod capture;
 mod check;
 mod doctor;
 mod down;
+mod flows;
 mod keys;
 mod log;
 mod manual;
@@ -25,6 +26,7 @@ pub use audit::{AuditCommand, InitArgs, LogTarget, ShowArgs, Since, VerifyArgs};
 pub use capture::CaptureArgs;
 pub use doctor::DoctorArgs;
 pub use down::DownArgs;
+pub use flows::FlowsArgs;
 pub use log::{LogArgs, start_log, start_log_of};
 pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
@@ -78,6 +80,8 @@ enum Command {
     Status(StatusArgs),
     /// Show the packets that pass, decrypted, to Wireshark, tcpdump or a file
     Capture(CaptureArgs),
+    /// Show what passes through a gateway at this moment, and what its rules have decided
+    Flows(FlowsArgs),
     /// Look at the whole chain, from privileges to routes, and say what is wrong and what to do
     Doctor(DoctorArgs),
     /// Read and verify the audit log of a gateway
@@ -103,6 +107,7 @@ pub fn run() -> ExitCode {
         Command::Confirm(args) => crate::reload::confirm(&args),
         Command::Status(args) => crate::status::run(args),
         Command::Capture(args) => crate::capture::run(&args),
+        Command::Flows(args) => crate::flows::run(&args),
         Command::Doctor(args) => crate::doctor::run(&args),
         Command::Audit(args) => crate::audit::run(&args.command),
         Command::Demo(args) => demo::run(args),

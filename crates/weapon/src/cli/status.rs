@@ -27,7 +27,7 @@ pub struct StatusArgs {
 ///
 /// # Errors
 /// It is something else, or too short or too long to be of use.
-fn interval(text: &str) -> Result<Duration, String> {
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .strip_suffix('s')
         .unwrap_or(text)

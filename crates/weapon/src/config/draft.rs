@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 
 use super::audit::AuditDraft;
 use super::model::{CipherBackend, Offload, Sandbox};
+use super::policy::PolicyDraft;
 use super::problem::{Located, Place};
 
 /// A whole file.
@@ -16,6 +17,8 @@ pub struct Draft {
     pub gateway: GatewayDraft,
     /// `[[peer]]`, `[Peer]`, in the order of the file.
     pub peers: Vec<PeerDraft>,
+    /// `[filter]`, `[[rule]]`, `[[test]]`; wg-quick has none.
+    pub policy: PolicyDraft,
     /// How keys are spelled in this format.
     pub spelling: &'static Spelling,
 }
@@ -108,6 +111,8 @@ pub struct PeerDraft {
     /// Seconds; 0 is off.
     pub persistent_keepalive: Option<Located<i64>>,
     pub endpoint_pin: Option<bool>,
+    /// Names by which rules mean several peers.
+    pub groups: Vec<Located<String>>,
 }
 
 /// Text that may be a secret: erased on drop, never printed. A public key is held so too, for

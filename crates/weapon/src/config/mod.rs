@@ -16,6 +16,9 @@ mod wgquick;
 
 mod suggest;
 
+// Which packets may pass.
+mod policy;
+
 // From a draft to a configuration.
 mod validate;
 
@@ -41,6 +44,7 @@ pub use metrics::MetricsPlace;
 pub use model::{
     Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig, Sandbox,
 };
+pub use policy::FilterConfig;
 pub use problem::{BadConfig, Place, Problem, Severity};
 pub use source::{gateway_name, locate};
 pub use suggest::nearest;

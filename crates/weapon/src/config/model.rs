@@ -5,16 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use weapon_core::PrefixMapping;
+use weapon_core::{Policy, PrefixMapping};
+use weapon_io::entropy;
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::audit::AuditConfig;
 use super::metrics::MetricsPlace;
+use super::policy::FilterConfig;
 use super::problem::Place;
 
 /// One gateway and its peers.
@@ -66,6 +69,8 @@ pub struct Config {
     pub offload: Offload,
     /// What happens is recorded; `None` is off.
     pub audit: Option<AuditConfig>,
+    /// Which packets may pass, and whether flows are remembered.
+    pub filter: Option<FilterConfig>,
     /// The peers, in the order of the file.
     pub peers: Vec<PeerConfig>,
     /// Where all this was read.
@@ -89,6 +94,25 @@ impl Config {
     pub fn takes_all_of(&self, is_ipv4: bool) -> bool {
         let mut networks = self.peers.iter().flat_map(|peer| &peer.networks);
         self.routes && networks.any(|it| it.prefix_len() == 0 && it.addr().is_ipv4() == is_ipv4)
+    }
+
+    /// Rules and flows as the gateway wants them, with a seed that nobody foretells.
+    ///
+    /// # Errors
+    /// The kernel has no randomness.
+    pub fn policy(&self) -> io::Result<Option<Policy>> {
+        let Some(filter) = &self.filter else {
+            return Ok(None);
+        };
+        let mut bytes = [0; 16];
+        entropy::fill(&mut bytes)?;
+        let bits = u128::from_ne_bytes(bytes);
+        Ok(Some(Policy {
+            default: filter.default,
+            rules: filter.rules.clone(),
+            flows_max: filter.flows_max,
+            seed: [bits as u64, (bits >> 64) as u64],
+        }))
     }
 
     /// What lies behind us under other addresses than peers know.
@@ -116,6 +140,8 @@ pub struct PeerConfig {
     pub networks: Vec<IpNet>,
     /// Seconds between keepalives; `None` is off.
     pub persistent_keepalive: Option<u16>,
+    /// Names by which rules mean several peers.
+    pub groups: Vec<String>,
     /// Whether the peer stays at `endpoint` even when authenticated packets come from elsewhere.
     pub endpoint_pin: bool,
 }

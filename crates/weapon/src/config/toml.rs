@@ -10,10 +10,14 @@ use toml::de::{DeTable, DeValue};
 
 use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
 use super::model::{CipherBackend, Sandbox};
+use super::policy::PolicyDraft;
 use super::problem::{Located, Place, Problems};
 use super::{suggest, value};
 
 mod audit;
+mod policy;
+mod words;
+use policy::{FILTER_KEYS, RULE_KEYS, TEST_KEYS};
 
 /// How this format spells keys.
 pub static SPELLING: Spelling = Spelling {
@@ -25,7 +29,9 @@ pub static SPELLING: Spelling = Spelling {
     named_peers: true,
 };
 
-const SECTIONS: &[&str] = &["gateway", "peer", "offload", "audit"];
+const SECTIONS: &[&str] = &[
+    "gateway", "peer", "offload", "audit", "filter", "rule", "test",
+];
 const GATEWAY_KEYS: &[&str] = &[
     "name",
     "private_key_file",
@@ -58,6 +64,16 @@ const SANDBOXES: &[(&str, Sandbox)] = &[
     ("if-possible", Sandbox::IfPossible),
     ("off", Sandbox::Off),
 ];
+/// Where a key belongs that stands in the wrong section; the first one has it.
+const ELSEWHERE: [(&str, &[&str]); 7] = [
+    ("[gateway]", GATEWAY_KEYS),
+    ("[[peer]]", PEER_KEYS),
+    ("[offload]", OFFLOAD_KEYS),
+    ("[audit]", audit::KEYS),
+    ("[filter]", FILTER_KEYS),
+    ("[[rule]]", RULE_KEYS),
+    ("[[test]]", TEST_KEYS),
+];
 const OFFLOAD_KEYS: &[&str] = &["tcp", "udp", "gso", "gro"];
 const PEER_KEYS: &[&str] = &[
     "name",
@@ -68,6 +84,7 @@ const PEER_KEYS: &[&str] = &[
     "networks",
     "persistent_keepalive",
     "endpoint_pin",
+    "group",
 ];
 
 /// Reads `text`. What cannot be read is a problem and missing from the draft.
@@ -94,6 +111,7 @@ fn empty() -> Draft {
     Draft {
         gateway: GatewayDraft::default(),
         peers: Vec::new(),
+        policy: PolicyDraft::default(),
         spelling: &SPELLING,
     }
 }
@@ -141,12 +159,23 @@ impl Reader<'_, '_> {
                         .filter_map(|peer| self.peer_item(peer))
                         .collect();
                 }
-                ("peer", _) => self.error_at(
+                ("filter", DeValue::Table(table)) => {
+                    draft.policy.filter = Some(self.filter(table, value.span()));
+                }
+                ("rule", DeValue::Array(list)) => {
+                    let rules = list.iter().filter_map(|rule| self.rule_item(rule));
+                    draft.policy.rules = rules.collect();
+                }
+                ("test", DeValue::Array(list)) => {
+                    let tests = list.iter().filter_map(|test| self.test_item(test));
+                    draft.policy.tests = tests.collect();
+                }
+                (list @ ("peer" | "rule" | "test"), _) => self.error_at(
                     key.span(),
-                    "peer",
-                    "peers are a list; write [[peer]], with two brackets".to_owned(),
+                    list,
+                    format!("{list}s are a list; write [[{list}]], with two brackets"),
                 ),
-                (section @ ("gateway" | "offload" | "audit"), other) => self.error_at(
+                (section @ ("gateway" | "offload" | "audit" | "filter"), other) => self.error_at(
                     value.span(),
                     section,
                     format!("{} where a section [{section}] belongs", kind(other)),
@@ -245,6 +274,9 @@ impl Reader<'_, '_> {
                 "persistent_keepalive = 25",
             ),
             endpoint_pin: self.boolean(&section, "endpoint_pin"),
+            groups: self
+                .texts(&section, "group", "\"phones\"")
+                .unwrap_or_default(),
         })
     }
 
@@ -253,10 +285,12 @@ impl Reader<'_, '_> {
             format!("stands before any section; `{name}` belongs below [gateway]")
         } else {
             match suggest::nearest(name, SECTIONS) {
-                Some("peer") => "unknown section; did you mean [[peer]]?".to_owned(),
+                Some(list @ ("peer" | "rule" | "test")) => {
+                    format!("unknown section; did you mean [[{list}]]?")
+                }
                 Some(meant) => format!("unknown section; did you mean [{meant}]?"),
-                None => "unknown section; there are [gateway], [[peer]], [offload] and \
-                         [audit]"
+                None => "unknown section; there are [gateway], [[peer]], [filter], [[rule]], \
+                         [[test]], [offload] and [audit]"
                     .to_owned(),
             }
         };
@@ -269,10 +303,7 @@ impl Reader<'_, '_> {
             if section.keys.contains(&name) {
                 continue;
             }
-            let elsewhere = [("[gateway]", GATEWAY_KEYS), ("[[peer]]", PEER_KEYS)]
-                .into_iter()
-                .chain([("[offload]", OFFLOAD_KEYS), ("[audit]", audit::KEYS)])
-                .find(|(_, keys)| keys.contains(&name));
+            let elsewhere = ELSEWHERE.iter().find(|(_, keys)| keys.contains(&name));
             let message = if let Some(meant) = suggest::nearest(name, section.keys) {
                 format!("unknown key; did you mean `{meant}`?")
             } else if let Some((header, _)) = elsewhere {
@@ -388,41 +419,6 @@ impl Reader<'_, '_> {
         let message = format!("{} where true or false belongs", kind(value.get_ref()));
         self.problems.error(&place, message);
         None
-    }
-
-    /// "auto", which is true, or "off".
-    fn switch(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
-        let switch = self.string(section, key)?;
-        match switch.value.as_str() {
-            "auto" => Some(true),
-            "off" => Some(false),
-            other => {
-                let message = format!("{} is not known; it is auto or off", value::quoted(other));
-                self.problems.error(&switch.place, message);
-                None
-            }
-        }
-    }
-
-    /// What one of the `known` words stands for.
-    fn word<T: Copy>(
-        &mut self,
-        section: &Section<'_>,
-        key: &str,
-        known: &[(&str, T)],
-    ) -> Option<T> {
-        let word = self.string(section, key)?;
-        let found = known.iter().find(|(it, _)| *it == word.value);
-        if found.is_none() {
-            let all: Vec<&str> = known.iter().map(|(it, _)| *it).collect();
-            let message = format!(
-                "{} is not known; it is {}",
-                value::quoted(&word.value),
-                all.join(" or ")
-            );
-            self.problems.error(&word.place, message);
-        }
-        found.map(|(_, is)| *is)
     }
 
     fn error_at(&mut self, span: Range<usize>, key: &str, message: String) {

@@ -11,6 +11,7 @@ use weapon_noise::{PresharedKey, PrivateKey, PublicKey, derive_psk, derive_site_
 use super::draft::{Draft, GatewayDraft, PeerDraft, SecretText, Spelling};
 use super::model::{Config, ConfigSource, PeerConfig, Written};
 use super::networks::{self, Networks};
+use super::policy;
 use super::problem::{Located, Place, Problems};
 use super::written::written;
 use super::{keyfile, metrics, value};
@@ -27,6 +28,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let Draft {
         gateway,
         peers: peer_drafts,
+        policy,
         spelling,
     } = draft;
     let name = gateway_name(&gateway, &source.path, spelling, problems);
@@ -53,6 +55,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let of_peers = peer_drafts.iter().zip(networks.of_peers);
     let has_routes = gateway.routes.unwrap_or(true);
     let peers = peers(of_peers, known, (has_routes, spelling), problems);
+    let filter = policy::check(policy, &peers, peer_drafts.len(), problems);
     if problems.has_errors() {
         return None;
     }
@@ -85,6 +88,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         metrics,
         offload: gateway.offload.complete(),
         audit,
+        filter,
         peers,
         source,
         written,
@@ -336,6 +340,7 @@ fn peer(
         endpoint,
         networks,
         persistent_keepalive: keepalive.flatten(),
+        groups: policy::groups(&draft.groups, problems),
         endpoint_pin: draft.endpoint_pin.unwrap_or(false),
     })
 }

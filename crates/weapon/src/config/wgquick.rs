@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::draft::{Draft, GatewayDraft, PeerDraft, SecretText, Spelling};
+use super::policy::PolicyDraft;
 use super::problem::{Located, Place, Problems};
 use super::{suggest, value};
 
@@ -48,6 +49,7 @@ pub fn parse(text: &str, problems: &mut Problems) -> Draft {
         section: Section::None,
         seen: BTreeMap::new(),
         draft: Draft {
+            policy: PolicyDraft::default(),
             gateway: GatewayDraft::default(),
             peers: Vec::new(),
             spelling: &SPELLING,

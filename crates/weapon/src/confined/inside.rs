@@ -28,7 +28,7 @@ use super::{
     message::{Answer, BeginMessage, COMMAND_BOUNDS, Command, Layout, Reply, Request},
     sandbox,
 };
-use crate::{capture::taking, cli, daemon::cipher, report::Cipher};
+use crate::{capture::taking, cli, daemon::cipher, flows, report::Cipher};
 
 /// Set for the gateway's process; its standard input is the link then.
 const MARK: &str = "WEAPON_GATEWAY_PROCESS";
@@ -152,6 +152,7 @@ fn engine(
         mtu: message.mtu,
         addresses: message.addresses,
         mappings: message.mappings,
+        policy: message.policy,
         timestamp_mark: message.timestamp_mark,
         // There is one gateway in a process.
         cipher: Box::leak(Box::new(backend)),
@@ -244,6 +245,10 @@ fn done(command: Command, engine: &Engine) -> Done {
         },
         Command::SetMark(mark) => said(engine.set_mark(mark)),
         Command::Rebind => said(engine.rebind()),
+        Command::Flows(query) => match flows::looked_up(engine, &query) {
+            Ok(report) => Answer::Flows(Box::new(report)),
+            Err(why) => Answer::Failed(why),
+        },
         Command::Counts => Answer::Counts(engine.threads(), engine.waiting()),
         Command::HaveThreadsAnswered => Answer::Threads(engine.have_threads_answered()),
         Command::Files => return Done::Files(engine.files()),

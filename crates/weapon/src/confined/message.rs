@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weapon_core::{Mtus, PrefixMapping};
+use weapon_core::{Mtus, Policy, PrefixMapping};
 use weapon_engine::{EngineStatus, Event, ThreadStatus, Waiting};
 use weapon_io::{
     tun::TunFacts,
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     capture::Capture,
     config::{CipherBackend, Sandbox},
+    flows::{FlowsQuery, FlowsReport},
     report::Cipher,
 };
 
@@ -64,6 +65,8 @@ pub enum Command {
     HaveThreadsAnswered,
     /// See [`Engine::threads`](weapon_engine::Engine::threads) and `waiting`.
     Counts,
+    /// What passes at this moment. Answered by [`Answer::Flows`], or why not.
+    Flows(Box<FlowsQuery>),
     /// It comes with the file to which what is seen is written, as pcapng, by the gateway of this
     /// name.
     Capture {
@@ -83,6 +86,7 @@ pub enum Answer {
     Files(Layout),
     Threads(bool),
     Counts(Vec<ThreadStatus>, Waiting),
+    Flows(Box<FlowsReport>),
     Failed(String),
 }
 
@@ -145,6 +149,7 @@ pub struct BeginMessage {
     pub mtu: usize,
     pub addresses: Vec<IpAddr>,
     pub mappings: Vec<PrefixMapping>,
+    pub policy: Option<Policy>,
     pub timestamp_mark: Option<Tai64n>,
     pub up: bool,
     pub is_recorded: bool,
@@ -166,6 +171,8 @@ pub struct Begin {
     pub addresses: Vec<IpAddr>,
     /// Prefixes behind us that peers know by others.
     pub mappings: Vec<PrefixMapping>,
+    /// Which packets may pass.
+    pub policy: Option<Policy>,
     /// What was kept last.
     pub timestamp_mark: Option<Tai64n>,
     /// Whether the interface is up.

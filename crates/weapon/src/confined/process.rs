@@ -49,6 +49,7 @@ use crate::{
     capture::Capture,
     cli,
     config::{CipherBackend, Sandbox},
+    flows::{FlowsQuery, FlowsReport},
     report::{Cipher, GatewayPrivileges},
 };
 
@@ -154,6 +155,7 @@ impl Spawned {
             mtu: begin.mtu as usize,
             addresses: begin.addresses,
             mappings: begin.mappings,
+            policy: begin.policy,
             timestamp_mark: mark,
             up: begin.up,
             is_recorded: begin.is_recorded,
@@ -439,6 +441,16 @@ impl GatewayProcess {
         match self.ask(Command::Counts)? {
             (Answer::Counts(threads, waiting), _) => Ok((threads, waiting)),
             _ => Err(Stopped),
+        }
+    }
+
+    /// What passes at this moment.
+    pub fn flows(&self, query: &FlowsQuery) -> io::Result<FlowsReport> {
+        let command = Command::Flows(Box::new(query.clone()));
+        match self.ask(command).map_err(io::Error::other)?.0 {
+            Answer::Flows(report) => Ok(*report),
+            Answer::Failed(why) => Err(io::Error::other(why)),
+            _ => Err(io::Error::other(Stopped)),
         }
     }
 

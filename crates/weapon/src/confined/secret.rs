@@ -7,7 +7,8 @@ use serde::{
     de::{Error as _, SeqAccess, Visitor},
 };
 use weapon_core::{
-    GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump, PeerStatus, PrefixMapping,
+    GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump, PeerStatus, Policy,
+    PrefixMapping,
 };
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
@@ -128,6 +129,7 @@ pub struct ChangeMessage {
     private_key: Setting<Key>,
     addresses: Option<Vec<IpAddr>>,
     mappings: Option<Vec<PrefixMapping>>,
+    policy: Setting<Policy>,
     replace_peers: bool,
     peers: Vec<PeerMessage>,
 }
@@ -154,6 +156,7 @@ impl From<GatewayChange> for ChangeMessage {
             private_key: Setting::of(change.private_key, |key| Key::from(&key)),
             addresses: change.addresses,
             mappings: change.mappings,
+            policy: Setting::of(change.policy, |policy| policy),
             replace_peers: change.replace_peers,
             peers: change.peers.into_iter().map(PeerMessage::from).collect(),
         }
@@ -166,6 +169,7 @@ impl From<ChangeMessage> for GatewayChange {
             private_key: message.private_key.wanted(|key| key.into()),
             addresses: message.addresses,
             mappings: message.mappings,
+            policy: message.policy.wanted(Policy::clone),
             replace_peers: message.replace_peers,
             peers: message.peers.into_iter().map(PeerChange::from).collect(),
         }

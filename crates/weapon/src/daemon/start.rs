@@ -137,13 +137,14 @@ pub(super) fn begin(
     config: &Config,
     (mtu, is_recorded): (u32, bool),
     timestamp_mark: Option<Tai64n>,
-) -> Begin {
+) -> anyhow::Result<Begin> {
     let addresses = config.addresses.iter();
-    Begin {
+    Ok(Begin {
         private_key: Some(config.private_key.clone()),
         mtu,
         addresses: addresses.map(|address| address.addr()).collect(),
         mappings: config.mappings(),
+        policy: config.policy()?,
         timestamp_mark,
         up: true,
         is_recorded,
@@ -151,7 +152,7 @@ pub(super) fn begin(
             peers: config.peers.iter().map(difference::peer).collect(),
             ..GatewayChange::default()
         },
-    }
+    })
 }
 
 /// What the gateway's process must be like.

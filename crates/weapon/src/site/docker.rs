@@ -4,9 +4,10 @@
 //! root already; all the same, what comes from it is bounded in size and time.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ffi::OsStr,
     io,
+    net::IpAddr,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
     pin::Pin,
@@ -18,8 +19,8 @@ use std::{
 use bollard::{
     BollardRequest,
     errors::Error,
-    models::{EventMessage, Network},
-    query_parameters::{EventsOptionsBuilder, ListNetworksOptions},
+    models::{ContainerSummary, EventMessage, Network},
+    query_parameters::{EventsOptionsBuilder, ListContainersOptions, ListNetworksOptions},
 };
 use futures_util::{StreamExt, stream::BoxStream};
 use hyper::{
@@ -157,6 +158,24 @@ impl Docker {
         Ok(networks.into_iter().filter_map(network).collect())
     }
 
+    /// The names of the containers that run, by their addresses.
+    ///
+    /// # Errors
+    /// It is not there, or not as Docker is.
+    pub async fn containers(&self) -> Result<BTreeMap<IpAddr, String>, DockerError> {
+        let ask = async {
+            self.connect()?
+                .list_containers(None::<ListContainersOptions>)
+                .await
+        };
+        let answer = timeout(self.patience, ask).await;
+        let Ok(answer) = answer else {
+            return Err(DockerError::Silent(self.socket.clone()));
+        };
+        let containers = answer.map_err(|error| self.error(error))?;
+        Ok(containers.into_iter().flat_map(named).collect())
+    }
+
     /// Whether networks were made, changed or removed, from `since` on, which is seconds since
     /// 1970.
     ///
@@ -268,6 +287,20 @@ fn network(network: Network) -> Option<DockerNetwork> {
         subnets: subnets.map(|subnet| subnet.trunc()).collect(),
         name,
     })
+}
+
+/// The addresses of a container, each with its name.
+fn named(container: ContainerSummary) -> impl Iterator<Item = (IpAddr, String)> {
+    let name = container.names.into_iter().flatten().next();
+    // Docker writes a slash in front of it.
+    let name = name.map(|name| name.trim_start_matches('/').to_owned());
+    let name = name.filter(|name| value::docker_network(name).is_ok());
+    let networks = container.network_settings.and_then(|it| it.networks);
+    let ends = networks.into_iter().flatten();
+    let addresses = ends.flat_map(|(_, end)| [end.ip_address, end.global_ipv6_address]);
+    let addresses = addresses.flatten().filter_map(|text| text.parse().ok());
+    let both = name.map(|name| addresses.map(move |address| (address, name.clone())));
+    both.into_iter().flatten()
 }
 
 /// One request on a connection of its own, which is driven in `connections` and ends with them.

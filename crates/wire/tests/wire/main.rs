@@ -9,5 +9,6 @@ mod hostile;
 mod icmp;
 mod merge;
 mod message;
+mod piece;
 mod rewrite;
 mod split;

@@ -10,6 +10,7 @@ use super::*;
 
 mod audit;
 mod keys;
+mod policy;
 mod prefixes;
 mod random;
 mod shape;

@@ -1,0 +1,20 @@
+//! What others may look at while the engine runs, without asking a thread.
+
+use std::sync::Arc;
+
+use weapon_core::{Fib, flows::EventQueue};
+
+use crate::Engine;
+
+impl Engine {
+    /// What lanes read at this moment: the peers, and the rules and flows if there are such.
+    pub fn fib(&self) -> Arc<Fib> {
+        self.fib.load_full()
+    }
+
+    /// Flows that begin and end, and packets that are denied, for whoever opens the queue. It is
+    /// the same one as long as the engine runs.
+    pub fn flow_events(&self) -> &Arc<EventQueue> {
+        &self.flow_events
+    }
+}
