@@ -12,7 +12,7 @@ use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spe
 use super::model::{CipherBackend, Sandbox};
 use super::policy::PolicyDraft;
 use super::problem::{Located, Place, Problems};
-use super::{suggest, value};
+use super::suggest;
 
 mod audit;
 mod policy;
