@@ -24,7 +24,7 @@ use crate::{
     port::Port,
     privileges,
     rates::RateMeter,
-    report::{Cipher, Facts, seconds_now},
+    report::{Cipher, Facts, Report, seconds_now},
     resolver::{self, LookUps, Resolved},
     signals::{Signal, Signals},
     site::{Entry, SiteWatch},
@@ -391,8 +391,9 @@ impl Daemon {
     }
 
     fn status(&mut self) -> Answer {
-        match self.report() {
-            Ok((mut report, _)) => {
+        match self.engine.status() {
+            Ok(status) => {
+                let mut report = Report::new(&self.facts_now(), status);
                 self.rates.complete(&mut report, std::time::Instant::now());
                 report.audit = self.audit_report();
                 report.warnings = warnings::of(&report, self.config.offload, seconds_now());

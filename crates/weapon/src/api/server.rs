@@ -12,6 +12,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
+use weapon_io::memory;
 
 use super::{
     Answer, Call, Request,
@@ -71,9 +72,18 @@ async fn answer(
     let (status, body) = routes::written(route, &answer)?;
     Ok(match answer {
         Answer::Capturing(stream) => captured(*stream),
-        _ => whole(status, body),
+        answer => {
+            drop(answer);
+            if body.len() > LONG {
+                memory::give_back();
+            }
+            whole(status, body)
+        }
     })
 }
+
+/// An answer of so many bytes is about thousands of peers; what was needed for it is not kept.
+const LONG: usize = 1 << 20;
 
 /// An answer that is there as a whole.
 fn whole(status: StatusCode, body: Vec<u8>) -> Response<Body> {

@@ -2,7 +2,6 @@
 
 use anyhow::Context as _;
 use tokio::sync::mpsc;
-use weapon_core::PeerStatus;
 
 use super::Daemon;
 use crate::{
@@ -63,9 +62,11 @@ impl Daemon {
     /// Answers whoever asks for metrics.
     pub(super) fn tell(&self, question: Question) {
         // An engine that has stopped has nothing to tell, and who asked hears of it.
-        let Ok((report, peers)) = self.report() else {
+        let Ok(status) = self.engine.status() else {
             return;
         };
+        let peers = status.gateway.peers.clone();
+        let report = Report::new(&self.facts_now(), status);
         let warnings = warnings::of(&report, self.config.offload, seconds_now());
         let Ok((threads, waiting)) = self.engine.counts() else {
             return;
@@ -79,12 +80,5 @@ impl Daemon {
         };
         // A client that has gone needs no answer.
         let _ = question.send(scrape);
-    }
-
-    /// The state of everything, but for rates and warnings; and the peers as the engine has them.
-    pub(super) fn report(&self) -> Result<(Report, Vec<PeerStatus>), weapon_engine::Stopped> {
-        let status = self.engine.status()?;
-        let peers = status.gateway.peers.clone();
-        Ok((Report::new(&self.facts_now(), status), peers))
     }
 }
