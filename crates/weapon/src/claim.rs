@@ -56,6 +56,7 @@ impl Claim {
     ) -> anyhow::Result<Self> {
         make_directory(places.runtime(), 0o755, "RUNTIME_DIRECTORY")?;
         make_directory(places.state(), 0o700, "STATE_DIRECTORY")?;
+        wait_for_killed(places);
         // From here on an error gives the claim back.
         let claim = Self {
             places: places.clone(),
@@ -95,13 +96,15 @@ impl Drop for Claim {
 
 /// The process that runs the gateway, by its claim.
 pub fn running_pid(places: &Places) -> Option<u32> {
-    let file = File::open(places.claim()).ok()?;
-    // Nobody holds it: nobody runs.
-    if flock(&file, FlockOperation::NonBlockingLockShared).is_ok() {
-        return None;
-    }
-    let record: Record = serde_json::from_reader(file).ok()?;
-    Some(record.pid)
+    let (is_held, record) = read(&places.claim())?;
+    is_held.then_some(record.pid)
+}
+
+/// What a claim says, and whether somebody holds it: if nobody does, nobody runs.
+fn read(claim: &Path) -> Option<(bool, Record)> {
+    let file = File::open(claim).ok()?;
+    let is_held = flock(&file, FlockOperation::NonBlockingLockShared).is_err();
+    Some((is_held, serde_json::from_reader(file).ok()?))
 }
 
 /// Locks the claim's file.
@@ -127,16 +130,13 @@ fn lock(places: &Places) -> anyhow::Result<File> {
 fn report_leftovers(places: &Places, text: &str) {
     let socket = places.socket();
     match serde_json::from_str::<Record>(text) {
-        Ok(record) => {
-            wait_for(record.gateway_pid);
-            tracing::warn!(
-                pid = record.pid,
-                interface = record.interface,
-                removed = %format_args!("{} {}", places.claim().display(), socket.display()),
-                "an earlier gateway did not stop cleanly; its leftovers were found and removed \
-                 (its interface, addresses and routes went with the process)"
-            );
-        }
+        Ok(record) => tracing::warn!(
+            pid = record.pid,
+            interface = record.interface,
+            removed = %format_args!("{} {}", places.claim().display(), socket.display()),
+            "an earlier gateway did not stop cleanly; its leftovers were found and removed \
+             (its interface, addresses and routes went with the process)"
+        ),
         Err(_) => tracing::warn!(
             removed = %places.claim().display(),
             "an unreadable claim of an earlier gateway was found and removed"
@@ -145,7 +145,17 @@ fn report_leftovers(places: &Places, text: &str) {
 }
 
 /// The kernel kills a gateway when its helper is killed, but that takes a moment, for which it has
-/// its interface and its port.
+/// its interface and its port: whichever name it had, that moment is waited for.
+fn wait_for_killed(places: &Places) {
+    let files = places.runtime().read_dir().into_iter().flatten().flatten();
+    let claims = files.map(|file| file.path());
+    for claim in claims.filter(|path| path.extension() == Some("json".as_ref())) {
+        if let Some((false, record)) = read(&claim) {
+            wait_for(record.gateway_pid);
+        }
+    }
+}
+
 fn wait_for(gateway_pid: u32) {
     let name = format!("/proc/{gateway_pid}/comm");
     let is_there = || fs::read_to_string(&name).is_ok_and(|it| it.trim() == GATEWAY);
