@@ -4,7 +4,7 @@
 use std::{fs, os::unix::fs::MetadataExt, thread, time::Duration};
 
 use nix::sys::signal::Signal as Ended;
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter};
 use weapon_netns::{
     Host, Pair, Traces, Weapon,
@@ -48,6 +48,19 @@ fn gateway_process(ids: &[u32]) -> u32 {
 fn single(host: &Host, home: &std::rc::Rc<Home>, lines: &str) -> Weapon {
     let plan = weapon_netns::Plan::new("one", &["10.99.0.1/24"]);
     Weapon::start_with(host, home, "one.toml", &plan.toml_with(lines))
+}
+
+/// What a gateway of [`single`] has left, beside what the test has given it.
+fn what_is_left(host: &Host, home: &std::rc::Rc<Home>) -> Traces {
+    for file in ["one.log", "one.toml"] {
+        fs::remove_file(home.path().join(file)).expect("a file of the test");
+    }
+    Traces::of(host, home)
+}
+
+fn signal(process: u32, signal: Signal) {
+    let id = i32::try_from(process).ok().and_then(Pid::from_raw);
+    kill_process(id.expect("a number"), signal).expect("a signal");
 }
 
 #[track_caller]
@@ -196,9 +209,8 @@ fn who_takes_the_process_over_can_do_nothing() {
         let log = gateway.log();
         assert!(log.contains("may not make (SIGSYS)"), "{wish}: {log}");
         drop(gateway);
-        fs::remove_file(home.path().join("one.log")).expect("the log");
-        fs::remove_file(home.path().join("one.toml")).expect("the file");
-        assert_eq!(Traces::of(&host, &home), before, "{wish}");
+        let left = what_is_left(&host, &home);
+        assert_eq!(left, before, "{wish}");
     }
 }
 
@@ -210,8 +222,7 @@ fn no_core_is_written() {
     let (host, home) = (Host::new("host"), Home::new());
     let mut gateway = single(&host, &home, "");
     let process = gateway_process(&gateway.process().all_ids());
-    let id = rustix::process::Pid::from_raw(process as i32).expect("a number");
-    rustix::process::kill_process(id, Signal::ABORT).expect("a signal");
+    signal(process, Signal::ABORT);
     let status = gateway.process().wait(PATIENCE);
     assert_eq!(status.code(), Some(1));
     let log = gateway.log();
@@ -228,14 +239,11 @@ fn when_the_gateway_is_killed_the_helper_undoes_all_and_says_so() {
     let before = Traces::of(&host, &home);
     let mut gateway = single(&host, &home, "");
     let process = gateway_process(&gateway.process().all_ids());
-    let id = rustix::process::Pid::from_raw(process as i32).expect("a number");
-    rustix::process::kill_process(id, Signal::KILL).expect("a signal");
+    signal(process, Signal::KILL);
     assert_eq!(gateway.process().wait(PATIENCE).code(), Some(1));
     assert!(gateway.log().contains("SIGKILL"), "{}", gateway.log());
     drop(gateway);
-    fs::remove_file(home.path().join("one.log")).expect("the log");
-    fs::remove_file(home.path().join("one.toml")).expect("the file");
-    assert_eq!(Traces::of(&host, &home), before);
+    assert_eq!(what_is_left(&host, &home), before);
 }
 
 #[test]
@@ -263,9 +271,8 @@ fn what_ends_things_does_not_end_the_gateway_alone() {
     let (host, home) = (Host::new("host"), Home::new());
     let mut gateway = single(&host, &home, "");
     let process = gateway_process(&gateway.process().all_ids());
-    let id = rustix::process::Pid::from_raw(process as i32).expect("a number");
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
-        rustix::process::kill_process(id, signal).expect("a signal");
+    for end in [Signal::TERM, Signal::INT, Signal::HUP] {
+        signal(process, end);
     }
     thread::sleep(Duration::from_millis(100));
     assert!(gateway.is_up());

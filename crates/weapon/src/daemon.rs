@@ -18,7 +18,7 @@ use crate::{
     capture::{Capture, Captures},
     claim::Claim,
     config::Config,
-    confined::{GatewayProcess, Parts, Spawned},
+    confined::{GatewayProcess, Parts, Spawned, teller},
     interface::Fittings,
     places::Places,
     port::Port,
@@ -60,9 +60,6 @@ use reloading::{WayBack, until};
 /// Lanes that `lanes = "auto"` starts at most. One carries some Gbit/s; more than eight were never
 /// measured.
 const LANES_AUTO_MAX: usize = 8;
-
-/// What the gateway's process has told and was not looked at yet.
-pub const EVENTS_MAX: usize = 1024;
 
 /// Descriptors that the runtime opens for itself, with some to spare. It panics where it gets none.
 const DESCRIPTORS_OF_RUNTIME: usize = 8;
@@ -181,7 +178,7 @@ impl Daemon {
 
         let (store, timestamp_mark) = TimestampFile::open(places.timestamp());
         let unresolved = resolver::unresolved(&config.peers);
-        let (event, engine_events) = mpsc::channel(EVENTS_MAX);
+        let (tell, engine_events) = teller();
         let log = recording::begin(audit.as_ref(), &config);
         let begin = start::begin(&config, (watch.state().mtu, log.is_some()), timestamp_mark)?;
         let parts = Parts {
@@ -190,10 +187,10 @@ impl Daemon {
                 Box::new(move || port.open())
             },
             store: Box::new(store),
-            tell: recording::on_event(event, log),
+            tell: recording::on_event(tell, log),
         };
         let (engine, cipher) = spawned.begin(begin, tun, sockets, parts)?;
-        let facts = facts(&config, &unresolved, udp, (&engine, cipher));
+        let facts = facts(&config, &unresolved, udp, cipher);
         engine.change(kept.greetings(&config));
         // It may be read again, and by then the process is in another folder.
         config.source.path = std::path::absolute(&config.source.path)?;
@@ -404,13 +401,8 @@ impl Daemon {
     }
 
     fn capture(&mut self, wanted: &Capture) -> Answer {
-        let Ok(status) = self.engine.status() else {
-            return Answer::Error("the gateway is stopping".into());
-        };
-        let peers = status.gateway.peers.iter();
-        let peers: Vec<&str> = peers.map(|peer| peer.name.as_str()).collect();
-        let here = (self.config.name.as_str(), &*peers);
-        match self.captures.begin(wanted, here, &self.engine) {
+        let begun = self.captures.begin(wanted, &self.config.name, &self.engine);
+        match begun {
             Ok(stream) => Answer::Capturing(Box::new(stream)),
             Err(error) => Answer::Error(format!("{error:#}")),
         }

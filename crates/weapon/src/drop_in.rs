@@ -22,7 +22,7 @@ use crate::{
     cli,
     config::{CipherBackend, Sandbox},
     confined::{Begin, GatewayProcess, Parts, Spawned, User, Wanted, teller},
-    daemon::{EVENTS_MAX, lanes_for_this_machine, runtime},
+    daemon::{lanes_for_this_machine, runtime},
     detach::{self, Log},
     interface::{self, MTU_DEFAULT},
     places::Places,
@@ -189,12 +189,12 @@ impl DropIn {
         let sockets = port.open()?;
         port.forget();
         let (store, timestamp_mark) = store(&interface);
-        let (event, engine_events) = mpsc::channel(EVENTS_MAX);
+        let (tell, engine_events) = teller();
         let rebind = port.clone();
         let parts = Parts {
             open: Box::new(move || rebind.open()),
             store,
-            tell: teller(event),
+            tell,
         };
         // Without a key and without peers.
         let begin = Begin {

@@ -118,11 +118,16 @@ fn known() -> CapabilitySet {
 /// What this process may do at this moment.
 pub fn now() -> Privileges {
     let held = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.permitted);
-    let names = held.iter_names().map(|(name, _)| format!("CAP_{name}"));
     Privileges {
         user: rustix::process::getuid().as_raw(),
-        capabilities: names.collect(),
+        capabilities: names(held),
         no_new: no_new_privs().unwrap_or(false),
         dumpable: dumpable_behavior() != Ok(DumpableBehavior::NotDumpable),
     }
+}
+
+/// As `CAP_NET_ADMIN`.
+pub fn names(capabilities: CapabilitySet) -> Vec<String> {
+    let names = capabilities.iter_names();
+    names.map(|(name, _)| format!("CAP_{name}")).collect()
 }

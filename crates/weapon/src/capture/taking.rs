@@ -21,8 +21,18 @@ use super::{Capture, Expression, Stage, recorder::Recorder};
 /// it, and then nobody reads any more.
 ///
 /// # Errors
-/// The expression is none, or there are no more files or threads.
+/// There is no such peer, the expression is none, or there are no more files or threads.
 pub fn begin(engine: &Engine, gateway: &str, wanted: Capture, file: OwnedFd) -> io::Result<()> {
+    let fib = engine.fib();
+    let peers: Vec<&str> = fib.peers.iter().map(|peer| &*peer.name).collect();
+    if let Some(peer) = &wanted.peer
+        && !peers.contains(&peer.as_str())
+    {
+        let peers = peers.join(", ");
+        return Err(io::Error::other(format!(
+            "there is no peer {peer:?}; there is {peers}"
+        )));
+    }
     let wants = wants(&wanted).map_err(io::Error::other)?;
     let something = Arc::new(EventFd::new()?);
     let wake = Arc::clone(&something);

@@ -38,5 +38,5 @@ mod sandbox;
 pub use inside::{GATEWAY, is_gateway, main};
 pub use message::Begin;
 pub use process::{GatewayProcess, Spawned, Wanted};
-pub use requests::{Parts, teller};
+pub use requests::{Parts, Tell, teller};
 pub use user::User;

@@ -5,7 +5,7 @@ use std::{
     io::{self, BufRead, BufReader, Read, Write},
     net::SocketAddr,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::process::{CommandExt, ExitStatusExt},
     },
     process::{Child, ChildStderr, Command as Program, ExitStatus, Stdio},
@@ -61,6 +61,9 @@ const END_TIME: Duration = Duration::from_secs(5);
 
 /// Bytes of a line of its log.
 const LINE_BYTES_MAX: u64 = 16 << 10;
+
+/// To a command that is answered in one way alone.
+const SOMETHING_ELSE: &str = "the gateway's process says something else";
 
 /// This very program, even if another one is in its place by now.
 const PROGRAM: &str = "/proc/self/exe";
@@ -172,7 +175,7 @@ impl Spawned {
         let stderr = self.child.stderr.take();
         let id = self.child.id();
         let ended = attend(self.child, stderr, (requests, parts, mark), &stopping)?;
-        let begun = ask(&self.link, &command, &files.collect::<Vec<_>>());
+        let begun = start(&self.link, &command, &files.collect::<Vec<_>>());
         // With many peers it was long.
         drop(command);
         memory::give_back();
@@ -184,11 +187,9 @@ impl Spawned {
             stopping,
             ended,
         };
-        match begun {
-            Ok((Answer::Begun(cipher), _)) => Ok((process, cipher)),
-            Ok((Answer::Failed(why), _)) => bail!("{why}"),
-            Ok(_) => bail!("the gateway's process says something else"),
-            Err(error) => Err(error).context("the gateway's process does not begin"),
+        match begun? {
+            (Answer::Begun(cipher), _) => Ok((process, cipher)),
+            _ => bail!("{SOMETHING_ELSE}"),
         }
     }
 }
@@ -204,12 +205,10 @@ fn confine(child: &Child, link: &Link, wanted: &Wanted) -> anyhow::Result<(Held,
         log_level: LevelFilter::current().to_string(),
         colour: cli::stderr_colour(),
     });
-    let (held, status) = match ask(link, &command, &[]) {
-        Ok((Answer::Held(held), files)) => (held, files.into_iter().next()),
-        Ok((Answer::Failed(why), _)) => bail!("{why}"),
-        Ok(_) => bail!("the gateway's process says something else"),
-        Err(error) => return Err(error).context("the gateway's process does not begin"),
+    let (Answer::Held(held), files) = start(link, &command, &[])? else {
+        bail!("{SOMETHING_ELSE}");
     };
+    let status = files.into_iter().next();
     // Not what it says counts, but what the kernel says of it.
     let status = File::from(status.context("the gateway's process does not show itself")?);
     let shown = Shown::of(child.id(), &status)?;
@@ -327,14 +326,22 @@ fn how_it_ended(status: ExitStatus) -> String {
     }
 }
 
+/// An answer, and the files that come with it.
+type Given = (Answer, Vec<OwnedFd>);
+
 /// Sends a command and waits for its answer.
-fn ask(
-    link: &Link,
-    command: &Command,
-    files: &[std::os::fd::BorrowedFd<'_>],
-) -> Result<(Answer, Vec<OwnedFd>), LinkError> {
+fn ask(link: &Link, command: &Command, files: &[BorrowedFd<'_>]) -> Result<Given, LinkError> {
     link.send(command, files)?;
     link.receive(COMMAND_BOUNDS)
+}
+
+/// As [`ask`], of a process that has to do what it is told for there to be a gateway.
+fn start(link: &Link, command: &Command, files: &[BorrowedFd<'_>]) -> anyhow::Result<Given> {
+    match ask(link, command, files) {
+        Ok((Answer::Failed(why), _)) => bail!("{why}"),
+        Ok(given) => Ok(given),
+        Err(error) => Err(error).context("the gateway's process does not begin"),
+    }
 }
 
 /// A process that carries packets. Dropping it ends it: sessions are erased, device and sockets
@@ -350,26 +357,38 @@ pub struct GatewayProcess {
 }
 
 impl GatewayProcess {
-    fn ask(&self, command: Command) -> Result<(Answer, Vec<OwnedFd>), Stopped> {
-        ask(&self.link, &command, &[]).map_err(|error| {
+    fn ask(&self, command: &Command, files: &[BorrowedFd<'_>]) -> io::Result<Given> {
+        let answered = ask(&self.link, command, files).map_err(|error| {
             if !matches!(error, LinkError::Ended) {
                 tracing::error!(%error, "the gateway's process does not answer");
             }
-            Stopped
+            io::Error::other(Stopped)
+        })?;
+        match answered {
+            (Answer::Failed(why), _) => Err(io::Error::other(why)),
+            given => Ok(given),
+        }
+    }
+
+    /// What `expected` makes of the answer; an answer to something else is as good as none.
+    fn get<T>(
+        &self,
+        command: &Command,
+        expected: impl FnOnce(Given) -> Option<T>,
+    ) -> io::Result<T> {
+        let given = self.ask(command, &[])?;
+        expected(given).ok_or_else(|| io::Error::other(Stopped))
+    }
+
+    fn done(&self, command: &Command) -> io::Result<()> {
+        self.get(command, |given| {
+            matches!(given, (Answer::Done, _)).then_some(())
         })
     }
 
     /// Of what cannot fail: a process that has ended has told so by its event.
-    fn tell(&self, command: Command) {
-        let _ = self.ask(command);
-    }
-
-    fn done(&self, command: Command) -> io::Result<()> {
-        match self.ask(command).map_err(io::Error::other)?.0 {
-            Answer::Done => Ok(()),
-            Answer::Failed(why) => Err(io::Error::other(why)),
-            _ => Err(io::Error::other(Stopped)),
-        }
+    fn tell(&self, command: &Command) {
+        let _ = self.ask(command, &[]);
     }
 
     /// What it may do, as the kernel has it at this moment.
@@ -381,77 +400,75 @@ impl GatewayProcess {
     }
 
     pub fn status(&self) -> Result<EngineStatus, Stopped> {
-        match self.ask(Command::Status)? {
-            (Answer::Status(status), _) => Ok(*status),
-            _ => Err(Stopped),
-        }
+        let status = self.get(&Command::Status, |given| match given.0 {
+            Answer::Status(status) => Some(*status),
+            _ => None,
+        });
+        status.map_err(|_| Stopped)
     }
 
     pub fn set_addresses(&self, peer: &str, addresses: Vec<SocketAddr>) {
         let peer = peer.to_owned();
-        self.tell(Command::SetAddresses { peer, addresses });
+        self.tell(&Command::SetAddresses { peer, addresses });
     }
 
     pub fn clear_source(&self, peer: PublicKey) {
-        self.tell(Command::ClearSource(peer));
+        self.tell(&Command::ClearSource(peer));
     }
 
     pub fn set_mtus(&self, mtus: Mtus) {
-        self.tell(Command::SetMtus(mtus));
+        self.tell(&Command::SetMtus(mtus));
     }
 
     pub fn set_up(&self, up: bool) {
-        self.tell(Command::SetUp(up));
+        self.tell(&Command::SetUp(up));
     }
 
     pub fn change(&self, change: GatewayChange) {
-        self.tell(Command::Change(Box::new(change.into())));
+        self.tell(&Command::Change(Box::new(change.into())));
     }
 
     pub fn dump(&self) -> Result<GatewayDump, Stopped> {
-        match self.ask(Command::Dump)? {
-            (Answer::Dump(dump), _) => Ok((*dump).into()),
-            _ => Err(Stopped),
-        }
+        let dump = self.get(&Command::Dump, |given| match given.0 {
+            Answer::Dump(dump) => Some((*dump).into()),
+            _ => None,
+        });
+        dump.map_err(|_| Stopped)
     }
 
     /// Marks what is sent: by us, as it may not.
     pub fn set_mark(&self, mark: u32) -> io::Result<()> {
         mark_all(self.files()?, mark)?;
-        self.done(Command::SetMark(mark))
+        self.done(&Command::SetMark(mark))
     }
 
     pub fn rebind(&self) -> io::Result<()> {
-        self.done(Command::Rebind)
+        self.done(&Command::Rebind)
     }
 
     pub fn files(&self) -> io::Result<Sockets<Files>> {
-        match self.ask(Command::Files).map_err(io::Error::other)? {
-            (Answer::Files(layout), files) => {
-                let sockets = layout.sockets(files);
-                sockets.ok_or_else(|| io::ErrorKind::InvalidData.into())
-            }
-            (Answer::Failed(why), _) => Err(io::Error::other(why)),
-            _ => Err(io::Error::other(Stopped)),
-        }
+        self.get(&Command::Files, |given| match given {
+            (Answer::Files(layout), files) => layout.sockets(files),
+            _ => None,
+        })
     }
 
     /// What each thread has counted, and what waits for the control loop.
     pub fn counts(&self) -> Result<(Vec<ThreadStatus>, Waiting), Stopped> {
-        match self.ask(Command::Counts)? {
-            (Answer::Counts(threads, waiting), _) => Ok((threads, waiting)),
-            _ => Err(Stopped),
-        }
+        let counts = self.get(&Command::Counts, |given| match given.0 {
+            Answer::Counts(threads, waiting) => Some((threads, waiting)),
+            _ => None,
+        });
+        counts.map_err(|_| Stopped)
     }
 
     /// What passes at this moment.
     pub fn flows(&self, query: &FlowsQuery) -> io::Result<FlowsReport> {
         let command = Command::Flows(Box::new(query.clone()));
-        match self.ask(command).map_err(io::Error::other)?.0 {
-            Answer::Flows(report) => Ok(*report),
-            Answer::Failed(why) => Err(io::Error::other(why)),
-            _ => Err(io::Error::other(Stopped)),
-        }
+        self.get(&command, |given| match given.0 {
+            Answer::Flows(report) => Some(*report),
+            _ => None,
+        })
     }
 
     /// Has packets written to `file` from now on.
@@ -460,23 +477,19 @@ impl GatewayProcess {
             gateway: gateway.to_owned(),
             wanted: Box::new(wanted.clone()),
         };
-        match ask(&self.link, &command, &[file.as_fd()])
-            .map_err(io::Error::other)?
-            .0
-        {
-            Answer::Done => Ok(()),
-            Answer::Failed(why) => Err(io::Error::other(why)),
-            _ => Err(io::Error::other(Stopped)),
-        }
+        self.ask(&command, &[file.as_fd()]).map(drop)
     }
 
     pub fn ask_threads(&self) {
-        self.tell(Command::AskThreads);
+        self.tell(&Command::AskThreads);
     }
 
     pub fn have_threads_answered(&self) -> bool {
-        let answer = self.ask(Command::HaveThreadsAnswered);
-        matches!(answer, Ok((Answer::Threads(true), _)))
+        let answer = self.get(&Command::HaveThreadsAnswered, |given| match given.0 {
+            Answer::Threads(have) => Some(have),
+            _ => None,
+        });
+        answer.unwrap_or(false)
     }
 }
 

@@ -20,6 +20,9 @@ use super::{
 /// somebody wants to lock the gateway out of its peers for years.
 const AHEAD_SECONDS_MAX: u64 = 3600;
 
+/// Hears what the engine tells.
+pub type Tell = Box<dyn Fn(Event) + Send>;
+
 /// What the helper has for the gateway.
 pub struct Parts {
     /// Opens sockets as the configuration says.
@@ -27,12 +30,20 @@ pub struct Parts {
     /// Keeps the timestamp's high-water mark.
     pub store: Box<dyn TimestampStore + Send>,
     /// Hears what the engine tells.
-    pub tell: Box<dyn Fn(Event) + Send>,
+    pub tell: Tell,
 }
 
-/// Passes on what the engine tells. Of a gateway that tells more than anybody wants to hear, what
-/// there is no room for is dropped; but not that it ends.
-pub fn teller(to: mpsc::Sender<Event>) -> Box<dyn Fn(Event) + Send> {
+/// What the gateway's process has told and was not looked at yet.
+const EVENTS_MAX: usize = 1024;
+
+/// Passes on what the engine tells to the other end. Of a gateway that tells more than anybody
+/// wants to hear, what there is no room for is dropped; but not that it ends.
+pub fn teller() -> (Tell, mpsc::Receiver<Event>) {
+    let (to, heard) = mpsc::channel(EVENTS_MAX);
+    (to_all(to), heard)
+}
+
+fn to_all(to: mpsc::Sender<Event>) -> Tell {
     // Both fail when nobody listens any more, because we stop.
     Box::new(move |event| match event {
         Event::Unanswered { .. } | Event::Happened(_) => drop(to.try_send(event)),
@@ -258,7 +269,7 @@ mod tests {
     fn that_it_ends_is_heard_however_much_it_has_told() {
         let (sender, mut heard) = mpsc::channel(2);
         let told = thread::spawn(move || {
-            let tell = teller(sender);
+            let tell = to_all(sender);
             for _ in 0..10 {
                 tell(Event::Unanswered {
                     peer: "site-b".into(),

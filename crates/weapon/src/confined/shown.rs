@@ -6,7 +6,7 @@ use std::{fs::File, io, os::unix::fs::FileExt};
 use rustix::thread::CapabilitySet;
 
 use super::message::Held;
-use crate::report::GatewayPrivileges;
+use crate::{privileges, report::GatewayPrivileges};
 
 /// More than such a file has.
 const STATUS_BYTES_MAX: usize = 8192;
@@ -71,19 +71,13 @@ impl Shown {
         GatewayPrivileges {
             pid: id,
             user: self.user,
-            capabilities: names(self.capabilities),
+            capabilities: privileges::names(self.capabilities),
             no_new: self.no_new,
             calls: held.calls.filter(|_| self.is_filtered),
             landlock: held.landlock,
             locked_memory: held.locked_memory,
         }
     }
-}
-
-/// As `CAP_NET_ADMIN`.
-pub fn names(capabilities: CapabilitySet) -> Vec<String> {
-    let names = capabilities.iter_names();
-    names.map(|(name, _)| format!("CAP_{name}")).collect()
 }
 
 #[cfg(test)]
@@ -113,7 +107,11 @@ mod tests {
                 &format!("{set}:\t0000000000001000"),
             );
             let shown = Shown::parse(&text, 7).unwrap();
-            assert_eq!(names(shown.capabilities), ["CAP_NET_ADMIN"], "{set}");
+            assert_eq!(
+                privileges::names(shown.capabilities),
+                ["CAP_NET_ADMIN"],
+                "{set}"
+            );
         }
     }
 

@@ -1,13 +1,12 @@
 //! What the daemon records in the audit log, if there is one.
 
-use tokio::sync::mpsc;
 use weapon_engine::Event;
 
 use super::{Daemon, End};
 use crate::{
     audit::{Audit, Sender, events},
     config::Config,
-    confined::teller,
+    confined::Tell,
     privileges,
     report::AuditReport,
     uapi::{self, Request},
@@ -15,11 +14,7 @@ use crate::{
 
 /// Called for what the gateway tells: what happens to peers is for the log, and the rest for the
 /// daemon.
-pub(super) fn on_event(
-    events: mpsc::Sender<Event>,
-    log: Option<Sender>,
-) -> Box<dyn Fn(Event) + Send> {
-    let tell = teller(events);
+pub(super) fn on_event(tell: Tell, log: Option<Sender>) -> Tell {
     Box::new(move |what| match (what, &log) {
         (Event::Happened(what), Some(log)) => events::happened(log, what),
         (Event::Happened(_), None) => {}

@@ -11,11 +11,11 @@ use super::End;
 use crate::{
     api::{self, Call},
     config::{CipherBackend, Config},
-    confined::{Begin, GatewayProcess, User, Wanted},
+    confined::{Begin, User, Wanted},
     difference,
     port::Port,
     privileges,
-    report::{Cipher, Facts},
+    report::{Cipher, Facts, GatewayPrivileges},
     resolver::{self, Unresolved},
     uapi::{self, UapiFile, UapiSocket},
 };
@@ -115,7 +115,7 @@ pub(super) fn facts(
     config: &Config,
     unresolved: &Unresolved,
     udp: Option<UdpFacts>,
-    (process, cipher): (&GatewayProcess, Cipher),
+    cipher: Cipher,
 ) -> Facts {
     Facts {
         name: config.name.clone(),
@@ -125,7 +125,7 @@ pub(super) fn facts(
         fwmark: config.fwmark,
         cipher,
         privileges: privileges::now(),
-        gateway_process: process.privileges().unwrap_or_default(),
+        gateway_process: GatewayPrivileges::default(),
         networks: Vec::new(),
         udp_gro: udp.is_some_and(|udp| udp.gro),
         unresolved: resolver::written(unresolved).collect(),
