@@ -198,12 +198,7 @@ impl Reader<'_, '_> {
     }
 
     fn gateway(&mut self, table: &DeTable<'_>, place: Place) -> GatewayDraft {
-        let section = Section {
-            label: "gateway",
-            table,
-            keys: GATEWAY_KEYS,
-        };
-        self.unknown_keys(&section);
+        let section = self.section("gateway", table, GATEWAY_KEYS);
         GatewayDraft {
             place,
             name: self.string(&section, "name"),
@@ -233,12 +228,7 @@ impl Reader<'_, '_> {
     }
 
     fn offload(&mut self, table: &DeTable<'_>) -> OffloadDraft {
-        let section = Section {
-            label: "offload",
-            table,
-            keys: OFFLOAD_KEYS,
-        };
-        self.unknown_keys(&section);
+        let section = self.section("offload", table, OFFLOAD_KEYS);
         OffloadDraft {
             tcp: self.boolean(&section, "tcp"),
             udp: self.boolean(&section, "udp"),
@@ -248,17 +238,7 @@ impl Reader<'_, '_> {
     }
 
     fn peer_item(&mut self, item: &Spanned<DeValue<'_>>) -> Option<PeerDraft> {
-        let DeValue::Table(table) = item.get_ref() else {
-            let message = format!("{} where a section [[peer]] belongs", kind(item.get_ref()));
-            self.error_at(item.span(), "peer", message);
-            return None;
-        };
-        let section = Section {
-            label: "peer",
-            table,
-            keys: PEER_KEYS,
-        };
-        self.unknown_keys(&section);
+        let section = self.item("peer", PEER_KEYS, item)?;
         Some(PeerDraft {
             place: self.place(item.span(), "peer"),
             name: self.string(&section, "name"),
@@ -278,6 +258,36 @@ impl Reader<'_, '_> {
                 .texts(&section, "group", "\"phones\"")
                 .unwrap_or_default(),
         })
+    }
+
+    /// One of a list of sections.
+    fn item<'a>(
+        &mut self,
+        label: &'static str,
+        keys: &'static [&'static str],
+        item: &'a Spanned<DeValue<'a>>,
+    ) -> Option<Section<'a>> {
+        let DeValue::Table(table) = item.get_ref() else {
+            let message = format!(
+                "{} where a section [[{label}]] belongs",
+                kind(item.get_ref())
+            );
+            self.error_at(item.span(), label, message);
+            return None;
+        };
+        Some(self.section(label, table, keys))
+    }
+
+    /// A section, of whose keys the unknown ones are said.
+    fn section<'a>(
+        &mut self,
+        label: &'static str,
+        table: &'a DeTable<'a>,
+        keys: &'static [&'static str],
+    ) -> Section<'a> {
+        let section = Section { label, table, keys };
+        self.unknown_keys(&section);
+        section
     }
 
     fn unknown_section(&mut self, name: &str, span: Range<usize>) {

@@ -25,6 +25,7 @@ mod message;
 mod secret;
 
 // The helper's side.
+mod ambient;
 mod process;
 mod requests;
 mod shown;

@@ -19,13 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use rustix::{
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
-    thread::{
-        CapabilitySet, capability_is_in_ambient_set, clear_ambient_capability_set,
-        configure_capability_in_ambient_set,
-    },
-};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tracing::level_filters::LevelFilter;
 use weapon_core::{GatewayChange, GatewayDump, Mtus};
 use weapon_engine::{EngineStatus, Event, Stopped, ThreadStatus, Waiting};
@@ -37,6 +31,7 @@ use weapon_io::{
 use weapon_noise::PublicKey;
 
 use super::{
+    ambient::Ambient,
     inside,
     link::{Link, LinkError},
     message::{Answer, Begin, BeginMessage, COMMAND_BOUNDS, Command, Confinement, Held, Layout},
@@ -234,28 +229,6 @@ fn say_last_words(mut child: Child) {
         pass_on(stderr);
     }
     let _ = child.wait();
-}
-
-/// Capabilities that programs are given which we start. The gateway's process begins without.
-struct Ambient(Vec<CapabilitySet>);
-
-impl Ambient {
-    fn take_away() -> anyhow::Result<Self> {
-        let all = CapabilitySet::all().iter();
-        let is_given = |it: &CapabilitySet| capability_is_in_ambient_set(*it).unwrap_or(false);
-        let given = all.filter(is_given).collect();
-        clear_ambient_capability_set().context("capabilities would be given on")?;
-        Ok(Self(given))
-    }
-
-    /// To those that we start from here on.
-    fn give_back(self) -> anyhow::Result<()> {
-        for capability in self.0 {
-            configure_capability_in_ambient_set(capability, true)
-                .context("programs of the system would have too few capabilities")?;
-        }
-        Ok(())
-    }
 }
 
 /// Starts the threads that listen to the process: to its log, and to its requests. What comes out

@@ -2,7 +2,7 @@
 
 use toml::de::DeTable;
 
-use super::{Reader, Section};
+use super::Reader;
 use crate::config::{audit::AuditDraft, problem::Place};
 
 pub(super) const KEYS: &[&str] = &[
@@ -18,12 +18,7 @@ pub(super) const KEYS: &[&str] = &[
 
 impl Reader<'_, '_> {
     pub(super) fn audit(&mut self, table: &DeTable<'_>, place: Place) -> AuditDraft {
-        let section = Section {
-            label: "audit",
-            table,
-            keys: KEYS,
-        };
-        self.unknown_keys(&section);
+        let section = self.section("audit", table, KEYS);
         AuditDraft {
             place,
             directory: self.string(&section, "directory"),

@@ -38,12 +38,7 @@ impl Reader<'_, '_> {
         table: &DeTable<'_>,
         place: std::ops::Range<usize>,
     ) -> FilterDraft {
-        let section = Section {
-            label: "filter",
-            table,
-            keys: FILTER_KEYS,
-        };
-        self.unknown_keys(&section);
+        let section = self.section("filter", table, FILTER_KEYS);
         FilterDraft {
             place: self.place(place, "filter"),
             default: self.string(&section, "default"),
@@ -83,25 +78,6 @@ impl Reader<'_, '_> {
             peer: self.string(&section, "peer"),
             expect: self.string(&section, "expect"),
         })
-    }
-
-    fn item<'a>(
-        &mut self,
-        label: &'static str,
-        keys: &'static [&'static str],
-        item: &'a Spanned<DeValue<'a>>,
-    ) -> Option<Section<'a>> {
-        let DeValue::Table(table) = item.get_ref() else {
-            let message = format!(
-                "{} where a section [[{label}]] belongs",
-                kind(item.get_ref())
-            );
-            self.error_at(item.span(), label, message);
-            return None;
-        };
-        let section = Section { label, table, keys };
-        self.unknown_keys(&section);
-        Some(section)
     }
 
     /// A text, a number, or a list of these. `None` if it is not written.
