@@ -46,7 +46,18 @@ fn pair() -> Option<(Namespace, Namespace)> {
     })
     .unwrap()
     .unwrap();
+    one.enter(wait_for_link).unwrap();
     Some((one, two))
+}
+
+/// A link that was just set up loses packets for a moment: the kernel starts its queue in a work
+/// item (`linkwatch`), whose turn may come late.
+fn wait_for_link() {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut ping = Ping::open(ip("192.0.2.2"), b"is it up").unwrap();
+    while let Err(error) = ping.once(Duration::from_millis(100)) {
+        assert!(Instant::now() < deadline, "{error}");
+    }
 }
 
 fn ip(text: &str) -> IpAddr {
