@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weapon_core::{Fib, flows::EventQueue};
+use weapon_core::{Fib, SharedFib, flows::EventQueue};
 
 use crate::Engine;
 
@@ -10,6 +10,11 @@ impl Engine {
     /// What lanes read at this moment: the peers, and the rules and flows if there are such.
     pub fn fib(&self) -> Arc<Fib> {
         self.fib.load_full()
+    }
+
+    /// Where that is, for a thread that looks at it for longer than the engine lives.
+    pub fn shared_fib(&self) -> &SharedFib {
+        &self.fib
     }
 
     /// Flows that begin and end, and packets that are denied, for whoever opens the queue. It is

@@ -49,7 +49,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let metrics = gateway.metrics.as_ref();
     let metrics = metrics.and_then(|at| good(metrics::metrics(&at.value), at, problems));
     let audit = gateway.audit.as_ref();
-    let audit = audit.and_then(|audit| audit.check(name.as_deref(), problems));
+    let audit = audit.and_then(|audit| audit.check(name.as_deref(), &policy, problems));
 
     let known = KnownPeers::new(name.as_deref(), keys.as_ref());
     let of_peers = peer_drafts.iter().zip(networks.of_peers);

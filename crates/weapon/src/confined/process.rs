@@ -157,6 +157,7 @@ impl Spawned {
             timestamp_mark: mark,
             up: begin.up,
             is_recorded: begin.is_recorded,
+            flows: begin.flows,
             peers: begin.peers.into(),
             tun,
             queues: queues.len(),
@@ -442,6 +443,11 @@ impl GatewayProcess {
             Answer::Flows(report) => Some(*report),
             _ => None,
         })
+    }
+
+    /// Whether flows may begin from now on.
+    pub fn deny_new(&self, denies: bool) {
+        self.tell(&Command::DenyNew(denies));
     }
 
     /// Has packets written to `file` from now on.

@@ -6,8 +6,16 @@ pub use query::{FlowsQuery, LIMIT_MAX};
 mod report;
 pub use report::{FlowReport, FlowsReport, RuleReport, looked_up};
 
+// What it tells by itself, for the audit log.
+mod told;
+pub use told::{TOLD_MAX, Told, ToldFlows, WantedFlows};
+mod telling;
+pub use telling::Telling;
+
 // What is made of it for people.
 mod names;
+mod spelling;
+pub use spelling::{direction_name, flag_letters, protocol_name};
 mod text;
 
 use std::{collections::BTreeMap, io::IsTerminal, net::IpAddr, process::ExitCode, thread};
