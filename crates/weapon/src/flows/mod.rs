@@ -17,6 +17,7 @@ mod names;
 mod spelling;
 pub use spelling::{direction_name, flag_letters, protocol_name};
 mod text;
+pub use text::describe;
 
 use std::{collections::BTreeMap, io::IsTerminal, net::IpAddr, process::ExitCode, thread};
 
@@ -63,7 +64,7 @@ pub fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
         if args.json {
             cli::print(&serde_json::to_string(&listing(&report, &names))?)?;
         } else {
-            let text = text::describe(&report, name_of, cli::stdout_width());
+            let text = describe(&report, name_of, cli::stdout_width());
             let head = if clears { CLEAR } else { "" };
             cli::print(&format!("{head}{}", text.trim_end()))?;
         }
