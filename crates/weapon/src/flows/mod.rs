@@ -14,6 +14,7 @@ pub use telling::Telling;
 
 // What is made of it for people.
 mod names;
+use names::Names;
 mod spelling;
 pub use spelling::{direction_name, flag_letters, protocol_name};
 mod text;
@@ -57,9 +58,10 @@ struct Listing<'a> {
 pub fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     let name = gateway_name(&args.target).map_err(|problem| BadConfig(vec![problem]))?;
     let clears = args.watch && !args.json && std::io::stdout().is_terminal();
+    let mut known = Names::new(args.resolve)?;
     loop {
         let report = ask(&name, args)?;
-        let names = names::of_containers();
+        let names = known.of(&report);
         let name_of = |address: &IpAddr| names.get(address).map(String::as_str);
         if args.json {
             cli::print(&serde_json::to_string(&listing(&report, &names))?)?;
