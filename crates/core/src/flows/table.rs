@@ -134,7 +134,7 @@ impl FlowTable {
                 }
                 entry.state = state;
                 entry.count(passage, is_reply);
-                let is_steady = entry.step(passage.flags, is_reply) == Step::Goes(state);
+                let is_steady = entry.is_steady(passage.flags, is_reply);
                 let place = Place {
                     set: index,
                     place: place as u32,
@@ -223,7 +223,7 @@ impl FlowTable {
         if self.events.wants_starts() {
             told.push(entry.event(EventKind::Start, now));
         }
-        let is_steady = entry.step(passage.flags, false) == Step::Goes(entry.state);
+        let is_steady = entry.is_steady(passage.flags, false);
         let generation = set.put(place, new.tag, entry);
         self.len.fetch_add(1, Relaxed);
         Outcome::Passes {
