@@ -43,6 +43,15 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 5] = [
+        Self::Timeout,
+        Self::Evicted,
+        Self::Reopened,
+        Self::Policy,
+        Self::PeerGone,
+    ];
+
     /// The name for people and programs.
     pub fn label(self) -> &'static str {
         match self {

@@ -28,7 +28,13 @@ use super::{
     message::{Answer, BeginMessage, COMMAND_BOUNDS, Command, Layout, Reply, Request},
     sandbox,
 };
-use crate::{capture::taking, cli, daemon::cipher, flows, report::Cipher};
+use crate::{
+    capture::taking,
+    cli,
+    daemon::cipher,
+    flows::{self, FilterCounts},
+    report::Cipher,
+};
 
 /// Set for the gateway's process; its standard input is the link then.
 const MARK: &str = "WEAPON_GATEWAY_PROCESS";
@@ -249,7 +255,9 @@ fn done(command: Command, engine: &Engine) -> Done {
             Ok(report) => Answer::Flows(Box::new(report)),
             Err(why) => Answer::Failed(why),
         },
-        Command::Counts => Answer::Counts(engine.threads(), engine.waiting()),
+        Command::Counts => {
+            Answer::Counts(engine.threads(), engine.waiting(), FilterCounts::of(engine))
+        }
         Command::HaveThreadsAnswered => Answer::Threads(engine.have_threads_answered()),
         Command::Files => return Done::Files(engine.files()),
         other => {
