@@ -111,6 +111,13 @@ pub struct AuditReport {
     pub waiting: u64,
     /// Records that were lost since the gateway started.
     pub lost: u64,
+    /// Records that were left out since the gateway started, because there were many of their sort;
+    /// the log says how many, sort by sort.
+    pub suppressed: u64,
+    /// Records that were written since the gateway started.
+    pub written: u64,
+    /// Bytes of these.
+    pub bytes: u64,
     /// What becomes of the gateway when it cannot be written: `continue`, `deny-new` or `stop`.
     pub on_failure: String,
     /// Nothing new is let through at this moment, because it could not be recorded.

@@ -32,7 +32,7 @@ use crate::{
     capture::taking,
     cli,
     daemon::cipher,
-    flows::{self, Telling},
+    flows::{self, FilterCounts, Telling},
     report::Cipher,
 };
 
@@ -267,7 +267,9 @@ fn done(command: Command, engine: &Engine) -> Done {
             Ok(report) => Answer::Flows(Box::new(report)),
             Err(why) => Answer::Failed(why),
         },
-        Command::Counts => Answer::Counts(engine.threads(), engine.waiting()),
+        Command::Counts => {
+            Answer::Counts(engine.threads(), engine.waiting(), FilterCounts::of(engine))
+        }
         Command::HaveThreadsAnswered => Answer::Threads(engine.have_threads_answered()),
         Command::Files => return Done::Files(engine.files()),
         other => {

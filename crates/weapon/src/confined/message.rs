@@ -21,7 +21,7 @@ use super::{
 use crate::{
     capture::Capture,
     config::{CipherBackend, Sandbox},
-    flows::{FlowsQuery, FlowsReport, ToldFlows, WantedFlows},
+    flows::{FilterCounts, FlowsQuery, FlowsReport, ToldFlows, WantedFlows},
     report::Cipher,
 };
 
@@ -63,7 +63,7 @@ pub enum Command {
     Files,
     AskThreads,
     HaveThreadsAnswered,
-    /// See [`Engine::threads`](weapon_engine::Engine::threads) and `waiting`.
+    /// See [`Engine::threads`](weapon_engine::Engine::threads), `waiting` and [`FilterCounts`].
     Counts,
     /// What passes at this moment. Answered by [`Answer::Flows`], or why not.
     Flows(Box<FlowsQuery>),
@@ -87,7 +87,7 @@ pub enum Answer {
     Dump(Box<DumpMessage>),
     Files(Layout),
     Threads(bool),
-    Counts(Vec<ThreadStatus>, Waiting),
+    Counts(Vec<ThreadStatus>, Waiting, Option<FilterCounts>),
     Flows(Box<FlowsReport>),
     Failed(String),
 }
