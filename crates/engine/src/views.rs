@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weapon_core::{Fib, flows::EventQueue};
+use weapon_core::{Fib, LatestDrop, LatestDrops, flows::EventQueue};
 
 use crate::Engine;
 
@@ -10,6 +10,12 @@ impl Engine {
     /// What lanes read at this moment: the peers, and the rules and flows if there are such.
     pub fn fib(&self) -> Arc<Fib> {
         self.fib.load_full()
+    }
+
+    /// The latest packets that died, the newest first; and how many are not among them, as they
+    /// died while somebody looked.
+    pub fn latest_drops(&self) -> (Vec<LatestDrop>, u64) {
+        LatestDrops::of_all(self.counters.iter().map(|counters| counters.latest()))
     }
 
     /// Flows that begin and end, and packets that are denied, for whoever opens the queue. It is
