@@ -56,6 +56,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let has_routes = gateway.routes.unwrap_or(true);
     let peers = peers(of_peers, known, (has_routes, spelling), problems);
     let filter = policy::check(policy, &peers, peer_drafts.len(), problems);
+    let (filter, rules) = filter.unzip();
     if problems.has_errors() {
         return None;
     }
@@ -63,6 +64,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let addresses = networks.addresses;
     let written = Written {
         behind: networks.our_places,
+        rules: rules.unwrap_or_default(),
         ..written(&gateway, &addresses, networks.places, spelling)
     };
     Some(Config {

@@ -28,7 +28,7 @@ use super::{
     message::{Answer, BeginMessage, COMMAND_BOUNDS, Command, Layout, Reply, Request},
     sandbox,
 };
-use crate::{capture::taking, cli, daemon::cipher, flows, report::Cipher};
+use crate::{capture::taking, cli, daemon::cipher, drops, flows, report::Cipher};
 
 /// Set for the gateway's process; its standard input is the link then.
 const MARK: &str = "WEAPON_GATEWAY_PROCESS";
@@ -249,6 +249,11 @@ fn done(command: Command, engine: &Engine) -> Done {
             Ok(report) => Answer::Flows(Box::new(report)),
             Err(why) => Answer::Failed(why),
         },
+        Command::Examine(hypothesis, from) => match engine.examine(hypothesis, from.as_deref()) {
+            Ok(seen) => Answer::Examined(seen.map(Box::new)),
+            Err(error) => Answer::Failed(error.to_string()),
+        },
+        Command::LatestDrops => Answer::Drops(Box::new(drops::latest(engine))),
         Command::Counts => Answer::Counts(engine.threads(), engine.waiting()),
         Command::HaveThreadsAnswered => Answer::Threads(engine.have_threads_answered()),
         Command::Files => return Done::Files(engine.files()),

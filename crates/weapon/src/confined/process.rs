@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tracing::level_filters::LevelFilter;
-use weapon_core::{GatewayChange, GatewayDump, Mtus};
+use weapon_core::{Examination, GatewayChange, GatewayDump, Hypothesis, Mtus};
 use weapon_engine::{EngineStatus, Event, Stopped, ThreadStatus, Waiting};
 use weapon_io::{
     memory,
@@ -44,6 +44,7 @@ use crate::{
     capture::Capture,
     cli,
     config::{CipherBackend, Sandbox},
+    drops::DropsReport,
     flows::{FlowsQuery, FlowsReport},
     report::{Cipher, GatewayPrivileges},
 };
@@ -440,6 +441,28 @@ impl GatewayProcess {
         let command = Command::Flows(Box::new(query.clone()));
         self.get(&command, |given| match given.0 {
             Answer::Flows(report) => Some(*report),
+            _ => None,
+        })
+    }
+
+    /// What would become of a packet that comes from this peer, or from our side; nothing if there
+    /// is no such peer.
+    pub fn examine(
+        &self,
+        hypothesis: Hypothesis,
+        from: Option<&str>,
+    ) -> io::Result<Option<Examination>> {
+        let command = Command::Examine(hypothesis, from.map(str::to_owned));
+        self.get(&command, |given| match given.0 {
+            Answer::Examined(seen) => Some(seen.map(|seen| *seen)),
+            _ => None,
+        })
+    }
+
+    /// The latest packets that died.
+    pub fn latest_drops(&self) -> io::Result<DropsReport> {
+        self.get(&Command::LatestDrops, |given| match given.0 {
+            Answer::Drops(report) => Some(*report),
             _ => None,
         })
     }
