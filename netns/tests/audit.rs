@@ -2,6 +2,7 @@
 //! becomes of a gateway whose log cannot be written.
 
 use std::fs::{self, Permissions};
+use std::net::UdpSocket;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use weapon_netns::plan::private_key;
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Pair, Said, Weapon, ready, until};
+use weapon_netns::{Host, Pair, Said, Weapon, ready, until};
 
 const AUDIT: &str = "\n[audit]\nseal_seconds = 1\n";
 
@@ -151,7 +152,10 @@ fn what_happens_is_recorded_and_what_is_done_to_it_is_found() {
     assert_eq!(records(&pair, "stop")[0]["because"], "asked by SIGTERM");
     let start = &records(&pair, "start")[0];
     assert_eq!(start["peers"][0]["name"], "other");
-    assert!(records(&pair, "privileges")[0]["capabilities"].is_array());
+    let privileges = records(&pair, "privileges");
+    assert_eq!(privileges[0]["process"], "helper");
+    assert_eq!(privileges[1]["process"], "gateway");
+    assert_eq!(privileges[1]["capabilities"], Value::Array(Vec::new()));
     assert!(verify(&pair).out.contains("it ends in order"));
     let peer = pair.weapon(&[
         "audit", "show", "one.toml", "--peer", "other", "--since", "1h",
@@ -367,6 +371,33 @@ fn change(pair: &Pair, text: &str, number: u64) {
     pair.weapon(&["reload", "one.toml"]);
 }
 
+/// A flow of datagrams through the tunnel.
+struct Talk(UdpSocket, UdpSocket);
+
+impl Talk {
+    #[track_caller]
+    fn new(pair: &Pair) -> Self {
+        let socket = |host: &Host, address: &str| {
+            let socket = host.enter(|| UdpSocket::bind(address)).expect("a socket");
+            let silence = Some(Duration::from_millis(500));
+            socket.set_read_timeout(silence).expect("a time-out");
+            socket
+        };
+        let ends = Self(
+            socket(&pair.one, "10.99.0.1:0"),
+            socket(&pair.other, "10.99.0.2:0"),
+        );
+        let to = ends.1.local_addr().expect("its address");
+        ends.0.connect(to).expect("connected");
+        ends
+    }
+}
+
+/// Whether a datagram comes through.
+fn talk(Talk(one, other): &Talk) -> bool {
+    one.send(b"hello").is_ok() && other.recv_from(&mut [0; 16]).is_ok()
+}
+
 #[test]
 fn a_full_disk_is_survived_and_told() {
     if !ready(&["mount"]) {
@@ -376,10 +407,12 @@ fn a_full_disk_is_survived_and_told() {
         let pair = Pair::new();
         let disk = TinyDisk::new(&pair);
         let _other = pair.start_other();
-        let section = format!("{AUDIT}on_failure = {policy:?}\n");
+        let section = format!("{AUDIT}on_failure = {policy:?}\n[filter]\nflows = true\n");
         let text = format!("{}{section}", pair.plan.toml());
         let mut one = start(&pair, &section);
         pair.one.ping("10.99.0.2");
+        let known = Talk::new(&pair);
+        assert!(talk(&known));
         disk.fill();
         let failing = |one: &Weapon| one.status()["audit"]["failing"].is_string();
         let mut count = record_until(&pair, &text, || failing(&one));
@@ -393,8 +426,10 @@ fn a_full_disk_is_survived_and_told() {
             "{said:?}"
         );
         assert!(said.out.contains("NOT written"), "{said:?}");
-        // Packets do not wait for it.
-        pair.one.ping("10.99.0.2");
+        // Packets do not wait for it, and what is there goes on.
+        assert!(talk(&known), "{policy}");
+        assert_eq!(talk(&Talk::new(&pair)), policy == "continue");
+        assert_eq!(one.drops("not_recorded") > 0, policy == "deny-new");
         count += 1;
         change(&pair, &text, count);
         disk.empty();
@@ -406,6 +441,9 @@ fn a_full_disk_is_survived_and_told() {
             (&audit["denies_new"], &audit["lost"]),
             (&false.into(), &0.into())
         );
+        until("new flows again", PATIENCE, || {
+            talk(&Talk::new(&pair)).then_some(())
+        });
         assert_eq!(records(&pair, "config").len() as u64, count);
         one.process().signal(Signal::TERM);
         assert_eq!(one.process().wait(PATIENCE).code(), Some(0));
@@ -535,7 +573,7 @@ fn a_flood_is_counted_exactly() {
     // In volleys that the socket's buffer holds even if nobody reads for a while.
     while dropped < 2000 {
         pair.other.enter(|| {
-            let socket = std::net::UdpSocket::bind("192.0.2.2:0").expect("a socket");
+            let socket = UdpSocket::bind("192.0.2.2:0").expect("a socket");
             // Initiations for somebody else: mac1 is wrong.
             let mut message = [0; 148];
             message[0] = 1;
@@ -555,9 +593,93 @@ fn a_flood_is_counted_exactly() {
     one.process().signal(Signal::TERM);
     one.process().wait(PATIENCE);
     let single = records(&pair, "rejected").len() as u64;
-    let suppressed = records(&pair, "suppressed").into_iter();
-    let counts = suppressed.map(|it| it["records"].as_u64().expect("a number"));
+    // What came while nobody looked is counted too, as lost.
+    let others = ["suppressed", "lost"]
+        .map(|kind| records(&pair, kind))
+        .concat();
+    let counts = others
+        .iter()
+        .map(|it| it["records"].as_u64().expect("a number"));
     assert_eq!(single + counts.sum::<u64>(), dropped);
     assert!((10..=14).contains(&single), "{single}");
+    assert_good(&pair);
+}
+
+/// What flows do is in the log: their beginning, how they end, and each that is denied.
+#[test]
+fn flows_are_recorded() {
+    if !ready(&[]) {
+        return;
+    }
+    let pair = Pair::new();
+    let _other = pair.start_other();
+    let section = format!(
+        "{AUDIT}flows = true\n[filter]\ndefault = \"deny\"\n\
+         [[rule]]\nname = \"out\"\naction = \"allow\"\ndirection = \"outbound\"\n"
+    );
+    let mut one = start(&pair, &section);
+    pair.one.ping("10.99.0.2");
+    let Talk(asks, answers) = Talk::new(&pair);
+    let port = |socket: &UdpSocket| Value::from(socket.local_addr().expect("its address").port());
+    for _ in 0..3 {
+        asks.send(b"0123456789").expect("sent");
+        let (_, from) = answers.recv_from(&mut [0; 16]).expect("it has come");
+        answers.send_to(b"ok", from).expect("sent");
+        asks.recv(&mut [0; 16]).expect("an answer");
+    }
+    let begun = wait_for(&pair, "flow_start", |it| it["protocol"] == "udp");
+    for (field, value) in [
+        ("peer", "other".into()),
+        ("direction", "outbound".into()),
+        ("source", "10.99.0.1".into()),
+        ("destination", "10.99.0.2".into()),
+        ("source_port", port(&asks)),
+        ("destination_port", port(&answers)),
+        ("rule", "out".into()),
+    ] {
+        assert_eq!(begun[field], value, "{field}: {begun}");
+    }
+    // More than are recorded, from one source: their number is exact.
+    let address = asks.local_addr().expect("its address");
+    let fresh = pair.other.enter(|| UdpSocket::bind("10.99.0.2:0"));
+    let fresh = fresh.expect("a socket");
+    for number in 0..200_u16 {
+        let to = (address.ip(), 20_000 + number);
+        fresh.send_to(b"who is there", to).expect("sent");
+    }
+    until("all are denied", PATIENCE, || {
+        (one.drops("denied") == 200).then_some(())
+    });
+    one.process().signal(Signal::TERM);
+    one.process().wait(PATIENCE);
+    let denied = records(&pair, "flow_deny");
+    assert!(denied.len() <= 20, "{}", denied.len());
+    let first = &denied[0];
+    assert_eq!(
+        (&first["reason"], &first["source"], &first["peer"]),
+        (&"denied".into(), &"10.99.0.2".into(), &"other".into())
+    );
+    assert_eq!(first["destination_port"], 20_000, "{first}");
+    let number = |of: &Value, field: &str| of[field].as_u64().expect("a number");
+    let recorded: u64 = denied.iter().map(|it| 1 + number(it, "suppressed")).sum();
+    let told = records(&pair, "suppressed").into_iter();
+    let told = told.filter(|it| it["of"] == "flow_deny");
+    let told: u64 = told.map(|it| number(&it, "records")).sum();
+    assert_eq!(recorded + told, 200);
+    // What is there at the end is over then.
+    let ended = records(&pair, "flow_end");
+    let ended = ended.iter().find(|it| it["source_port"] == port(&asks));
+    let ended = ended.expect("it has ended");
+    for (field, value) in [
+        ("because", Value::from("unwatched")),
+        ("packets", 3.into()),
+        ("bytes", (3 * 38).into()),
+        ("reply_packets", 3.into()),
+        ("reply_bytes", (3 * 30).into()),
+    ] {
+        assert_eq!(ended[field], value, "{field}: {ended}");
+    }
+    assert!(ended["round_trip_ms"].as_f64() > Some(0.0), "{ended}");
+    assert!(records(&pair, "lost").is_empty());
     assert_good(&pair);
 }

@@ -1,11 +1,13 @@
 //! A gateway with rules: what passes real kernels on both sides, what does not, what goes on when
 //! the rules change, and what a flood of new flows does to those that there are.
 
+use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use serde_json::Value;
+use weapon_netns::name_server::with_own_etc;
 use weapon_netns::traffic::{Pace, Stream};
 use weapon_netns::weapon::PATIENCE;
 use weapon_netns::{Host, Pair, Weapon, ready, until};
@@ -262,4 +264,32 @@ fn a_flood_of_new_flows_leaves_established_ones_alone() {
     stream.expect_progress(1);
     stream.finish();
     assert_eq!(one.drops("denied"), 0);
+}
+
+/// A host is called as its owner's files or DNS have it; a name server that says nothing is not
+/// waited for.
+#[test]
+fn hosts_have_names_where_somebody_knows_them() {
+    if !ready(&[]) {
+        return;
+    }
+    with_own_etc("filter", || {
+        // Nobody is there.
+        fs::write("/etc/resolv.conf", "nameserver 192.0.2.77\n").expect("resolv.conf");
+        fs::write("/etc/hosts", "10.99.0.2 printer.example\n").expect("hosts");
+        let (pair, _one, _other) = guarded(CLOSED);
+        let ends = |found: &Value| {
+            let flow = found["flows"][0].clone();
+            (
+                flow["source_name"].clone(),
+                flow["destination_name"].clone(),
+            )
+        };
+        let named = ends(&flows(&pair, &["--resolve"]));
+        assert_eq!(named, (Value::Null, "printer.example".into()));
+        let unasked = ends(&flows(&pair, &[]));
+        assert_eq!(unasked, (Value::Null, Value::Null));
+        let said = pair.weapon(&["flows", "one", "--resolve"]);
+        assert!(said.out.contains("printer.example(10.99.0.2)"), "{said:?}");
+    });
 }

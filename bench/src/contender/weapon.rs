@@ -27,12 +27,13 @@ pub(super) fn rules_line(side: Side) -> String {
 
 /// Rules of a file with a filter. The last one lets pass what is measured.
 const RULES: usize = 100;
-pub(super) const FILTER_WORDS: &str = "[filter] default = \"deny\", and 100 rules";
+pub(super) const FILTER_WORDS: &str =
+    "[filter] default = \"deny\", and 100 rules; [audit] flows = true";
 
 /// A filter as somebody has it who means it: hosts and ports by the dozen, and the last rule is the
-/// one that counts.
+/// one that counts. What it does is recorded.
 pub(super) fn filter_sections() -> String {
-    let mut text = "[filter]\ndefault = \"deny\"\n".to_owned();
+    let mut text = "[audit]\nflows = true\n[filter]\ndefault = \"deny\"\n".to_owned();
     for number in 1..RULES {
         let protocol = if number % 2 == 0 { "tcp" } else { "udp" };
         let action = if number % 3 == 0 { "deny" } else { "allow" };
@@ -60,7 +61,8 @@ pub(super) fn start(lab: &Lab, program: &Path, end: &End, setting: &str) -> Resu
     command.arg("up").arg(&file).arg("--foreground");
     command
         .env("RUNTIME_DIRECTORY", &folder)
-        .env("STATE_DIRECTORY", &folder);
+        .env("STATE_DIRECTORY", &folder)
+        .env("LOGS_DIRECTORY", folder.join("log"));
     let log = log_of(lab, end.side)?;
     command.stdout(log.try_clone()?).stderr(log);
     lab.start(&mut command)

@@ -159,7 +159,18 @@ impl Checkpoint {
     pub fn sweep(&self, now: Tick) {
         self.memory.flows.sweep(now);
         let events = self.memory.flows.events();
-        self.memory.denials.tell_rest(&self.filter, now, events);
+        if events.is_open() {
+            let offer = |event| events.offer(event);
+            self.memory.denials.tell_rest(&self.filter, now, offer);
+        }
+    }
+
+    /// Ends all flows, as nobody watches them any longer, and tells of each, and of what was denied
+    /// without being told. Not by the queue: there is no room in it for so many.
+    #[cold]
+    pub fn end(&self, now: Tick, mut tell: impl FnMut(Event)) {
+        self.memory.flows.end_all(now, &mut tell);
+        self.memory.denials.tell_rest(&self.filter, now, tell);
     }
 
     /// Whether `traveller` may go on.
@@ -178,7 +189,7 @@ impl Checkpoint {
         match self.judge(traveller, piece, transport, last) {
             Ok(()) => Ok(()),
             // Who only watches lets pass what he does not understand.
-            Err(_) if !self.enforces => Ok(()),
+            Err((reason, _)) if !self.enforces && reason != DropReason::NotRecorded => Ok(()),
             Err((reason, rule)) => {
                 self.tell_denied(traveller, transport, reason, rule);
                 Err(reason)
@@ -280,6 +291,9 @@ impl Checkpoint {
         let verdict = self.filter.judge(subject);
         if verdict.action == Action::Deny {
             return Err((DropReason::Denied, verdict.rule));
+        }
+        if self.memory.flows.events().denies_new() {
+            return Err((DropReason::NotRecorded, verdict.rule));
         }
         self.filter.count_allowed(verdict.rule, passage.packets);
         Ok((None, false))

@@ -89,6 +89,8 @@ drop_reasons! {
     Denied = "denied",
     /// Any: it would begin a flow, and there is no place for another.
     FlowTableFull = "flow_table_full",
+    /// Any: it would begin a flow, and cannot be recorded in the audit log.
+    NotRecorded = "not_recorded",
     /// Any: a fragment whose first one has not passed.
     FragmentUnknown = "fragment_unknown",
     /// Any: a first fragment that is too short for the header that has to be judged.

@@ -75,6 +75,9 @@ pub struct LatestDrops {
 
 type Ring = ArrayVec<Entry, LATEST_DROPS_MAX>;
 
+/// Places for counts of crowds: so many that two of a full ring seldom share one.
+const CROWDS: usize = 1024;
+
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     /// The same for all that is like it, and seldom for anything else.
@@ -259,23 +262,32 @@ impl LatestDrops {
 
 /// The place of the drop that is missed least: of the reason that has most of them, from the source
 /// that has most of these, the oldest.
+///
+/// A flood may call for it with each packet, so it goes through the ring a few times, and not once
+/// for each entry. Sources that share a place among the crowds pass for one.
 fn superfluous(ring: &Ring) -> Option<usize> {
-    let among = |which: &dyn Fn(&Entry) -> bool| ring.iter().filter(|entry| which(entry)).count();
     let mut of_reason = [0_u8; DropReason::COUNT];
+    let mut of_crowd = [0_u8; CROWDS];
+    let crowd = |entry: &Entry| entry.crowd as usize % CROWDS;
     for entry in ring {
-        if let Some(count) = of_reason.get_mut(entry.drop.dropped.reason as usize) {
-            *count = count.saturating_add(1);
-        }
+        add_one(&mut of_reason, entry.drop.dropped.reason as usize);
+        add_one(&mut of_crowd, crowd(entry));
     }
     let largest = of_reason.iter().max()?;
     let of = |entry: &Entry| of_reason.get(entry.drop.dropped.reason as usize);
     let candidates = ring.iter().enumerate();
     let candidates = candidates.filter(|(_, entry)| of(entry) == Some(largest));
     let worst = candidates.max_by_key(|(_, entry)| {
-        let crowd = among(&|other| other.crowd == entry.crowd);
-        (crowd, core::cmp::Reverse(entry.drop.last))
+        let oldest = core::cmp::Reverse(entry.drop.last);
+        (of_crowd.get(crowd(entry)), oldest)
     });
     worst.map(|(place, _)| place)
+}
+
+fn add_one(counts: &mut [u8], place: usize) {
+    if let Some(count) = counts.get_mut(place) {
+        *count = count.saturating_add(1);
+    }
 }
 
 fn mix(hash: u64, word: u64) -> u64 {

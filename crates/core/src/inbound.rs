@@ -203,24 +203,11 @@ impl Inbound {
                         }
                         if let Err(reason) = accepted {
                             let packet = bytes.get(place.0..place.1).unwrap_or_default();
-                            note_dropped(
-                                fib,
-                                session,
-                                (packet, run.from),
-                                reason,
-                                (counters, run.now),
-                            );
+                            run.note_packet(reason, (fib, session), packet, counters);
                         }
                     }
                 }
-                Err(error) => {
-                    let reason = match error {
-                        OpenError::Expired => DropReason::SessionExpired,
-                        OpenError::Replayed => DropReason::Replayed,
-                        OpenError::Forged => DropReason::Forged,
-                    };
-                    run.note(reason, Some(session.peer.id), counters);
-                }
+                Err(error) => run.note(reason_of(error), Some(session.peer.id), counters),
             }
             at = end;
         }
@@ -342,6 +329,23 @@ impl Run {
         counters.note(dropped, 1, self.now);
     }
 
+    /// A packet of this session was opened and died.
+    #[cold]
+    fn note_packet(
+        &self,
+        reason: DropReason,
+        (fib, session): (&Fib, &Session),
+        packet: &[u8],
+        counters: &Counters,
+    ) {
+        let peer = Some(&*session.peer);
+        let dropped = Dropped {
+            from: Some(self.from.remote),
+            ..Dropped::clear(reason, Way::Inbound, peer, packet, fib)
+        };
+        counters.note(dropped, 1, self.now);
+    }
+
     /// Drops the whole run.
     fn skip(&self, bytes: &[u8], reason: DropReason, counters: &Counters) -> usize {
         let slots = bytes.get(self.at..).unwrap_or_default();
@@ -356,21 +360,14 @@ impl Run {
     }
 }
 
-/// Counts a packet that was opened and died, and notes it among the latest drops.
+/// Why a datagram was not opened.
 #[cold]
-fn note_dropped(
-    fib: &Fib,
-    session: &Session,
-    (packet, from): (&[u8], Endpoint),
-    reason: DropReason,
-    (counters, now): (&Counters, Tick),
-) {
-    let peer = Some(&*session.peer);
-    let dropped = Dropped {
-        from: Some(from.remote),
-        ..Dropped::clear(reason, Way::Inbound, peer, packet, fib)
-    };
-    counters.note(dropped, 1, now);
+fn reason_of(error: OpenError) -> DropReason {
+    match error {
+        OpenError::Expired => DropReason::SessionExpired,
+        OpenError::Replayed => DropReason::Replayed,
+        OpenError::Forged => DropReason::Forged,
+    }
 }
 
 /// Shows a packet as the overlay gets it, with what became of it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weapon_core::{Fib, LatestDrop, LatestDrops, flows::EventQueue};
+use weapon_core::{Fib, LatestDrop, LatestDrops, SharedFib, flows::EventQueue};
 
 use crate::Engine;
 
@@ -16,6 +16,11 @@ impl Engine {
     /// died while somebody looked.
     pub fn latest_drops(&self) -> (Vec<LatestDrop>, u64) {
         LatestDrops::of_all(self.counters.iter().map(|counters| counters.latest()))
+    }
+
+    /// Where that is, for a thread that looks at it for longer than the engine lives.
+    pub fn shared_fib(&self) -> &SharedFib {
+        &self.fib
     }
 
     /// Flows that begin and end, and packets that are denied, for whoever opens the queue. It is

@@ -18,7 +18,7 @@ use crate::{
     capture::{Capture, Captures},
     claim::Claim,
     config::Config,
-    confined::{GatewayProcess, Parts, Spawned, teller},
+    confined::{GatewayProcess, Spawned, teller},
     interface::Fittings,
     places::Places,
     port::Port,
@@ -143,6 +143,8 @@ struct Daemon {
     _uapi_file: Option<UapiFile>,
     look_ups: LookUps,
     resolved: mpsc::Receiver<Resolved>,
+    /// Whether the gateway lets nothing new begin.
+    denies_new: bool,
     /// That it has stopped is recorded when all else is undone.
     audit: Option<Audit>,
     /// Last: the gateway's name is free when all else is gone.
@@ -182,16 +184,14 @@ impl Daemon {
         let unresolved = resolver::unresolved(&config.peers);
         let (tell, engine_events) = teller();
         let log = recording::begin(audit.as_ref(), &config);
-        let begin = start::begin(&config, (watch.state().mtu, log.is_some()), timestamp_mark)?;
-        let parts = Parts {
-            open: {
-                let port = port.clone();
-                Box::new(move || port.open())
-            },
-            store: Box::new(store),
-            tell: recording::on_event(tell, log),
-        };
+        let mtu = watch.state().mtu;
+        let begin = start::begin(&config, mtu, log.as_ref(), timestamp_mark)?;
+        let denies_new = begin.flows.is_some_and(|flows| flows.denies_new);
+        let parts = start::parts(&port, store, tell, log);
         let (engine, cipher) = spawned.begin(begin, tun, sockets, parts)?;
+        if let Some(audit) = &audit {
+            audit.confined(&engine.privileges()?);
+        }
         let facts = facts(&config, &unresolved, udp, cipher);
         engine.change(kept.greetings(&config));
         // It may be read again, and by then the process is in another folder.
@@ -223,6 +223,7 @@ impl Daemon {
             _uapi_file: uapi_file,
             look_ups,
             resolved,
+            denies_new,
             audit,
             _claim: claim,
         })
@@ -313,6 +314,7 @@ impl Daemon {
                 }
                 Some(question) = self.telling.asked() => self.tell(question),
                 Some(call) = self.uapi_calls.recv() => self.answer_uapi(call),
+                () = audit::turned(self.audit.as_ref(), self.denies_new) => self.turn(),
                 () = audit::due(self.audit.as_ref()) => self.tell_untold(),
                 reason = audit::stopped(self.audit.as_ref()) => {
                     return (Self::log_failed(&reason), None);

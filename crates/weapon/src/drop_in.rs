@@ -195,6 +195,7 @@ impl DropIn {
             open: Box::new(move || rebind.open()),
             store,
             tell,
+            tell_flows: Box::new(drop),
         };
         // Without a key and without peers.
         let begin = Begin {
@@ -206,6 +207,7 @@ impl DropIn {
             timestamp_mark,
             up: watch.state().up,
             is_recorded: false,
+            flows: None,
             peers: GatewayChange::default(),
         };
         let (engine, _) = spawned.begin(begin, tun, sockets, parts)?;

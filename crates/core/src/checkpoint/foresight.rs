@@ -17,8 +17,8 @@ pub(crate) enum Foresight {
     Known(Box<FlowRecord>),
     /// A rule decides, or the default.
     Judged(Verdict),
-    /// A rule allows it, and there is no place for its flow.
-    Full(Verdict),
+    /// A rule allows it, and it dies all the same: its flow can have no place, or no record.
+    Refused(Verdict, DropReason),
     /// It dies before rules are asked.
     Unruled(DropReason),
 }
@@ -46,10 +46,16 @@ impl Checkpoint {
             .filter
             .judge(&Subject::new(direction, peer, flow, transport));
         let has_room = ahead.and_then(Result::err).unwrap_or(true);
-        if verdict.action == Action::Allow && !has_room && self.enforces {
-            return Foresight::Full(verdict);
+        match verdict.action {
+            // Whoever only watches insists on this, and on no more.
+            Action::Allow if flows.events().denies_new() => {
+                Foresight::Refused(verdict, DropReason::NotRecorded)
+            }
+            Action::Allow if !has_room && self.enforces => {
+                Foresight::Refused(verdict, DropReason::FlowTableFull)
+            }
+            Action::Allow | Action::Deny => Foresight::Judged(verdict),
         }
-        Foresight::Judged(verdict)
     }
 
     /// The rule that decides about a packet of no flow.

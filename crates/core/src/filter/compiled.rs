@@ -7,6 +7,7 @@ use core::net::IpAddr;
 use std::{collections::BTreeMap, sync::Arc};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Action, Direction, IcmpType, PortRange, Protocol, Rule, RuleCounts, RulePeers, Subject, Tally,
@@ -15,7 +16,7 @@ use super::{
 use crate::PeerId;
 
 /// Which rule, for as long as the gateway runs: a name keeps its number when rules are changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RuleId(pub u32);
 
 impl RuleId {

@@ -77,17 +77,14 @@ impl Denials {
 
     /// Tells what was suppressed of rules of which no event has taken it along.
     #[cold]
-    pub(crate) fn tell_rest(&self, filter: &Filter, at: Tick, queue: &EventQueue) {
-        if !queue.is_open() {
-            return;
-        }
+    pub(crate) fn tell_rest(&self, filter: &Filter, at: Tick, mut tell: impl FnMut(Event)) {
         for rule in filter.ids() {
             let Some(tally) = filter.tally(rule) else {
                 continue;
             };
             let suppressed = tally.suppressed.swap(0, Relaxed);
             if suppressed != 0 {
-                queue.offer(Event::of_rule(rule, EventKind::Suppressed(suppressed), at));
+                tell(Event::of_rule(rule, EventKind::Suppressed(suppressed), at));
             }
         }
     }

@@ -12,6 +12,7 @@ use std::{
     sync::{Mutex, OnceLock, PoisonError},
 };
 
+use serde::{Deserialize, Serialize};
 use weapon_noise::Tick;
 
 use crate::{
@@ -28,7 +29,7 @@ const STRIPES: usize = 4;
 const STRIPE_MAX: usize = 1024;
 
 /// Why a flow is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndReason {
     /// Nothing came for as long as its state allows.
     Timeout,
@@ -40,6 +41,8 @@ pub enum EndReason {
     Policy,
     /// Its peer was removed.
     PeerGone,
+    /// The gateway stops, or watches flows no longer.
+    Unwatched,
 }
 
 impl EndReason {
@@ -51,12 +54,13 @@ impl EndReason {
             Self::Reopened => "reopened",
             Self::Policy => "policy",
             Self::PeerGone => "peer_gone",
+            Self::Unwatched => "unwatched",
         }
     }
 }
 
 /// What has happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EventKind {
     /// A flow has begun.
     Start,
@@ -76,7 +80,7 @@ pub enum EventKind {
 }
 
 /// Something that has happened to a flow, or to a packet that was to begin one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// What it was.
     pub kind: EventKind,
@@ -145,6 +149,7 @@ pub struct EventQueue {
     lost: AtomicU64,
     is_open: AtomicBool,
     wants_starts: AtomicBool,
+    denies_new: AtomicBool,
     /// The reader has seen the queue empty, and wants to be told when it is not.
     is_armed: AtomicBool,
     notify: OnceLock<Notify>,
@@ -157,6 +162,7 @@ impl Default for EventQueue {
             lost: AtomicU64::new(0),
             is_open: AtomicBool::new(false),
             wants_starts: AtomicBool::new(false),
+            denies_new: AtomicBool::new(false),
             is_armed: AtomicBool::new(false),
             notify: OnceLock::new(),
         }
@@ -200,6 +206,19 @@ impl EventQueue {
     #[inline]
     pub(crate) fn wants_starts(&self) -> bool {
         self.is_open() && self.wants_starts.load(Ordering::Relaxed)
+    }
+
+    /// Whoever reads cannot keep what is told, and nothing may happen that is not kept: until this
+    /// is called with `false`, nothing passes that does not belong to a flow which is there.
+    #[cold]
+    pub fn deny_new(&self, denies: bool) {
+        self.denies_new.store(denies, Ordering::Relaxed);
+    }
+
+    /// Whether nothing new may pass.
+    #[inline]
+    pub(crate) fn denies_new(&self) -> bool {
+        self.denies_new.load(Ordering::Relaxed)
     }
 
     /// Takes an event if there is room for it, without waiting for anybody.

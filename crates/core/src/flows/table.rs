@@ -190,11 +190,15 @@ impl FlowTable {
             }
         }
         let verdict = new.filter.judge(new.subject);
+        let dies = |reason| Outcome::Dies {
+            reason,
+            rule: verdict.rule,
+        };
         if verdict.action == Action::Deny {
-            return Outcome::Dies {
-                reason: DropReason::Denied,
-                rule: verdict.rule,
-            };
+            return dies(DropReason::Denied);
+        }
+        if self.events.denies_new() {
+            return dies(DropReason::NotRecorded);
         }
         let is_reset = passage.flags.is_some_and(|flags| flags & RST != 0);
         if step == Step::Apart || is_reset {
@@ -207,10 +211,7 @@ impl FlowTable {
         let still_there = set.find(new.tag, &new.key);
         self.end(set, still_there, EndReason::Reopened, now, told);
         let Some((place, reason)) = set.room(new.subject.peer, now) else {
-            return Outcome::Dies {
-                reason: DropReason::FlowTableFull,
-                rule: verdict.rule,
-            };
+            return dies(DropReason::FlowTableFull);
         };
         if let Some(reason) = reason {
             self.end(set, Some(place), reason, now, told);
@@ -343,23 +344,37 @@ impl FlowTable {
         });
     }
 
+    /// Ends all flows, as nobody watches them any longer.
+    #[cold]
+    pub(crate) fn end_all(&self, now: Tick, tell: impl FnMut(Event)) {
+        self.end_each(now, |_| Some(EndReason::Unwatched), tell);
+    }
+
     #[cold]
     fn end_where(&self, now: Tick, why: impl Fn(&mut Entry) -> Option<EndReason>) {
+        self.end_each(now, why, |event| self.events.offer(event));
+    }
+
+    #[cold]
+    fn end_each(
+        &self,
+        now: Tick,
+        why: impl Fn(&mut Entry) -> Option<EndReason>,
+        mut tell: impl FnMut(Event),
+    ) {
         for set in &self.sets {
             let mut told: ArrayVec<Event, WAYS> = ArrayVec::new();
             let mut set = set.lock().unwrap_or_else(PoisonError::into_inner);
             for place in 0..WAYS {
                 let Some(entry) = set.at(place) else { continue };
                 let Some(reason) = why(entry) else { continue };
-                if self.events.is_open() {
-                    told.push(entry.event(EventKind::End(reason), now));
-                }
+                told.push(entry.event(EventKind::End(reason), now));
                 set.clear(place);
                 self.len.fetch_sub(1, Relaxed);
             }
             drop(set);
             for event in told {
-                self.events.offer(event);
+                tell(event);
             }
         }
     }

@@ -106,6 +106,7 @@ impl Gateway {
             self.mappings = Arc::new(Mappings::new(mappings));
         }
         let is_policy_changed = change.policy.is_some();
+        let watched = self.checkpoint.as_ref().map(Arc::clone);
         if let Some(policy) = change.policy {
             self.set_policy(policy);
         }
@@ -125,6 +126,7 @@ impl Gateway {
         };
         if is_policy_changed || !is_same {
             self.judge_again(env.now.tick);
+            self.end_unwatched(watched, env.now.tick);
         }
         // Only now: what a tunnel sends may be answered at once, and lanes must know the way.
         for touched in touched {

@@ -221,9 +221,9 @@ impl Examination {
                     Action::Deny | Action::Allow => Ok(()),
                 }
             }
-            Foresight::Full(verdict) => {
+            Foresight::Refused(verdict, reason) => {
                 self.judgement = Some(judged(verdict));
-                Err(DropReason::FlowTableFull)
+                Err(reason)
             }
             Foresight::Unruled(reason) if enforced => Err(reason),
             Foresight::Unruled(_) => Ok(()),

@@ -64,6 +64,13 @@ impl Gateway {
         }
     }
 
+    /// Ends the flows that were `watched`, if that is over. Lanes must know it.
+    pub(super) fn end_unwatched(&self, watched: Option<Arc<Checkpoint>>, now: Tick) {
+        if let Some(watched) = watched.filter(|_| self.checkpoint.is_none()) {
+            watched.end(now, |event| self.flow_events.offer(event));
+        }
+    }
+
     /// When flows are to be looked at whose time is over. Without flows there is nothing to look
     /// at, and the first packet of one makes the control loop ask again, as it does for the
     /// tunnel's timers.

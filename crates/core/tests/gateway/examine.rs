@@ -342,3 +342,35 @@ fn what_waited_in_vain_is_among_the_latest() {
         Some(v4(B, 6))
     );
 }
+
+#[test]
+fn what_cannot_be_recorded_does_not_begin() {
+    let watching = Policy {
+        default: None,
+        rules: Vec::new(),
+        ..rules()
+    };
+    for (policy, rule) in [(rules(), "to-b"), (watching, "default")] {
+        let mut world = World::connected(9);
+        set(&mut world, with_rules(policy));
+        let packet = |host| plain(&udp(v4(A, host), v4(B, 9), b"?"));
+        world.read(A, packet(5)).unwrap();
+        let fib = world.sites[A].fib.load_full();
+        let checkpoint = fib.checkpoint.as_ref().unwrap();
+        checkpoint.flows().events().deny_new(true);
+        let ahead = |world: &World, host| {
+            let seen = examined(world, &hypothesis(v4(A, host), v4(B, 9)), None);
+            (seen.ahead, seen.judgement.map(|it| it.rule))
+        };
+        let by = Some(rule.to_owned());
+        // What is known goes on.
+        assert_eq!(ahead(&world, 5), (Ahead::Passes, by.clone()));
+        let dies = Ahead::Dies(DropReason::NotRecorded);
+        assert_eq!(ahead(&world, 6), (dies, by.clone()));
+        let died = world.read(A, packet(6)).unwrap_err();
+        assert_eq!(died, DropReason::NotRecorded);
+        checkpoint.flows().events().deny_new(false);
+        assert_eq!(ahead(&world, 6), (Ahead::Passes, by));
+        world.read(A, packet(6)).unwrap();
+    }
+}

@@ -97,19 +97,20 @@ fn system() {}
 )]
 fn flows() {}
 
-/// What would become of a packet in the gateway, and who decides. Nothing is sent, and nothing changes.
+/// What would become of a packet in the gateway, and who decides.
 ///
-/// It is the gateway's own part of the way: `weapon why` asks the host's routes and rules too.
+/// Nothing is sent, and nothing changes. It is the gateway's own part of the way: `weapon why` asks
+/// the host's routes and rules too.
 #[utoipa::path(get, path = "/v1/why", params(
     ("source" = String, Query, description = "The address that it is from"),
     ("source_port" = Option<u16>, Query, description = "Its source port; 49152 if it is left out"),
     ("destination" = String, Query, description = "The address that it goes to"),
     ("port" = Option<u16>, Query, description = "Its destination port"),
-    ("protocol" = Option<String>, Query, description = "tcp, udp, icmp and so on; tcp if it is left \
-        out and there is a port, else icmp"),
+    ("protocol" = Option<String>, Query, description = "tcp, udp, icmp and so on; if it is left \
+        out, tcp if there is a port, else icmp"),
     ("size" = Option<usize>, Query, description = "Its bytes, with the IP header"),
-    ("from" = Option<String>, Query, description = "The peer that it comes from; without it, it goes \
-        to a peer"),
+    ("from" = Option<String>, Query, description = "The peer that it comes from; if it is left \
+        out, it goes to a peer"),
 ), responses(
     (status = 200, description = "The steps of the packet", body = WhyReport),
     (status = 400, description = "A parameter is not what is asked for", body = Problem,

@@ -62,11 +62,7 @@ pub fn happened(log: &Sender, what: Happening) {
             from,
             because,
         ),
-        Happening::Missed(count) => log.send(
-            Entry::new(Kind::Lost)
-                .with("records", count)
-                .with("because", "more happened at once than is kept"),
-        ),
+        Happening::Missed(count) => log.missed(count, "more happened at once than is kept"),
     }
 }
 

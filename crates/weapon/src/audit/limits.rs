@@ -29,22 +29,23 @@ struct Sort {
     first: Moment,
 }
 
+impl Sort {
+    fn leave_out(&mut self, as_many: u64, now: Moment) {
+        if self.left_out == 0 {
+            self.first = now;
+        }
+        self.left_out = self.left_out.saturating_add(as_many);
+    }
+}
+
 /// The limits of all sorts.
 #[derive(Debug, Default)]
 pub struct Limits(BTreeMap<(Kind, String), Sort>);
 
 impl Limits {
-    /// Whether one more is recorded at `now`. If not, it is counted.
-    pub fn admit(&mut self, kind: Kind, sort: &str, now: Moment) -> bool {
-        let mut key = (kind, sort.to_owned());
-        if !self.0.contains_key(&key) && self.0.len() >= SORTS_MAX {
-            self.0
-                .retain(|_, it| it.left_out != 0 || now.since(it.refilled) < INTERVAL * BURST);
-            if self.0.len() >= SORTS_MAX {
-                key.1 = "other".to_owned();
-            }
-        }
-        let it = self.0.entry(key).or_default();
+    /// Whether one more is recorded at `now`. If not, it is counted, as so many.
+    pub fn admit(&mut self, kind: Kind, sort: &str, now: Moment, as_many: u64) -> bool {
+        let it = self.sort(kind, sort, now);
         let back = now.since(it.refilled).as_micros() / INTERVAL.as_micros();
         let back = u32::try_from(back).unwrap_or(u32::MAX);
         if back >= it.spent {
@@ -58,11 +59,25 @@ impl Limits {
             it.spent += 1;
             return true;
         }
-        if it.left_out == 0 {
-            it.first = now;
-        }
-        it.left_out += 1;
+        it.leave_out(as_many, now);
         false
+    }
+
+    /// Counts some that are not recorded.
+    pub fn leave_out(&mut self, kind: Kind, sort: &str, now: Moment, as_many: u64) {
+        self.sort(kind, sort, now).leave_out(as_many, now);
+    }
+
+    fn sort(&mut self, kind: Kind, sort: &str, now: Moment) -> &mut Sort {
+        let mut key = (kind, sort.to_owned());
+        if !self.0.contains_key(&key) && self.0.len() >= SORTS_MAX {
+            self.0
+                .retain(|_, it| it.left_out != 0 || now.since(it.refilled) < INTERVAL * BURST);
+            if self.0.len() >= SORTS_MAX {
+                key.1 = "other".to_owned();
+            }
+        }
+        self.0.entry(key).or_default()
     }
 
     /// Whether something was left out that is not told yet.
@@ -103,7 +118,7 @@ mod tests {
         let mut told = 0;
         for second in 0..1000 {
             for _ in 0..7 {
-                admitted += u64::from(limits.admit(Kind::Rejected, "unknown_key", at(second)));
+                admitted += u64::from(limits.admit(Kind::Rejected, "unknown_key", at(second), 1));
             }
             if second % 10 == 9 {
                 let entries = limits.tell(at(second));
@@ -117,8 +132,20 @@ mod tests {
         assert_eq!(admitted, 10 + 99);
         assert!(!limits.has_left_out() && limits.tell(at(1000)).is_empty());
         // After a while there are as many again as at first.
-        let again = (0..20).filter(|_| limits.admit(Kind::Rejected, "unknown_key", at(2000)));
+        let again = (0..20).filter(|_| limits.admit(Kind::Rejected, "unknown_key", at(2000), 1));
         assert_eq!(again.count(), 10);
+    }
+
+    #[test]
+    fn one_may_stand_for_many() {
+        let mut limits = Limits::default();
+        for _ in 0..12 {
+            limits.admit(Kind::FlowDeny, "a rule", at(1), 5);
+        }
+        limits.leave_out(Kind::FlowDeny, "a rule", at(2), 90);
+        let told = limits.tell(at(3));
+        assert_eq!(told[0].fields["records"], 100);
+        assert_eq!(told[0].fields["since"], at(1).text());
     }
 
     #[test]
@@ -126,7 +153,7 @@ mod tests {
         let mut limits = Limits::default();
         let mut admitted = 0;
         for sort in 0..10_000 {
-            admitted += usize::from(limits.admit(Kind::Roam, &sort.to_string(), at(0)));
+            admitted += usize::from(limits.admit(Kind::Roam, &sort.to_string(), at(0), 1));
         }
         assert_eq!(limits.0.len(), SORTS_MAX + 1);
         assert_eq!(admitted, SORTS_MAX + 10);

@@ -12,8 +12,9 @@ pub use sender::{OnFailure, Sender};
 
 // Of a gateway that runs.
 pub mod events;
+pub mod flows;
 mod running;
-pub use running::{Audit, due, stopped, warnings};
+pub use running::{Audit, due, stopped, turned, warnings};
 
 // The writer, which knows nothing of a gateway.
 mod also;

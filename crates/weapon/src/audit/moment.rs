@@ -8,6 +8,8 @@ use weapon_io::clock;
 
 const DAY_SECONDS: u64 = 86_400;
 
+const NANOS: u128 = 1_000_000_000;
+
 /// The last second of the year 9999: later ones have no place in a date of four digits.
 const SECONDS_MAX: u64 = 253_402_300_799;
 
@@ -30,6 +32,20 @@ impl Moment {
             seconds,
             nanos,
             boot_us: clock::boottime_nanos() / 1000,
+        }
+    }
+
+    /// The one at which the clock since boot said this; not later than now.
+    pub fn at_boot(nanos: u64) -> Self {
+        let now = Self::now();
+        let boot_us = (nanos / 1000).min(now.boot_us);
+        let ago = u128::from(now.boot_us - boot_us) * 1000;
+        let wall = u128::from(now.seconds) * NANOS + u128::from(now.nanos);
+        let wall = wall.saturating_sub(ago);
+        Self {
+            seconds: (wall / NANOS) as u64,
+            nanos: (wall % NANOS) as u32,
+            boot_us,
         }
     }
 
@@ -77,6 +93,19 @@ fn date(days: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_is_before_now_on_both_clocks() {
+        let now = Moment::now();
+        let ago = Moment::at_boot((now.boot_us - 2_500_000) * 1000);
+        assert_eq!(ago.boot_us, now.boot_us - 2_500_000);
+        let wall = |it: Moment| u128::from(it.seconds) * NANOS + u128::from(it.nanos);
+        // The wall's clock is slewed, and some time has passed between the two.
+        let apart = wall(now).abs_diff(wall(ago)) / 1_000_000;
+        assert!((2_000..=3_000).contains(&apart), "{apart} ms");
+        let ahead = Moment::at_boot(u64::MAX);
+        assert!(ahead.boot_us >= now.boot_us && ahead.boot_us < now.boot_us + 60_000_000);
+    }
 
     #[test]
     fn times_are_those_of_the_calendar() {

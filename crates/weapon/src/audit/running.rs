@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{AuditConfig, Config},
     places,
-    report::{AuditReport, Privileges},
+    report::{AuditReport, GatewayPrivileges, Privileges},
 };
 
 /// How long the end of a gateway waits for its log.
@@ -102,10 +102,24 @@ impl Audit {
             .with("peers", peers);
         self.sender.send(start);
         let state = Entry::new(Kind::Privileges)
+            .with("process", "helper")
             .with("user", privileges.user)
             .with("capabilities", privileges.capabilities.clone())
             .with("no_new", privileges.no_new)
             .with("dumpable", privileges.dumpable);
+        self.sender.send(state);
+    }
+
+    /// Records what the process may do that carries packets.
+    pub fn confined(&self, privileges: &GatewayPrivileges) {
+        let state = Entry::new(Kind::Privileges)
+            .with("process", "gateway")
+            .with("user", privileges.user)
+            .with("capabilities", privileges.capabilities.clone())
+            .with("no_new", privileges.no_new)
+            .with("calls", privileges.calls)
+            .with("landlock", privileges.landlock)
+            .with("locked_memory", privileges.locked_memory);
         self.sender.send(state);
     }
 
@@ -126,7 +140,7 @@ impl Audit {
             waiting: state.waiting,
             lost: state.lost,
             on_failure: self.sender.on_failure().label().to_owned(),
-            denies_new: self.sender.gate().is_closed(),
+            denies_new: self.sender.denies_new(),
             key_beside: state.key_beside,
         }
     }
@@ -155,6 +169,15 @@ impl Drop for Audit {
 pub async fn due(audit: Option<&Audit>) {
     match audit {
         Some(audit) => audit.sender.due().await,
+        None => pending().await,
+    }
+}
+
+/// Waits until it is no longer as it `was`, whether nothing new may begin; for ever if there is no
+/// log.
+pub async fn turned(audit: Option<&Audit>, was: bool) {
+    match audit {
+        Some(audit) => audit.sender.turned(was).await,
         None => pending().await,
     }
 }

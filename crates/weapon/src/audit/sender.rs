@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -52,24 +52,6 @@ impl OnFailure {
     }
 }
 
-/// Closed while nothing new may begin, because it could not be recorded. Who admits new flows asks
-/// it: one relaxed load.
-#[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<AtomicBool>);
-
-impl Gate {
-    /// Whether new flows are to be denied.
-    pub fn is_closed(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    /// The flag itself, for code that knows nothing of this crate: true is closed.
-    #[expect(dead_code, reason = "for the packet filter, which admits new flows")]
-    pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
-}
-
 /// The gateway's end. Clones are the same end.
 #[derive(Clone)]
 pub struct Sender(Arc<Inner>);
@@ -77,7 +59,8 @@ pub struct Sender(Arc<Inner>);
 struct Inner {
     queue: Box<dyn Fn(ToWriter) -> Result<(), ToWriter> + Send + Sync>,
     on_failure: OnFailure,
-    gate: Gate,
+    /// Whether nothing new may begin, because it could not be recorded.
+    denies_new: watch::Sender<bool>,
     /// Lost, and not told yet.
     lost: AtomicU64,
     /// Since when.
@@ -99,7 +82,7 @@ impl Sender {
         Self(Arc::new(Inner {
             queue: Box::new(queue),
             on_failure,
-            gate: Gate::default(),
+            denies_new: watch::Sender::new(false),
             lost: AtomicU64::new(0),
             lost_since: Mutex::default(),
             lost_total: AtomicU64::new(0),
@@ -119,12 +102,30 @@ impl Sender {
 
     /// Records it, unless too much of this sort was recorded just now. Then it is counted.
     pub fn send_limited(&self, sort: &str, entry: Entry) {
-        let is_admitted = self.limits().admit(entry.kind, sort, entry.at);
+        self.send_limited_as(sort, entry, 1);
+    }
+
+    /// The same of what is counted as so many.
+    pub fn send_limited_as(&self, sort: &str, entry: Entry, many: u64) {
+        let is_admitted = self.limits().admit(entry.kind, sort, entry.at, many);
         if is_admitted {
             self.send(entry);
         } else {
             self.0.untold.notify_one();
         }
+    }
+
+    /// Counts what is not recorded, because there was too much of this sort.
+    pub fn leave_out(&self, kind: Kind, sort: &str, many: u64) {
+        self.limits().leave_out(kind, sort, Moment::now(), many);
+        self.0.untold.notify_one();
+    }
+
+    /// Records that some were lost before they came here.
+    pub fn missed(&self, records: u64, because: &str) {
+        self.0.lost_total.fetch_add(records, Ordering::Relaxed);
+        let entry = Entry::new(Kind::Lost).with("records", records);
+        self.send(entry.with("because", because));
     }
 
     /// Waits until there is something to tell and it is time to; for ever if nothing comes.
@@ -160,7 +161,7 @@ impl Sender {
     /// How the writer says it goes.
     pub fn note_state(&self, state: State) {
         self.0.state.send_replace(state);
-        self.set_gate();
+        self.set_denial();
     }
 
     /// How it goes, with what found no room.
@@ -194,9 +195,16 @@ impl Sender {
         self.0.on_failure
     }
 
-    /// Who admits new flows asks it.
-    pub fn gate(&self) -> &Gate {
-        &self.0.gate
+    /// Whether nothing new may begin, because it could not be recorded.
+    pub fn denies_new(&self) -> bool {
+        *self.0.denies_new.borrow()
+    }
+
+    /// Waits until that is no longer as it `was`.
+    pub async fn turned(&self, was: bool) {
+        let mut denies_new = self.0.denies_new.subscribe();
+        // The other end is in `self`.
+        let _ = denies_new.wait_for(|&now| now != was).await;
     }
 
     fn push(&self, entry: Entry) -> bool {
@@ -213,7 +221,7 @@ impl Sender {
         if before == 0 {
             let since = self.0.lost_since.lock();
             *since.unwrap_or_else(PoisonError::into_inner) = Moment::now();
-            self.set_gate();
+            self.set_denial();
             self.0.untold.notify_one();
         }
     }
@@ -233,14 +241,21 @@ impl Sender {
         if !self.push(entry) {
             self.0.lost.fetch_add(lost, Ordering::Relaxed);
         }
-        self.set_gate();
+        self.set_denial();
     }
 
-    fn set_gate(&self) {
+    fn set_denial(&self) {
         let is_failing = self.0.state.borrow().failing.is_some();
-        let is_closed = self.0.on_failure == OnFailure::DenyNew && (is_failing || self.is_losing());
-        if self.0.gate.0.swap(is_closed, Ordering::Relaxed) != is_closed {
-            tracing::warn!(is_closed, "the audit log decides whether new flows begin");
+        let denies = self.0.on_failure == OnFailure::DenyNew && (is_failing || self.is_losing());
+        let is_turned = self.0.denies_new.send_if_modified(|before| {
+            let is_turned = *before != denies;
+            *before = denies;
+            is_turned
+        });
+        if is_turned && denies {
+            tracing::error!("no new flows: the audit log cannot be written");
+        } else if is_turned {
+            tracing::warn!("new flows again: the audit log is written");
         }
     }
 
@@ -280,7 +295,7 @@ mod tests {
         for _ in 0..9 {
             sender.send(Entry::new(Kind::Handshake));
         }
-        assert!(sender.gate().is_closed());
+        assert!(sender.denies_new());
         assert_eq!(sender.state().lost, 7);
         assert_eq!(take(&taken).len(), 2);
         sender.send(Entry::new(Kind::Roam));
@@ -288,7 +303,7 @@ mod tests {
         assert_eq!(entries[0].kind, Kind::Lost);
         assert_eq!(entries[0].fields["records"], 7);
         assert_eq!(entries[1].kind, Kind::Roam);
-        assert!(!sender.gate().is_closed());
+        assert!(!sender.denies_new());
         assert_eq!(sender.state().lost, 7);
     }
 
@@ -317,11 +332,11 @@ mod tests {
             assert_eq!(policy.label(), label);
             let (sender, _taken) = queue(1, policy);
             sender.note_state(failing.clone());
-            assert_eq!(sender.gate().is_closed(), policy == OnFailure::DenyNew);
+            assert_eq!(sender.denies_new(), policy == OnFailure::DenyNew);
             let stops = sender.stops_because().is_some();
             assert_eq!(stops, policy == OnFailure::Stop);
             sender.note_state(State::default());
-            assert!(!sender.gate().is_closed() && sender.stops_because().is_none());
+            assert!(!sender.denies_new() && sender.stops_because().is_none());
         }
     }
 

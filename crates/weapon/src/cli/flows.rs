@@ -41,6 +41,9 @@ pub struct FlowsArgs {
     /// How many at most
     #[arg(long, default_value = "1000")]
     pub limit: usize,
+    /// Ask DNS too what the hosts are called: it sees who talks with whom then
+    #[arg(long)]
+    pub resolve: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -6,8 +6,8 @@
     override_usage = "weapon why [NAME|FILE] SRC[:PORT] DST[:PORT][/PROTOCOL]\n       \
                       weapon why [NAME|FILE] --last-drops",
     after_help = "\
-Without a protocol it is tcp if there is a port, else an ICMP echo. Nothing is sent. The exit code is \
-0 if the packet would pass, 1 if not.\n\n  \
+Without a protocol it is tcp if there is a port, else an ICMP echo. Nothing is sent. The exit code \
+is 0 if the packet would pass, 1 if not.\n\n  \
   weapon why 10.1.0.5 10.2.0.6:443/tcp\n  \
   weapon why site-a fd00:1::5 [fd00:2::6]:53/udp\n  \
   weapon why 10.2.0.6 10.1.0.5/icmp --size 1400\n  \

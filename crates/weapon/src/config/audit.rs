@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{
+    policy::PolicyDraft,
     problem::{Located, Place, Problems},
     value::quoted,
 };
@@ -34,7 +35,7 @@ pub struct AuditDraft {
     /// 0 is off.
     pub file_hours_max: Option<Located<i64>>,
     pub files_max: Option<Located<i64>>,
-    pub flows: Option<bool>,
+    pub flows: Option<Located<bool>>,
     pub on_failure: Option<Located<String>>,
     pub also: Vec<Located<String>>,
 }
@@ -57,8 +58,16 @@ pub struct AuditConfig {
 }
 
 impl AuditDraft {
-    /// What comes of it for the gateway of this name; what is wrong is noted.
-    pub fn check(&self, gateway: Option<&str>, problems: &mut Problems) -> Option<AuditConfig> {
+    /// What comes of it for the gateway of this name, with this filter; what is wrong is noted.
+    pub fn check(
+        &self,
+        gateway: Option<&str>,
+        policy: &PolicyDraft,
+        problems: &mut Problems,
+    ) -> Option<AuditConfig> {
+        if policy.filter.is_none() {
+            self.check_flows(problems);
+        }
         let directory = self.directory(gateway, problems);
         let mut number = |written: &Option<Located<i64>>, range: &Range, what: &str| {
             let Range(min, max, default) = *range;
@@ -97,7 +106,7 @@ impl AuditDraft {
         Some(AuditConfig {
             directory: directory?,
             settings,
-            flows: self.flows.unwrap_or(false),
+            flows: self.flows.as_ref().is_some_and(|flows| flows.value),
             on_failure: on_failure?,
             also: also?,
             place: match &self.directory {
@@ -105,6 +114,28 @@ impl AuditDraft {
                 None => self.place.clone(),
             },
         })
+    }
+
+    /// Of a gateway that knows no flows.
+    fn check_flows(&self, problems: &mut Problems) {
+        let flows = self.flows.as_ref().filter(|flows| flows.value);
+        let denies = self
+            .on_failure
+            .as_ref()
+            .filter(|policy| policy.value == OnFailure::DenyNew.label());
+        let wants = [
+            (flows.map(|it| &it.place), "starts of flows are not known"),
+            (
+                denies.map(|it| &it.place),
+                "it is not known what is a new flow",
+            ),
+        ];
+        for (place, why) in wants {
+            if let Some(place) = place {
+                let message = format!("{why}: give a section [filter], with `flows = true`");
+                problems.error(place, message);
+            }
+        }
     }
 
     fn directory(&self, gateway: Option<&str>, problems: &mut Problems) -> Option<PathBuf> {

@@ -8,14 +8,15 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, SecretText, Spelling};
+use super::draft::{Draft, GatewayDraft, OffloadDraft, PeerDraft, Spelling};
 use super::model::{CipherBackend, Sandbox};
 use super::policy::PolicyDraft;
-use super::problem::{Located, Place, Problems};
+use super::problem::{Place, Problems};
 use super::suggest;
 
 mod audit;
 mod policy;
+mod values;
 mod words;
 use policy::{FILTER_KEYS, RULE_KEYS, TEST_KEYS};
 
@@ -327,108 +328,6 @@ impl Reader<'_, '_> {
                 message,
             );
         }
-    }
-
-    fn string(&mut self, section: &Section<'_>, key: &str) -> Option<Located<String>> {
-        let value = section.value(key)?;
-        let place = self.place_of(section, key, value.span());
-        match value.get_ref() {
-            DeValue::String(text) => Some(Located {
-                value: text.to_string(),
-                place,
-            }),
-            other => {
-                let message = format!("{} where text in quotes belongs", kind(other));
-                self.problems.error(&place, message);
-                None
-            }
-        }
-    }
-
-    fn secret(&mut self, section: &Section<'_>, key: &str) -> Option<Located<SecretText>> {
-        let Located { value, place } = self.string(section, key)?;
-        Some(Located {
-            value: SecretText(value.into()),
-            place,
-        })
-    }
-
-    fn strings(&mut self, section: &Section<'_>, key: &str, example: &str) -> Vec<Located<String>> {
-        let Some(value) = section.value(key) else {
-            return Vec::new();
-        };
-        let wrong = |other: &DeValue<'_>| {
-            format!("{} where a list belongs: {key} = [{example}]", kind(other))
-        };
-        let DeValue::Array(list) = value.get_ref() else {
-            let place = self.place_of(section, key, value.span());
-            self.problems.error(&place, wrong(value.get_ref()));
-            return Vec::new();
-        };
-        let mut texts = Vec::with_capacity(list.len());
-        for item in list.iter() {
-            let place = self.place_of(section, key, item.span());
-            match item.get_ref() {
-                DeValue::String(text) => texts.push(Located {
-                    value: text.to_string(),
-                    place,
-                }),
-                other => {
-                    let message = format!("{} where text like {example} belongs", kind(other));
-                    self.problems.error(&place, message);
-                }
-            }
-        }
-        texts
-    }
-
-    fn integer(&mut self, section: &Section<'_>, key: &str, example: &str) -> Option<Located<i64>> {
-        let value = section.value(key)?;
-        let place = self.place_of(section, key, value.span());
-        let DeValue::Integer(number) = value.get_ref() else {
-            let message = format!(
-                "{} where a number belongs: {example}",
-                kind(value.get_ref())
-            );
-            self.problems.error(&place, message);
-            return None;
-        };
-        match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(value) => Some(Located { value, place }),
-            Err(_) => {
-                self.problems.error(&place, "the number is too large");
-                None
-            }
-        }
-    }
-
-    /// A number, or the word that stands for 0.
-    fn integer_or_word(
-        &mut self,
-        section: &Section<'_>,
-        key: &str,
-        word: &str,
-        example: &str,
-    ) -> Option<Located<i64>> {
-        let value = section.value(key)?;
-        match value.get_ref().as_str() {
-            Some(text) if text == word => Some(Located {
-                value: 0,
-                place: self.place_of(section, key, value.span()),
-            }),
-            _ => self.integer(section, key, &format!("{example}, or {key} = \"{word}\"")),
-        }
-    }
-
-    fn boolean(&mut self, section: &Section<'_>, key: &str) -> Option<bool> {
-        let value = section.value(key)?;
-        if let DeValue::Boolean(flag) = value.get_ref() {
-            return Some(*flag);
-        }
-        let place = self.place_of(section, key, value.span());
-        let message = format!("{} where true or false belongs", kind(value.get_ref()));
-        self.problems.error(&place, message);
-        None
     }
 
     fn error_at(&mut self, span: Range<usize>, key: &str, message: String) {

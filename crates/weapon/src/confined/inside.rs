@@ -28,7 +28,14 @@ use super::{
     message::{Answer, BeginMessage, COMMAND_BOUNDS, Command, Layout, Reply, Request},
     sandbox,
 };
-use crate::{capture::taking, cli, daemon::cipher, drops, flows, report::Cipher};
+use crate::{
+    capture::taking,
+    cli,
+    daemon::cipher,
+    drops,
+    flows::{self, Telling},
+    report::Cipher,
+};
 
 /// Set for the gateway's process; its standard input is the link then.
 const MARK: &str = "WEAPON_GATEWAY_PROCESS";
@@ -68,10 +75,15 @@ fn run() -> anyhow::Result<()> {
     let Some((backend, cipher)) = confine(&link)? else {
         return Ok(());
     };
-    let Some(engine) = begin(&link, backend, cipher)? else {
+    let Some((engine, telling)) = begin(&link, backend, cipher)? else {
         return Ok(());
     };
-    obey(&link, &engine)
+    let result = obey(&link, &engine);
+    drop(engine);
+    if let Some(telling) = telling {
+        telling.end();
+    }
+    result
 }
 
 fn next(link: &Link) -> anyhow::Result<Option<(Command, Vec<OwnedFd>)>> {
@@ -110,18 +122,18 @@ fn confine(link: &Link) -> anyhow::Result<Option<(Backend, Cipher)>> {
 }
 
 /// The second command.
-fn begin(link: &Link, backend: Backend, cipher: Cipher) -> anyhow::Result<Option<Engine>> {
+fn begin(link: &Link, backend: Backend, cipher: Cipher) -> anyhow::Result<Option<Begun>> {
     let (message, files) = match next(link)? {
         Some((Command::Begin(message), files)) => (message, files),
         Some(_) => bail!("the second command is another"),
         None => return Ok(None),
     };
     match engine(*message, files, backend) {
-        Ok(engine) => {
+        Ok(begun) => {
             // A message with many peers was long.
             memory::give_back();
             answer(link, &Answer::Begun(cipher))?;
-            Ok(Some(engine))
+            Ok(Some(begun))
         }
         Err(error) => {
             answer(link, &Answer::Failed(format!("{error:#}")))?;
@@ -130,11 +142,14 @@ fn begin(link: &Link, backend: Backend, cipher: Cipher) -> anyhow::Result<Option
     }
 }
 
+/// What runs then.
+type Begun = (Engine, Option<Telling>);
+
 fn engine(
     message: BeginMessage,
     mut files: Vec<OwnedFd>,
     backend: Backend,
-) -> anyhow::Result<Engine> {
+) -> anyhow::Result<Begun> {
     let short = "files are missing";
     let mut sockets = files.split_off((1 + message.queues).min(files.len()));
     let queues = files.split_off(1.min(files.len()));
@@ -163,7 +178,7 @@ fn engine(
         gateway.note_happenings();
     }
     gateway.add_peers(peers.into_iter().map(peer));
-    let (rebind, store) = (requests.clone(), requests.clone());
+    let (rebind, store, flows) = (requests.clone(), requests.clone(), requests.clone());
     let config = EngineConfig {
         up: message.up,
         rebind: Box::new(move || rebind.open_sockets()),
@@ -180,7 +195,11 @@ fn engine(
             ..GatewayChange::default()
         });
     }
-    Ok(engine)
+    let telling = message.flows.map(|wanted| {
+        let tell = move |told| flows.ask(&Request::TellFlows(told)).is_ok();
+        Telling::start(&engine, wanted, Box::new(tell))
+    });
+    Ok((engine, telling.transpose()?))
 }
 
 /// A peer that is there from the beginning.
@@ -273,6 +292,7 @@ fn tell(command: Command, engine: &Engine) {
         Command::SetUp(up) => engine.set_up(up),
         Command::Change(change) => engine.change((*change).into()),
         Command::AskThreads => engine.ask_threads(),
+        Command::DenyNew(denies) => engine.flow_events().deny_new(denies),
         _ => {}
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     capture::Capture,
     config::{CipherBackend, Sandbox},
     drops::DropsReport,
-    flows::{FlowsQuery, FlowsReport},
+    flows::{FlowsQuery, FlowsReport, ToldFlows, WantedFlows},
     report::Cipher,
 };
 
@@ -34,7 +34,7 @@ pub const COMMAND_BOUNDS: Bounds = Bounds {
 
 /// Of what the gateway asks of the helper.
 pub const REQUEST_BOUNDS: Bounds = Bounds {
-    bytes: 16 << 10,
+    bytes: 64 << 10,
     files: 0,
 };
 
@@ -72,6 +72,8 @@ pub enum Command {
     Examine(Hypothesis, Option<String>),
     /// The latest packets that died. Answered by [`Answer::Drops`].
     LatestDrops,
+    /// Whether flows may begin.
+    DenyNew(bool),
     /// It comes with the file to which what is seen is written, as pcapng, by the gateway of this
     /// name.
     Capture {
@@ -106,6 +108,8 @@ pub enum Request {
     OpenSockets,
     /// The engine tells something.
     Tell(Event),
+    /// What happened to flows.
+    TellFlows(ToldFlows),
 }
 
 /// What the helper answers.
@@ -160,6 +164,7 @@ pub struct BeginMessage {
     pub timestamp_mark: Option<Tai64n>,
     pub up: bool,
     pub is_recorded: bool,
+    pub flows: Option<WantedFlows>,
     pub peers: ChangeMessage,
     pub tun: TunFacts,
     pub queues: usize,
@@ -186,6 +191,8 @@ pub struct Begin {
     pub up: bool,
     /// Whether what happens to peers is told.
     pub is_recorded: bool,
+    /// What is told of flows; `None` is nothing.
+    pub flows: Option<WantedFlows>,
     /// The peers.
     pub peers: weapon_core::GatewayChange,
 }
@@ -238,10 +245,11 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use weapon_core::{DropReason, GatewayStatus, PeerStatus, WallTime};
+    use weapon_core::{DropReason, GatewayStatus, PeerStatus, WallTime, flows};
     use weapon_io::tun::Offloads;
 
     use super::*;
+    use crate::flows::{TOLD_MAX, Told};
 
     fn file() -> OwnedFd {
         std::fs::File::open("/dev/null").unwrap().into()
@@ -260,6 +268,43 @@ mod tests {
         assert_eq!(Layout::of(again).0, layout);
         assert!(layout.sockets(vec![file()]).is_none());
         assert!(Layout::default().sockets(vec![file()]).is_none());
+    }
+
+    #[test]
+    fn what_is_told_of_flows_at_once_is_no_longer_than_allowed() {
+        let address = "2001:0db8:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
+        let event = flows::Event {
+            kind: flows::EventKind::Deny {
+                reason: DropReason::TransportMalformed,
+                suppressed: u64::MAX,
+            },
+            at: weapon_noise::Tick::from_nanos(u64::MAX),
+            direction: weapon_core::filter::Direction::Outbound,
+            peer: weapon_core::PeerId(u32::MAX),
+            source: address,
+            destination: address,
+            protocol: 255,
+            ports: Some((u16::MAX, u16::MAX)),
+            icmp_kind: Some(255),
+            rule: weapon_core::filter::RuleId(u32::MAX),
+            first_seen: weapon_noise::Tick::from_nanos(u64::MAX),
+            last_seen: weapon_noise::Tick::from_nanos(u64::MAX),
+            packets: [u64::MAX; 2],
+            bytes: [u64::MAX; 2],
+            tcp_flags: [255; 2],
+            round_trip: Some(std::time::Duration::MAX),
+        };
+        let told = Told {
+            event,
+            peer: "p".repeat(64),
+            rule: "r".repeat(64),
+        };
+        let told = ToldFlows {
+            events: vec![told; TOLD_MAX],
+            lost: u64::MAX,
+        };
+        let text = serde_json::to_string(&Request::TellFlows(told)).unwrap();
+        assert!(text.len() <= REQUEST_BOUNDS.bytes, "{}", text.len());
     }
 
     #[test]

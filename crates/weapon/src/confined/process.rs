@@ -21,8 +21,8 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tracing::level_filters::LevelFilter;
-use weapon_core::{Examination, GatewayChange, GatewayDump, Hypothesis, Mtus};
-use weapon_engine::{EngineStatus, Event, Stopped, ThreadStatus, Waiting};
+use weapon_core::{GatewayChange, GatewayDump, Mtus};
+use weapon_engine::{EngineStatus, Event, Stopped};
 use weapon_io::{
     memory,
     tun::Tun,
@@ -44,8 +44,6 @@ use crate::{
     capture::Capture,
     cli,
     config::{CipherBackend, Sandbox},
-    drops::DropsReport,
-    flows::{FlowsQuery, FlowsReport},
     report::{Cipher, GatewayPrivileges},
 };
 
@@ -158,6 +156,7 @@ impl Spawned {
             timestamp_mark: mark,
             up: begin.up,
             is_recorded: begin.is_recorded,
+            flows: begin.flows,
             peers: begin.peers.into(),
             tun,
             queues: queues.len(),
@@ -345,7 +344,7 @@ impl GatewayProcess {
     }
 
     /// What `expected` makes of the answer; an answer to something else is as good as none.
-    fn get<T>(
+    pub(super) fn get<T>(
         &self,
         command: &Command,
         expected: impl FnOnce(Given) -> Option<T>,
@@ -427,44 +426,9 @@ impl GatewayProcess {
         })
     }
 
-    /// What each thread has counted, and what waits for the control loop.
-    pub fn counts(&self) -> Result<(Vec<ThreadStatus>, Waiting), Stopped> {
-        let counts = self.get(&Command::Counts, |given| match given.0 {
-            Answer::Counts(threads, waiting) => Some((threads, waiting)),
-            _ => None,
-        });
-        counts.map_err(|_| Stopped)
-    }
-
-    /// What passes at this moment.
-    pub fn flows(&self, query: &FlowsQuery) -> io::Result<FlowsReport> {
-        let command = Command::Flows(Box::new(query.clone()));
-        self.get(&command, |given| match given.0 {
-            Answer::Flows(report) => Some(*report),
-            _ => None,
-        })
-    }
-
-    /// What would become of a packet that comes from this peer, or from our side; nothing if there
-    /// is no such peer.
-    pub fn examine(
-        &self,
-        hypothesis: Hypothesis,
-        from: Option<&str>,
-    ) -> io::Result<Option<Examination>> {
-        let command = Command::Examine(hypothesis, from.map(str::to_owned));
-        self.get(&command, |given| match given.0 {
-            Answer::Examined(seen) => Some(seen.map(|seen| *seen)),
-            _ => None,
-        })
-    }
-
-    /// The latest packets that died.
-    pub fn latest_drops(&self) -> io::Result<DropsReport> {
-        self.get(&Command::LatestDrops, |given| match given.0 {
-            Answer::Drops(report) => Some(*report),
-            _ => None,
-        })
+    /// Whether flows may begin from now on.
+    pub fn deny_new(&self, denies: bool) {
+        self.tell(&Command::DenyNew(denies));
     }
 
     /// Has packets written to `file` from now on.

@@ -15,6 +15,7 @@ use super::{
     link::{Link, LinkError},
     message::{Layout, REQUEST_BOUNDS, Reply, Request},
 };
+use crate::flows::ToldFlows;
 
 /// How far a mark may be ahead of all clocks that were seen: it is some minutes at most, unless
 /// somebody wants to lock the gateway out of its peers for years.
@@ -31,6 +32,8 @@ pub struct Parts {
     pub store: Box<dyn TimestampStore + Send>,
     /// Hears what the engine tells.
     pub tell: Tell,
+    /// Hears what happened to flows.
+    pub tell_flows: Box<dyn Fn(ToldFlows) + Send>,
 }
 
 /// What the gateway's process has told and was not looked at yet.
@@ -93,6 +96,10 @@ fn answer(request: Request, parts: &mut Parts, marks: &mut Marks) -> Answered {
         },
         Request::Tell(event) => {
             (parts.tell)(event);
+            Answered::Said(Reply::Done)
+        }
+        Request::TellFlows(flows) => {
+            (parts.tell_flows)(flows);
             Answered::Said(Reply::Done)
         }
     }
@@ -197,6 +204,7 @@ mod tests {
             open: Box::new(|| Udp::bind_lanes(&UdpConfig::default(), 1)),
             store: Box::new(kept.clone()),
             tell: Box::new(move |event| tell.send(event).unwrap()),
+            tell_flows: Box::new(drop),
         };
         thread::spawn(move || serve(&link, &mut parts, mark));
         (gateway, kept, told)
@@ -257,6 +265,7 @@ mod tests {
             open: Box::new(|| Udp::bind_lanes(&UdpConfig::default(), 1)),
             store: Box::new(Kept::default()),
             tell: Box::new(drop),
+            tell_flows: Box::new(drop),
         };
         gateway
             .send(&"x".repeat(REQUEST_BOUNDS.bytes), &[])

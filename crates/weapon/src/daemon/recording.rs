@@ -4,9 +4,10 @@ use weapon_engine::Event;
 
 use super::{Daemon, End};
 use crate::{
-    audit::{Audit, Sender, events},
+    audit::{Audit, Sender, events, flows},
     config::Config,
     confined::Tell,
+    flows::{ToldFlows, WantedFlows},
     privileges,
     report::AuditReport,
     uapi::{self, Request},
@@ -28,6 +29,23 @@ pub(super) fn begin(audit: Option<&Audit>, config: &Config) -> Option<Sender> {
     let audit = audit?;
     audit.started(config, &privileges::now());
     Some(audit.sender().clone())
+}
+
+/// What is to be told of flows for the log.
+pub(super) fn wanted_flows(config: &Config, log: &Sender) -> WantedFlows {
+    WantedFlows {
+        starts: config.audit.as_ref().is_some_and(|audit| audit.flows),
+        denies_new: log.denies_new(),
+    }
+}
+
+/// Called for what happens to flows.
+pub(super) fn on_flows(log: Option<Sender>) -> Box<dyn Fn(ToldFlows) + Send> {
+    Box::new(move |told| {
+        if let Some(log) = &log {
+            flows::record(log, told);
+        }
+    })
 }
 
 impl Daemon {
@@ -66,6 +84,15 @@ impl Daemon {
         let _ = call.answer.send(answer);
         // The port may be another now.
         self.follow_system();
+    }
+
+    /// Whether nothing new may begin, as the log cannot be written, is no longer as it was.
+    pub(super) fn turn(&mut self) {
+        self.denies_new = self
+            .audit
+            .as_ref()
+            .is_some_and(|audit| audit.sender().denies_new());
+        self.engine.deny_new(self.denies_new);
     }
 
     /// What was left out or found no room is told.

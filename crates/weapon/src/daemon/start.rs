@@ -7,16 +7,18 @@ use weapon_engine::Event;
 use weapon_io::udp::{Files, Sockets, Udp, UdpConfig, UdpError, UdpFacts};
 use weapon_noise::{Backend, Detected, SlowerBecause, Tai64n};
 
-use super::End;
+use super::{End, recording};
 use crate::{
     api::{self, Call},
+    audit::Sender,
     config::{CipherBackend, Config},
-    confined::{Begin, User, Wanted},
+    confined::{Begin, Parts, Tell, User, Wanted},
     difference,
     port::Port,
     privileges,
     report::{Cipher, Facts, GatewayPrivileges},
     resolver::{self, Unresolved},
+    timestamp_file::TimestampFile,
     uapi::{self, UapiFile, UapiSocket},
 };
 
@@ -135,7 +137,8 @@ pub(super) fn facts(
 /// What the gateway of the configuration begins with.
 pub(super) fn begin(
     config: &Config,
-    (mtu, is_recorded): (u32, bool),
+    mtu: u32,
+    log: Option<&Sender>,
     timestamp_mark: Option<Tai64n>,
 ) -> anyhow::Result<Begin> {
     let addresses = config.addresses.iter();
@@ -147,12 +150,24 @@ pub(super) fn begin(
         policy: config.policy()?,
         timestamp_mark,
         up: true,
-        is_recorded,
+        is_recorded: log.is_some(),
+        flows: log.map(|log| recording::wanted_flows(config, log)),
         peers: GatewayChange {
             peers: config.peers.iter().map(difference::peer).collect(),
             ..GatewayChange::default()
         },
     })
+}
+
+/// What the gateway's process may ask of us.
+pub(super) fn parts(port: &Port, store: TimestampFile, tell: Tell, log: Option<Sender>) -> Parts {
+    let port = port.clone();
+    Parts {
+        open: Box::new(move || port.open()),
+        store: Box::new(store),
+        tell: recording::on_event(tell, log.clone()),
+        tell_flows: recording::on_flows(log),
+    }
 }
 
 /// What the gateway's process must be like.

@@ -32,6 +32,25 @@ const CONFIG_DIRECTORY: &str = "/run/weapon-demo";
 /// A gateway that takes longer to come up or to end has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// The rule that forbids what the demo tries.
+pub(super) const RULE_NAME: &str = "no-ssh";
+
+/// Site A watches what passes.
+const WATCHES: &str = "\n[filter]\nflows = true\n";
+
+/// Site B denies something.
+const DENIES: &str = "
+[filter]
+default = \"allow\"
+
+[[rule]]
+name      = \"no-ssh\"
+action    = \"deny\"
+direction = \"inbound\"
+protocol  = \"tcp\"
+ports     = 22
+";
+
 /// Lines of a gateway's log that are shown when it fails.
 const LOG_LINES_SHOWN: usize = 12;
 
@@ -60,8 +79,8 @@ impl Gateways {
         fs::create_dir_all(STATE_DIRECTORY)?;
         let (key_a, key_b) = (write_key(&world.a)?, write_key(&world.b)?);
         let sites = [
-            write_configuration(&world.a, 1, &world.b, 2, key_b)?,
-            write_configuration(&world.b, 2, &world.a, 1, key_a)?,
+            write_configuration((&world.a, 1), (&world.b, 2), key_b, WATCHES)?,
+            write_configuration((&world.b, 2), (&world.a, 1), key_a, DENIES)?,
         ];
         Ok(sites
             .into_iter()
@@ -180,11 +199,10 @@ fn write_key(host: &Host) -> anyhow::Result<PublicKey> {
 }
 
 fn write_configuration(
-    host: &Host,
-    number: u8,
-    other: &Host,
-    other_number: u8,
+    (host, number): (&Host, u8),
+    (other, other_number): (&Host, u8),
     other_key: PublicKey,
+    filter: &str,
 ) -> anyhow::Result<Site> {
     let behind = match host.docker {
         Some(_) => "networks = [\"docker:bridge\"]".to_owned(),
@@ -205,7 +223,7 @@ fn write_configuration(
          name       = \"{other_site}\"\n\
          public_key = \"{other_key}\"\n\
          endpoint   = \"{other_address}:{PORT}\"\n\
-         networks   = [\"{other_network}\", \"10.99.0.{other_number}/32\"]\n",
+         networks   = [\"{other_network}\", \"10.99.0.{other_number}/32\"]\n{filter}",
         site = host.site,
         other_site = other.site,
         other_address = other.address,

@@ -31,6 +31,9 @@ mod traffic;
 /// Who listens on the wire.
 mod wiretap;
 
+/// What the gateways know of all that.
+mod decisions;
+
 /// What a gateway leaves behind.
 mod remains;
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow};
 use weapon_io::capture::CaptureFilter;
 
+use super::decisions;
 use super::gateway::{Gateways, PORT, log_tail};
 use super::remains::Inventory;
 use super::report::{self, Figure, Report};
@@ -59,6 +60,9 @@ pub(super) fn run(world: &World, gateways: &Gateways, report: &mut Report) {
         return;
     };
     transfers(world, report, &forward, &reverse);
+    decisions::flows(world, report, TRANSFER_BYTES);
+    decisions::denied(world, report);
+    throughput(world, report);
     report.doing("looking at all that passed the internet");
     report.row(
         "other packets on the internet link, in all that time",
@@ -281,6 +285,10 @@ fn transfers(world: &World, report: &mut Report, forward: &[u8], reverse: &[u8])
         "256 MB over TCP, b2 to a2, SHA-256 equal",
         took.map(Figure::secs),
     );
+}
+
+fn throughput(world: &World, report: &mut Report) {
+    let [a1, b1] = [&world.a.containers[0], &world.b.containers[0]];
     for (name, from, to) in [
         ("throughput, TCP, a1 to b1", a1, b1),
         ("throughput, TCP, b1 to a1", b1, a1),

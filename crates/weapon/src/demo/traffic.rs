@@ -15,11 +15,17 @@ use super::topology::Container;
 /// Every container listens here and takes what comes.
 const TCP_PORT: u16 = 7000;
 
+/// Nobody listens there, and a rule forbids to try.
+const FORBIDDEN_PORT: u16 = 22;
+
 /// Where transfers go.
-const TRANSFER_PORT: u16 = 7001;
+pub(super) const TRANSFER_PORT: u16 = 7001;
 
 /// Where the marker goes.
 const MARKER_PORT: u16 = 7002;
+
+/// How long it is tried.
+const FORBIDDEN_PATIENCE: Duration = Duration::from_millis(300);
 
 /// How many datagrams carry the marker.
 const MARKER_COUNT: usize = 20;
@@ -68,6 +74,16 @@ pub(super) fn ping(from: &Namespace, to: IpAddr, patience: Duration) -> anyhow::
 pub(super) fn connect(from: &Namespace, to: IpAddr, patience: Duration) -> anyhow::Result<()> {
     let remote = SocketAddr::new(to, TCP_PORT);
     from.enter(|| TcpStream::connect_timeout(&remote, patience))??;
+    Ok(())
+}
+
+/// Tries a connection that a rule forbids.
+///
+/// # Errors
+/// It did not come about.
+pub(super) fn try_forbidden(from: &Namespace, to: IpAddr) -> anyhow::Result<()> {
+    let remote = SocketAddr::new(to, FORBIDDEN_PORT);
+    from.enter(|| TcpStream::connect_timeout(&remote, FORBIDDEN_PATIENCE))??;
     Ok(())
 }
 

@@ -1,5 +1,5 @@
-//! What each drop reason means, and what helps: one text for people who ask on the command line, for
-//! the local API and for docs/metrics.md.
+//! What each drop reason means, and what helps: one text for the command line, for the local API
+//! and for docs/metrics.md.
 
 use weapon_core::DropReason;
 
@@ -125,6 +125,10 @@ explained! {
         "the packet would begin a flow, and its set in the table is full of flows that are \
          assured and in use, or of as many of one peer as it may have",
         "raise `flows_max`; look at `weapon flows` for a host that opens very many";
+    NotRecorded:
+        "the packet would begin a flow, or belongs to none, while the audit log cannot be written \
+         and `on_failure` is `\"deny-new\"`",
+        "make room for the log, or mend its disk; `weapon status` says what is wrong";
     FragmentUnknown:
         "a fragment whose first one was not seen, or was dropped, or is older than 30 s",
         "a path that reorders fragments, or what was denied with its first one; avoid \

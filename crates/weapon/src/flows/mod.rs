@@ -6,9 +6,19 @@ pub use query::{FlowsQuery, LIMIT_MAX};
 mod report;
 pub use report::{FlowReport, FlowsReport, RuleReport, looked_up};
 
+// What it tells by itself, for the audit log.
+mod told;
+pub use told::{TOLD_MAX, Told, ToldFlows, WantedFlows};
+mod telling;
+pub use telling::Telling;
+
 // What is made of it for people.
 mod names;
+use names::Names;
+mod spelling;
+pub use spelling::{direction_name, flag_letters, protocol_name};
 mod text;
+pub use text::describe;
 
 use std::{collections::BTreeMap, io::IsTerminal, net::IpAddr, process::ExitCode, thread};
 
@@ -48,14 +58,15 @@ struct Listing<'a> {
 pub fn run(args: &FlowsArgs) -> anyhow::Result<ExitCode> {
     let name = gateway_name(&args.target).map_err(|problem| BadConfig(vec![problem]))?;
     let clears = args.watch && !args.json && std::io::stdout().is_terminal();
+    let mut known = Names::new(args.resolve)?;
     loop {
         let report = ask(&name, args)?;
-        let names = names::of_containers();
+        let names = known.of(&report);
         let name_of = |address: &IpAddr| names.get(address).map(String::as_str);
         if args.json {
             cli::print(&serde_json::to_string(&listing(&report, &names))?)?;
         } else {
-            let text = text::describe(&report, name_of, cli::stdout_width());
+            let text = describe(&report, name_of, cli::stdout_width());
             let head = if clears { CLEAR } else { "" };
             cli::print(&format!("{head}{}", text.trim_end()))?;
         }

@@ -4,25 +4,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use weapon_core::{
-    Checkpoint, PeerId,
-    filter::{Action, Direction},
-    flows::FlowRecord,
-};
+use weapon_core::{Checkpoint, PeerId, filter::Action, flows::FlowRecord};
 use weapon_engine::Engine;
 use weapon_noise::Tick;
 
-use super::FlowsQuery;
-
-/// Flags of TCP, from the lowest bit on, by the letters that tcpdump has for them.
-const FLAGS: [(u8, char); 6] = [
-    (0x02, 'S'),
-    (0x10, '.'),
-    (0x08, 'P'),
-    (0x01, 'F'),
-    (0x04, 'R'),
-    (0x20, 'U'),
-];
+use super::{FlowsQuery, direction_name, flag_letters, protocol_name};
 
 /// A part of the flow table, and what the rules have decided.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -164,7 +150,7 @@ fn is_wanted(record: &FlowRecord, peer: &str, query: &FlowsQuery) -> bool {
         ports.is_some_and(|(source, destination)| source == port || destination == port)
     };
     let protocol =
-        |asked: &str| asked == protocol_name(record) || asked == record.protocol.to_string();
+        |asked: &str| asked == protocol_of(record) || asked == record.protocol.to_string();
     is(&query.peer, peer)
         && query.address.is_none_or(address)
         && query.port.is_none_or(port)
@@ -174,13 +160,8 @@ fn is_wanted(record: &FlowRecord, peer: &str, query: &FlowsQuery) -> bool {
         && query.direction.is_none_or(|it| it == record.direction)
 }
 
-fn protocol_name(record: &FlowRecord) -> String {
-    match record.protocol {
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        _ if record.echo_id.is_some() => "icmp".to_owned(),
-        number => number.to_string(),
-    }
+fn protocol_of(record: &FlowRecord) -> String {
+    protocol_name(record.protocol, record.echo_id.is_some())
 }
 
 impl FlowReport {
@@ -192,14 +173,11 @@ impl FlowReport {
         let [packets, reply_packets] = record.packets;
         let [bytes, reply_bytes] = record.bytes;
         let [tcp_flags, reply_tcp_flags] = record.tcp_flags;
-        let flags = |bits: u8| (record.protocol == 6).then(|| letters(bits));
+        let flags = |bits| flag_letters(record.protocol, bits);
         Self {
             peer: peer.to_owned(),
-            direction: match record.direction {
-                Direction::Inbound => "inbound".to_owned(),
-                Direction::Outbound => "outbound".to_owned(),
-            },
-            protocol: protocol_name(record),
+            direction: direction_name(record.direction).to_owned(),
+            protocol: protocol_of(record),
             source: record.source,
             source_port,
             destination: record.destination,
@@ -218,9 +196,4 @@ impl FlowReport {
             round_trip_ms: record.round_trip.map(|it| it.as_secs_f64() * 1000.0),
         }
     }
-}
-
-fn letters(bits: u8) -> String {
-    let set = FLAGS.iter().filter(|(bit, _)| bits & bit != 0);
-    set.map(|(_, letter)| letter).collect()
 }

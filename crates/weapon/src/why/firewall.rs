@@ -143,11 +143,8 @@ impl Walk<'_> {
             .filter(|rule| name_of(rule, "chain") == name)
             .collect();
         for rule in rules {
-            let end = self.rule(rule, chain, depth);
-            match end {
-                Some(End::GoesOn) => return End::GoesOn,
-                Some(end) => return end,
-                None => {}
+            if let Some(end) = self.rule(rule, chain, depth) {
+                return end;
             }
         }
         End::GoesOn
@@ -198,6 +195,9 @@ impl Walk<'_> {
         if has("return") {
             return Some(End::GoesOn);
         }
+        if let Some(map) = expression.get("vmap") {
+            return self.mapped(map, rule, chain, depth);
+        }
         let called = ["jump", "goto"].into_iter().find(|key| has(key))?;
         let target = expression[called]["target"].as_str()?;
         let there = self.objects.iter().filter_map(|object| object.get("chain"));
@@ -211,12 +211,37 @@ impl Walk<'_> {
         }
     }
 
+    /// Of a map of verdicts, the one whose key the packet has.
+    fn mapped(&mut self, map: &Value, rule: &Value, chain: &Value, depth: usize) -> Option<End> {
+        let values = self.values(&map["key"]);
+        let Some(elements) = map["data"]["set"].as_array() else {
+            // A map by name, which may have changed since.
+            let drops = End::Drops(name_of(rule, "chain"));
+            self.doubts.extend([End::Accepts, drops]);
+            return None;
+        };
+        for element in elements {
+            let has_key = values
+                .as_ref()
+                .map_or(Match::Maybe, |values| any(values, &element[0]));
+            if has_key == Match::No {
+                continue;
+            }
+            let end = self.verdict(&element[1], rule, chain, depth);
+            if has_key == Match::Yes {
+                return end;
+            }
+            self.doubts.extend(end.filter(|end| *end != End::GoesOn));
+        }
+        None
+    }
+
     /// Whether an expression is about the packet; nothing if it is a verdict.
     fn matches(&self, expression: &Value) -> Option<Match> {
         let (key, inner) = expression.as_object()?.iter().next()?;
         match key.as_str() {
             "match" => Some(self.compare(inner)),
-            "drop" | "reject" | "accept" | "return" | "jump" | "goto" => None,
+            "drop" | "reject" | "accept" | "return" | "jump" | "goto" | "vmap" => None,
             // What these do changes nothing of the way.
             "counter" | "log" | "notrack" | "comment" | "quota" | "mangle" | "flow" => {
                 Some(Match::Yes)
@@ -482,6 +507,39 @@ mod tests {
         assert_fate("accept", &[goto, leaves, DROP], &Fate::Passes);
         let around = r#"sub: {"jump": {"target": "sub"}}"#;
         assert_fate("accept", &[jump, around], &Fate::Passes);
+    }
+
+    #[test]
+    fn of_a_map_the_verdict_counts_whose_key_the_packet_has() {
+        let map = |key: &str, elements: &str| {
+            format!(r#"{{"vmap": {{"key": {key}, "data": {elements}}}}}"#)
+        };
+        let to_sub = r#"{"jump": {"target": "sub"}}"#;
+        let states = map(
+            STATE,
+            r#"{"set": [["established", {"accept": null}], ["invalid", {"drop": null}]]}"#,
+        );
+        assert_fate("accept", &[&states], &Fate::Passes);
+        let ports = |verdict: &str| {
+            let elements = format!(r#"{{"set": [[22, {{"drop": null}}], [443, {verdict}]]}}"#);
+            map(DPORT, &elements)
+        };
+        assert_fate("accept", &[&ports(r#"{"drop": null}"#)], &dropped_by(0));
+        assert_fate("drop", &[&ports(ACCEPT)], &Fate::Passes);
+        let by_sub = Fate::Dropped("inet f sub, handle 1".to_owned());
+        assert_fate(
+            "accept",
+            &[&ports(to_sub), &format!("sub: {DROP}")],
+            &by_sub,
+        );
+        let unclear = Fate::Unclear("inet f fwd".to_owned());
+        assert_fate("accept", &[&map(DPORT, r#""@ports""#)], &unclear);
+        let marks = map(
+            r#"{"meta": {"key": "mark"}}"#,
+            r#"{"set": [[1, {"drop": null}]]}"#,
+        );
+        assert_fate("accept", &[&marks], &unclear);
+        assert_fate("accept", &[&marks, DROP], &dropped_by(1));
     }
 
     #[test]

@@ -196,10 +196,12 @@ impl<'a> Host<'a> {
     }
 }
 
-/// Whether what comes in by the interface is forwarded; IPv6 has one switch for all.
+/// Whether what comes in by the interface is forwarded. IPv6 has one switch for all, and newer
+/// kernels one more for each interface.
 fn forwards(interface: &str, is_ipv4: bool) -> bool {
+    let is_forced = || sysctl(&format!("net.ipv6.conf.{interface}.force_forwarding")) == Some(1);
     let key = stops::forwarding_key(interface, is_ipv4);
-    sysctl(&key) != Some(0)
+    sysctl(&key) != Some(0) || (!is_ipv4 && is_forced())
 }
 
 /// The longest of these prefixes that has `address`: its length, and whose it is.

@@ -173,7 +173,11 @@ impl Steps<'_> {
 
     fn filter(&mut self) {
         const NAME: &str = "filter";
-        for reason in [DropReason::TransportMalformed, DropReason::FlowTableFull] {
+        for reason in [
+            DropReason::TransportMalformed,
+            DropReason::FlowTableFull,
+            DropReason::NotRecorded,
+        ] {
             if self.died_of(reason) {
                 self.stops(NAME, explained(reason).means.to_owned(), reason, None);
                 return;

@@ -331,3 +331,58 @@ fn who_listens_is_called_once_until_he_has_seen_all() {
     queue.offer(event(7));
     assert_eq!(calls.load(Ordering::Relaxed), 2);
 }
+
+#[test]
+fn nothing_begins_that_could_not_be_recorded() {
+    for enforces in [true, false] {
+        let rules = [allow("out", Outbound)];
+        let mut post = Post::of(&rules, Action::Allow, enforces, 16);
+        post.listen(false);
+        let known = udp((HERE, 53), (THERE, 4000), 10);
+        let new = udp((HERE, 54), (THERE, 4000), 10);
+        let rest = tcp((HERE, 54), (THERE, 4000), RST);
+        post.send(Outbound, &known).unwrap();
+        post.checkpoint.flows().events().deny_new(true);
+        post.send(Outbound, &known).unwrap();
+        let back = udp((THERE, 4000), (HERE, 53), 10);
+        post.send(Inbound, &back).unwrap();
+        for packet in [&new, &rest] {
+            let result = post.send(Outbound, packet);
+            assert_eq!(result, Err(DropReason::NotRecorded), "{enforces}");
+        }
+        // What begins no flow is not known either.
+        let mut alone = echo(HERE, THERE, 1, false);
+        alone[20] = 13;
+        assert_eq!(post.send(Outbound, &alone), Err(DropReason::NotRecorded));
+        assert_eq!(post.told().len(), 3);
+        post.checkpoint.flows().events().deny_new(false);
+        for packet in [&new, &rest, &alone] {
+            post.send(Outbound, packet).unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_watches_no_longer_hears_of_each_end() {
+    let mut post = Post::of(&[allow("out", Outbound)], Action::Deny, true, 4096);
+    for port in 1..=200 {
+        let packet = udp((HERE, port), (THERE, 4000), 10);
+        post.send(Outbound, &packet).unwrap();
+    }
+    post.listen(false);
+    for port in 1..=50 {
+        let packet = udp((THERE, 4000), (HERE, 1000 + port), 10);
+        post.send(Inbound, &packet).unwrap_err();
+    }
+    let mut ports = Vec::new();
+    let mut suppressed = 0;
+    post.checkpoint.end(post.now, |event| match event.kind {
+        EventKind::End(EndReason::Unwatched) => ports.push(event.ports.unwrap().0),
+        EventKind::Suppressed(count) => suppressed += count,
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(u64::from(DENIALS_OF_SOURCE_MAX) + suppressed, 50);
+    ports.sort_unstable();
+    assert!(ports.into_iter().eq(1..=200));
+    assert!(post.checkpoint.flows().is_empty());
+}

@@ -6,8 +6,12 @@ use super::*;
 use crate::audit::{Copies, OnFailure};
 
 fn audit(lines: &str) -> Result<AuditConfig, Vec<String>> {
+    audit_and(lines, "[filter]\nflows = true\n")
+}
+
+fn audit_and(lines: &str, others: &str) -> Result<AuditConfig, Vec<String>> {
     let folder = Folder::new();
-    let text = format!("[gateway]\nprivate_key = \"{PRIVATE}\"\n[audit]\n{lines}\n");
+    let text = format!("[gateway]\nprivate_key = \"{PRIVATE}\"\n[audit]\n{lines}\n{others}");
     match folder.load("site-a.toml", &text) {
         Ok(loaded) => Ok(loaded.config.audit.expect("a section")),
         Err(BadConfig(problems)) => Err(folder.lines(&problems)),
@@ -106,4 +110,23 @@ fn what_is_wrong_with_it_is_said() {
         &format!("[gateway]\nprivate_key = \"{PRIVATE}\"\n[audits]\n"),
         &["site-a.toml:3:2: audits: unknown section; did you mean [audit]?"],
     );
+}
+
+#[test]
+fn flows_that_nobody_watches_are_not_promised() {
+    for (line, why) in [
+        ("flows = true", "audit.flows: starts of flows are not known"),
+        (
+            "on_failure = \"deny-new\"",
+            "audit.on_failure: it is not known what is a new flow",
+        ),
+    ] {
+        let found = audit_and(line, "").unwrap_err();
+        let hint = "give a section [filter], with `flows = true`";
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("site-a.toml:4:"), "{found:?}");
+        assert!(found[0].ends_with(&format!("{why}: {hint}")), "{found:?}");
+        assert!(audit_and(line, "[filter]\ndefault = \"deny\"\n").is_ok());
+    }
+    assert!(audit_and("flows = false", "").is_ok());
 }

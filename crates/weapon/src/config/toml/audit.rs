@@ -31,7 +31,7 @@ impl Reader<'_, '_> {
                 "file_hours_max = 24",
             ),
             files_max: self.integer(&section, "files_max", "files_max = 30"),
-            flows: self.boolean(&section, "flows"),
+            flows: self.located_boolean(&section, "flows"),
             on_failure: self.string(&section, "on_failure"),
             also: self.strings(&section, "also", "\"journald\""),
         }
