@@ -3,13 +3,16 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::DropReason;
+use weapon_noise::Tick;
+
+use crate::{DropReason, Dropped, LatestDrops};
 
 /// One thread's counters. Each thread has its own, so that no cache line travels; `status` adds
 /// them up.
 #[derive(Debug)]
 pub struct Counters {
     drops: [AtomicU64; DropReason::COUNT],
+    latest: LatestDrops,
     /// Superpackets read from the overlay.
     pub outbound_superpackets: AtomicU64,
     /// Segments sealed and handed to the underlay.
@@ -66,6 +69,7 @@ impl Default for Counters {
     fn default() -> Self {
         Self {
             drops: [const { AtomicU64::new(0) }; DropReason::COUNT],
+            latest: LatestDrops::default(),
             outbound_superpackets: AtomicU64::new(0),
             outbound_segments: AtomicU64::new(0),
             inbound_datagrams: AtomicU64::new(0),
@@ -77,15 +81,27 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// A packet died.
-    pub fn count(&self, reason: DropReason) {
+    /// A packet died, of which nothing more is known.
+    pub(crate) fn count(&self, reason: DropReason) {
         self.count_many(reason, 1);
     }
 
     /// Several packets died of the same.
     #[expect(clippy::indexing_slicing, reason = "there is a place for every reason")]
-    pub fn count_many(&self, reason: DropReason, count: u64) {
+    fn count_many(&self, reason: DropReason, count: u64) {
         self.drops[reason as usize].fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// So many packets died, all like this one: they are counted, and kept among the latest.
+    #[cold]
+    pub(crate) fn note(&self, dropped: Dropped, count: u64, now: Tick) {
+        self.count_many(dropped.reason, count);
+        self.latest.note(dropped, count, now);
+    }
+
+    /// The latest packets that died.
+    pub fn latest(&self) -> &LatestDrops {
+        &self.latest
     }
 
     /// How many packets died of `reason`.

@@ -20,7 +20,7 @@ use weapon_wire::{
 };
 
 use crate::{
-    Attention, Counters, DropReason, Fate, Fib, PeerId, Session, Sighting, Way,
+    Attention, Counters, DropReason, Dropped, Fate, Fib, PeerId, Session, Sighting, Way,
     checkpoint::{Checkpoint, Last, Traveller},
     filter::Direction,
     ports::{HandshakeMessage, Overlay, Upcalls, ask},
@@ -88,7 +88,8 @@ impl Inbound {
         self.last_source = None;
         if bytes.is_empty() {
             // A datagram without a byte is one too.
-            counters.count(DropReason::NotWireGuard);
+            let dropped = Dropped::sealed(DropReason::NotWireGuard, None, from.remote);
+            counters.note(dropped, 1, now);
             counters.inbound_datagrams.fetch_add(1, Relaxed);
         }
         let stride = stride.max(1);
@@ -144,10 +145,10 @@ impl Inbound {
             Ok(Kind::Initiation | Kind::Response | Kind::CookieReply) => {
                 let message = HandshakeMessage::new(datagram, next.from);
                 if !message.is_some_and(|message| upcalls.handshake(message)) {
-                    counters.count(DropReason::HandshakeQueueFull);
+                    next.note(DropReason::HandshakeQueueFull, None, counters);
                 }
             }
-            Err(_) => counters.count(DropReason::NotWireGuard),
+            Err(_) => next.note(DropReason::NotWireGuard, None, counters),
         }
         counters.inbound_datagrams.fetch_add(1, Relaxed);
         end
@@ -201,13 +202,12 @@ impl Inbound {
                             show(session, packet, accepted, upcalls);
                         }
                         if let Err(reason) = accepted {
-                            counters.count(reason);
+                            let packet = bytes.get(place.0..place.1).unwrap_or_default();
+                            run.note_packet(reason, (fib, session), packet, counters);
                         }
                     }
                 }
-                Err(OpenError::Expired) => counters.count(DropReason::SessionExpired),
-                Err(OpenError::Replayed) => counters.count(DropReason::Replayed),
-                Err(OpenError::Forged) => counters.count(DropReason::Forged),
+                Err(error) => run.note(reason_of(error), Some(session.peer.id), counters),
             }
             at = end;
         }
@@ -322,16 +322,51 @@ impl Run {
         matches!(kind(datagram), Ok(Kind::Data)) && data_receiver(datagram) == self.index
     }
 
+    /// One datagram of it died, of this peer if that is known.
+    #[cold]
+    fn note(&self, reason: DropReason, peer: Option<PeerId>, counters: &Counters) {
+        let dropped = Dropped::sealed(reason, peer, self.from.remote);
+        counters.note(dropped, 1, self.now);
+    }
+
+    /// A packet of this session was opened and died.
+    #[cold]
+    fn note_packet(
+        &self,
+        reason: DropReason,
+        (fib, session): (&Fib, &Session),
+        packet: &[u8],
+        counters: &Counters,
+    ) {
+        let peer = Some(&*session.peer);
+        let dropped = Dropped {
+            from: Some(self.from.remote),
+            ..Dropped::clear(reason, Way::Inbound, peer, packet, fib)
+        };
+        counters.note(dropped, 1, self.now);
+    }
+
     /// Drops the whole run.
     fn skip(&self, bytes: &[u8], reason: DropReason, counters: &Counters) -> usize {
         let slots = bytes.get(self.at..).unwrap_or_default();
         let slots = slots.chunks(self.stride);
         let datagrams = slots.map(|slot| self.datagram(slot));
         let count = datagrams.take_while(|datagram| self.has(datagram)).count();
-        counters.count_many(reason, count as u64);
+        let dropped = Dropped::sealed(reason, None, self.from.remote);
+        counters.note(dropped, count as u64, self.now);
         counters.inbound_datagrams.fetch_add(count as u64, Relaxed);
         let skipped = count.saturating_mul(self.stride);
         bytes.len().min(self.at.saturating_add(skipped))
+    }
+}
+
+/// Why a datagram was not opened.
+#[cold]
+fn reason_of(error: OpenError) -> DropReason {
+    match error {
+        OpenError::Expired => DropReason::SessionExpired,
+        OpenError::Replayed => DropReason::Replayed,
+        OpenError::Forged => DropReason::Forged,
     }
 }
 

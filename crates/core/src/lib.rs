@@ -50,6 +50,8 @@ pub use attention::{Attention, AttentionSet};
 // What both write.
 mod drop_reason;
 pub use drop_reason::DropReason;
+mod drops;
+pub use drops::{Dropped, Headers, LATEST_DROPS_MAX, LatestDrop, LatestDrops};
 mod counters;
 pub use counters::{Counters, Sizes};
 
@@ -61,14 +63,18 @@ pub use sighting::{Fate, Sighting, Way};
 mod ports;
 pub use ports::{HandshakeMessage, Overlay, TimestampStore, Underlay, Upcalls};
 
+// What somebody asks about who wants to know what would become of a packet.
+mod hypothesis;
+pub use hypothesis::Hypothesis;
+
 // The control loop's side.
 mod gateway;
 mod parked;
 pub use gateway::{
-    ADDRESSES_MAX, Env, Gateway, GatewayChange, GatewayConfig, GatewayDump, GatewayStatus,
-    HANDSHAKE_QUEUE_MAX, HAPPENINGS_MAX, Happening, NetworkChange, Now, ORIGINS, OriginHash,
-    PeerChange, PeerConfig, PeerDump, PeerStatus, Policy, REJECTIONS_MAX, RejectedBecause,
-    Rejection, SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
+    ADDRESSES_MAX, Ahead, Env, Examination, Gateway, GatewayChange, GatewayConfig, GatewayDump,
+    GatewayStatus, HANDSHAKE_QUEUE_MAX, HAPPENINGS_MAX, Happening, Judgement, KnownFlow,
+    NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig, PeerDump, PeerStatus, Policy,
+    REJECTIONS_MAX, RejectedBecause, Rejection, SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
 };
 
 /// What threads share, and tests try in every order.

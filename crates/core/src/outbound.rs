@@ -26,7 +26,7 @@ use weapon_wire::{
 };
 
 use crate::{
-    Attention, Counters, DropReason, Fate, Fib, Mtus, Peer, Sighting, Way,
+    Attention, Counters, DropReason, Dropped, Fate, Fib, Mtus, Peer, Sighting, Way,
     checkpoint::{Checkpoint, Last, Traveller},
     filter::Direction,
     ports::{Underlay, Upcalls, ask},
@@ -136,12 +136,21 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         });
     }
 
+    /// Counts what was not taken, and notes it among the latest drops.
+    #[cold]
+    pub fn note_dropped(&self, read: &[u8], reason: DropReason) {
+        let packet = read.get(VnetHeader::LEN..).unwrap_or_default();
+        let dropped = Dropped::clear(reason, Way::Outbound, None, packet, self.fib);
+        self.counters.note(dropped, 1, self.now);
+    }
+
     /// Takes one superpacket, with its [`VnetHeader`] in front, from the overlay to the underlay.
     /// Returns the hash of its flow, by which an overlay with several queues finds the right one
     /// for what comes back.
     ///
     /// # Errors
-    /// Why the superpacket died. The caller counts it. A packet that was parked did not die.
+    /// Why the superpacket died. The caller counts it, by [`Outbound::note_dropped`]. A packet that
+    /// was parked did not die.
     pub fn send(&mut self, read: &[u8]) -> Result<u32, DropReason> {
         self.run(read, false)
     }
@@ -311,8 +320,11 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             }
             self.note_sealed(run.peer, keypair, count, total);
         } else {
-            self.counters
-                .count_many(DropReason::SealFailed, count as u64);
+            let dropped = Dropped {
+                peer: Some(run.peer.id),
+                ..Dropped::clear(DropReason::SealFailed, Way::Outbound, None, &[], self.fib)
+            };
+            self.counters.note(dropped, count as u64, self.now);
         }
         self.packets.clear();
         self.filled = 0;

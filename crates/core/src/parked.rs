@@ -15,9 +15,8 @@ pub(crate) struct Parked {
 }
 
 impl Parked {
-    /// Adds a packet and returns how many old ones had to go for it.
-    pub(crate) fn push(&mut self, read: Box<[u8]>) -> u64 {
-        let mut dropped = 0;
+    /// Adds a packet; `gone` is called for each old one that has to go for it.
+    pub(crate) fn push(&mut self, read: Box<[u8]>, mut gone: impl FnMut(&[u8])) {
         self.bytes = self.bytes.saturating_add(read.len());
         self.packets.push_back(read);
         while self.packets.len() > STAGED_PACKETS_MAX
@@ -27,9 +26,8 @@ impl Parked {
                 break;
             };
             self.bytes = self.bytes.saturating_sub(oldest.len());
-            dropped = u64::saturating_add(dropped, 1);
+            gone(&oldest);
         }
-        dropped
     }
 
     /// Takes the oldest packet.
@@ -53,14 +51,6 @@ impl Parked {
     pub(crate) fn is_empty(&self) -> bool {
         self.packets.is_empty()
     }
-
-    /// Drops all and returns how many there were.
-    pub(crate) fn clear(&mut self) -> u64 {
-        let count = self.packets.len() as u64;
-        self.packets.clear();
-        self.bytes = 0;
-        count
-    }
 }
 
 #[cfg(test)]
@@ -71,9 +61,11 @@ mod tests {
     fn p34_the_oldest_goes_first_when_full() {
         let mut parked = Parked::default();
         for number in 0..STAGED_PACKETS_MAX {
-            assert_eq!(parked.push(Box::new([number as u8])), 0);
+            parked.push(Box::new([number as u8]), |_| panic!("there is room"));
         }
-        assert_eq!(parked.push(Box::new([200])), 1);
+        let mut gone = Vec::new();
+        parked.push(Box::new([200]), |read| gone.push(read.to_vec()));
+        assert_eq!(gone, [[0]]);
         assert_eq!(parked.len(), STAGED_PACKETS_MAX);
         assert_eq!(parked.pop().as_deref(), Some(&[1][..]));
     }
@@ -81,10 +73,13 @@ mod tests {
     #[test]
     fn superpackets_are_bounded_by_bytes() {
         let mut parked = Parked::default();
-        let dropped: u64 = (0..10).map(|_| parked.push(vec![0; 65_536].into())).sum();
+        let mut dropped = 0;
+        for _ in 0..10 {
+            parked.push(vec![0; 65_536].into(), |_| dropped += 1);
+        }
         assert_eq!(dropped, 6);
         assert_eq!(parked.len(), 4);
-        assert_eq!(parked.clear(), 4);
+        while parked.pop().is_some() {}
         assert!(parked.is_empty() && parked.bytes == 0);
     }
 }

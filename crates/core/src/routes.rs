@@ -27,6 +27,20 @@ impl Routes {
         }
     }
 
+    /// As [`Routes::lookup`], with the prefix that decides.
+    pub fn lookup_network(&self, address: IpAddr) -> Option<(IpNet, &Arc<Peer>)> {
+        match address {
+            IpAddr::V4(address) => {
+                let (network, peer) = self.v4.get_lpm(&Ipv4Net::from(address))?;
+                Some((IpNet::V4(network), peer))
+            }
+            IpAddr::V6(address) => {
+                let (network, peer) = self.v6.get_lpm(&Ipv6Net::from(address))?;
+                Some((IpNet::V6(network), peer))
+            }
+        }
+    }
+
     /// Gives `network` to `peer`; host bits are cut off. If another peer had it, it moves (P86).
     /// Returns that peer.
     pub fn insert(&mut self, network: IpNet, peer: &Arc<Peer>) -> Option<Arc<Peer>> {

@@ -1,6 +1,6 @@
 //! A packet as somebody sees it who looks over a lane's shoulder.
 
-use crate::{DropReason, Peer};
+use crate::{DropReason, Peer, filter::Direction};
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +9,16 @@ pub enum Way {
     Outbound,
     /// Underlay to overlay.
     Inbound,
+}
+
+impl Way {
+    /// The same, as rules call it.
+    pub fn direction(self) -> Direction {
+        match self {
+            Self::Outbound => Direction::Outbound,
+            Self::Inbound => Direction::Inbound,
+        }
+    }
 }
 
 /// What became of a packet.

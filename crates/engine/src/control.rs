@@ -168,6 +168,12 @@ impl<D: Device, S: Socket> Control<D, S> {
             }
             Command::SetUp(false) => self.down(),
             Command::Change(change) => self.with_env(|gateway, env| gateway.change(*change, env)),
+            Command::Examine((hypothesis, from), reply) => {
+                let now = now().tick;
+                let seen = self.gateway.examine(&hypothesis, from.as_deref(), now);
+                // Whoever asked may have gone.
+                let _ = reply.send(seen);
+            }
             Command::Dump(reply) => drop(reply.send(self.gateway.dump(now().tick))),
             Command::SetMark(mark, reply) => drop(reply.send(self.set_mark(mark))),
             Command::Rebind(reply) => drop(reply.send(self.rebind())),

@@ -13,8 +13,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use weapon_core::{
-    Counters, Gateway, GatewayChange, GatewayDump, Mtus, SharedFib, TimestampStore,
-    flows::EventQueue,
+    Counters, Examination, Gateway, GatewayChange, GatewayDump, Hypothesis, Mtus, SharedFib,
+    TimestampStore, flows::EventQueue,
 };
 use weapon_io::{
     poll::{Epoll, EventFd, TimerFd},
@@ -76,6 +76,9 @@ pub enum Event {
 #[error("the engine has stopped")]
 pub struct Stopped;
 
+/// A packet that somebody asks about, and the name of the peer that it comes from.
+type Question = (Hypothesis, Option<Box<str>>);
+
 /// What goes to the control loop.
 pub(crate) enum Command {
     Stop,
@@ -88,6 +91,7 @@ pub(crate) enum Command {
     SetMtus(Mtus),
     SetUp(bool),
     Change(Box<GatewayChange>),
+    Examine(Question, mpsc::SyncSender<Option<Examination>>),
     Dump(mpsc::SyncSender<GatewayDump>),
     SetMark(u32, mpsc::SyncSender<io::Result<()>>),
     Rebind(mpsc::SyncSender<io::Result<()>>),
@@ -323,6 +327,20 @@ impl Engine {
     /// Changes our key and our peers, all at once.
     pub fn change(&self, change: GatewayChange) {
         self.command(Command::Change(Box::new(change)));
+    }
+
+    /// What would become of a packet that comes from the peer of this name, or from our side if
+    /// none is named; see [`Gateway::examine`].
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn examine(
+        &self,
+        hypothesis: Hypothesis,
+        from: Option<&str>,
+    ) -> Result<Option<Examination>, Stopped> {
+        let question = (hypothesis, from.map(Box::from));
+        self.ask(|reply| Command::Examine(question, reply))
     }
 
     /// All of the configuration, with its secrets.

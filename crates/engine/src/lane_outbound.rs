@@ -81,7 +81,7 @@ impl<D: Device> LaneOutbound<D> {
             bytes += len;
             match outbound.take(&mut self.buffer[..len]) {
                 Ok(flow_hash) => self.steering.note_read(flow_hash, queue),
-                Err(reason) => self.counters.count(reason),
+                Err(reason) => outbound.note_dropped(&self.buffer[..len], reason),
             }
         }
         outbound.finish();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use weapon_core::{Fib, SharedFib, flows::EventQueue};
+use weapon_core::{Fib, LatestDrop, LatestDrops, SharedFib, flows::EventQueue};
 
 use crate::Engine;
 
@@ -10,6 +10,12 @@ impl Engine {
     /// What lanes read at this moment: the peers, and the rules and flows if there are such.
     pub fn fib(&self) -> Arc<Fib> {
         self.fib.load_full()
+    }
+
+    /// The latest packets that died, the newest first; and how many are not among them, as they
+    /// died while somebody looked.
+    pub fn latest_drops(&self) -> (Vec<LatestDrop>, u64) {
+        LatestDrops::of_all(self.counters.iter().map(|counters| counters.latest()))
     }
 
     /// Where that is, for a thread that looks at it for longer than the engine lives.

@@ -350,7 +350,7 @@ impl Host {
         let mut outbound = Outbound::new(&fib, tick, &self.lane, outbox, mail);
         for read in reads {
             if let Err(reason) = outbound.send(read) {
-                self.lane.count(reason);
+                outbound.note_dropped(read, reason);
             }
         }
         outbound.finish();

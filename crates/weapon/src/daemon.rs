@@ -54,6 +54,8 @@ use supervisor::Supervisor;
 
 mod recording;
 
+mod asking;
+
 mod reloading;
 use reloading::{WayBack, until};
 
@@ -379,6 +381,8 @@ impl Daemon {
                 Ok(()) => Answer::CaptureEnds,
                 Err(error) => Answer::Error(format!("{error:#}")),
             },
+            Request::Why(query) => self.why(query).unwrap_or_else(Answer::Error),
+            Request::Drops => self.drops(),
             Request::Flows(query) => match self.engine.flows(query) {
                 Ok(report) => Answer::Flows(report),
                 Err(error) => Answer::Error(error.to_string()),

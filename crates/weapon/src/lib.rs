@@ -42,9 +42,11 @@ mod api;
 mod capture;
 mod doctor;
 mod down;
+mod drops;
 mod flows;
 mod http;
 mod metrics;
+mod parameters;
 mod plan;
 mod rates;
 mod report;
@@ -52,6 +54,7 @@ mod screen;
 mod status;
 mod uapi;
 mod warnings;
+mod why;
 
 // `weapon demo`.
 mod demo;

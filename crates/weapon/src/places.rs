@@ -5,6 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use anyhow::bail;
+
+use crate::config::{self, BadConfig};
+
 /// Files of one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
@@ -79,6 +83,25 @@ pub fn gateways() -> Vec<String> {
         .collect();
     names.sort();
     names
+}
+
+/// The gateway that is meant: the only one that runs, if none is named.
+///
+/// # Errors
+/// It cannot be the name of one, or it is not clear which one is meant.
+pub fn running_gateway(target: Option<&str>) -> anyhow::Result<String> {
+    if let Some(target) = target {
+        return Ok(config::gateway_name(target).map_err(|problem| BadConfig(vec![problem]))?);
+    }
+    let mut running = gateways();
+    match running.len() {
+        1 => Ok(running.swap_remove(0)),
+        0 => bail!("no gateway runs"),
+        _ => bail!(
+            "several gateways run; name one of them: {}",
+            running.join(", ")
+        ),
+    }
 }
 
 fn runtime_directory() -> PathBuf {

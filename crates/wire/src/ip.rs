@@ -1,5 +1,7 @@
 //! IP protocol numbers and the fixed parts of IPv4 and IPv6 headers.
 
+use core::net::IpAddr;
+
 /// IPv6 hop-by-hop options, RFC 8200 section 4.3.
 pub const HOP_BY_HOP: u8 = 0;
 /// ICMP for IPv4.
@@ -54,6 +56,38 @@ pub(crate) const V6_NEXT_HEADER: usize = 6;
 pub(crate) const V6_HOP_LIMIT: usize = 7;
 pub(crate) const V6_SOURCE: usize = 8;
 pub(crate) const V6_DESTINATION: usize = 24;
+
+/// Writes into `packet`, which has room for it, the IP header of a packet that is as long as
+/// `packet`, and may not be cut. Its checksum is left out: this is for packets that nobody sends.
+/// Returns the header's length; `None` if the addresses are of two versions, or it does not fit.
+pub fn put_header(
+    packet: &mut [u8],
+    (source, destination): (IpAddr, IpAddr),
+    protocol: u8,
+) -> Option<usize> {
+    let len = packet.len();
+    match (source, destination) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) if len >= V4_HEADER_LEN => {
+            *packet.first_mut()? = 0x45;
+            put16(packet, V4_TOTAL_LEN, u16::try_from(len).ok()?);
+            put16(packet, V4_FRAGMENT, V4_DF);
+            put(packet, V4_TTL, [64, protocol]);
+            put(packet, V4_SOURCE, source.octets());
+            put(packet, V4_DESTINATION, destination.octets());
+            Some(V4_HEADER_LEN)
+        }
+        (IpAddr::V6(source), IpAddr::V6(destination)) if len >= V6_HEADER_LEN => {
+            *packet.first_mut()? = 0x60;
+            let payload = len.checked_sub(V6_HEADER_LEN)?;
+            put16(packet, V6_PAYLOAD_LEN, u16::try_from(payload).ok()?);
+            put(packet, V6_NEXT_HEADER, [protocol, 64]);
+            put(packet, V6_SOURCE, source.octets());
+            put(packet, V6_DESTINATION, destination.octets());
+            Some(V6_HEADER_LEN)
+        }
+        _ => None,
+    }
+}
 
 /// The `N` bytes at `at`.
 ///

@@ -18,7 +18,7 @@ use super::{
     state::{State, Step},
 };
 use crate::{
-    DropReason,
+    DropReason, PeerId,
     filter::{Action, Filter, RuleId, Subject},
 };
 
@@ -284,6 +284,33 @@ impl FlowTable {
         let is_reply = from_low != entry.is_opener_low;
         let sent = entry.packets.get(usize::from(is_reply)).copied();
         !entry.is_over(now) && sent.is_some_and(|sent| sent != 0) && judged_again(entry, filter)
+    }
+
+    /// The flow with this key, if its packets pass whatever the rules say; else whether there is a
+    /// place for another one of `peer`. Nothing changes.
+    #[cold]
+    pub(crate) fn foresee(
+        &self,
+        key: &Key,
+        peer: PeerId,
+        filter: &Filter,
+        now: Tick,
+    ) -> Result<FlowRecord, bool> {
+        let hash = key.hash(self.seed);
+        let (index, tag) = ((hash >> 32) as usize, hash as u32 | 1);
+        let mut set = self
+            .set(index & self.sets.len().wrapping_sub(1))
+            .ok_or(false)?;
+        let place = set.find(tag, key);
+        let Some(entry) = place.and_then(|place| set.at(place)).copied() else {
+            return Err(set.room(peer, now).is_some());
+        };
+        // The one that is there would be judged again, and this is a copy of it.
+        let mut judged = entry;
+        if entry.is_over(now) || !judged_again(&mut judged, filter) {
+            return Err(true);
+        }
+        Ok(FlowRecord::of(&judged, filter, now))
     }
 
     /// More packets have passed of the flow at `place`, if it is there still.

@@ -4,7 +4,7 @@ use weapon_noise::{HandshakeError, PublicKey, Refused, Rejected, Verdict, open_i
 use weapon_wire::message::{CookieReply, Initiation, Kind, Response, kind};
 
 use super::{Env, Gateway, Happening, RejectedBecause};
-use crate::{DropReason, ports::HandshakeMessage};
+use crate::{DropReason, Dropped, ports::HandshakeMessage};
 
 /// Handshake messages that wait for the control loop at most. An eighth of it is "under load"
 /// (paper 5.3; wireguard-go `QueueHandshakeSize`).
@@ -35,13 +35,14 @@ impl Gateway {
         let Err(reason) = self.try_handshake(message, &mut claimed, env) else {
             return;
         };
-        self.shared.counters.count(reason);
+        let from = message.from.remote;
+        let peer = claimed.key.and_then(|key| self.peer_by_key(&key));
+        let dropped = Dropped::sealed(reason, peer, from);
+        self.shared.counters.note(dropped, 1, env.now.tick);
         if matches!(kind(message.bytes()), Ok(Kind::Initiation))
             && let Some(because) = because(reason, claimed.is_low_order)
         {
-            let from = message.from.remote;
             self.rejections.note(claimed.key, from, because, env.now);
-            let peer = claimed.key.and_then(|key| self.peer_by_key(&key));
             let peer = peer.and_then(|id| self.members.get(&id));
             self.shared.happenings.note(|| Happening::Rejected {
                 peer: peer.map(|member| member.peer.name.clone()),

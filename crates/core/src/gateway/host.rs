@@ -4,17 +4,17 @@ use core::net::SocketAddr;
 use std::{collections::BTreeMap, sync::Arc};
 
 use weapon_noise::{
-    Entropy, EntropyNotReady, Keypair, Link, Role, Tai64n, TimestampGuard, TunnelHost,
+    Entropy, EntropyNotReady, Keypair, Link, Role, Tai64n, Tick, TimestampGuard, TunnelHost,
     protocol::HANDSHAKE_DS,
 };
 use weapon_wire::{
-    Endpoint,
+    Endpoint, VnetHeader,
     message::{Kind, kind},
 };
 
 use super::{Env, Happening, Now, WallTime, candidates::Candidates, happenings::Happenings};
 use crate::{
-    Counters, DropReason, Outbound, Peer, PeerId, Session, SharedFib,
+    Counters, DropReason, Dropped, Outbound, Peer, PeerId, Session, SharedFib, Way,
     index_table::Indices,
     parked::Parked,
     ports::{HandshakeMessage, Upcalls},
@@ -38,6 +38,16 @@ pub(super) struct Shared {
 
 /// Bytes that wait for sessions at most, of all peers together.
 const PARKED_BYTES_MAX: usize = 64 << 20;
+
+impl Shared {
+    /// Counts what was read from the overlay and died here, and notes it among the latest drops.
+    pub(super) fn note_read(&self, reason: DropReason, peer: &Peer, read: &[u8], now: Tick) {
+        let packet = read.get(VnetHeader::LEN..).unwrap_or_default();
+        let fib = self.fib.load();
+        let dropped = Dropped::clear(reason, Way::Outbound, Some(peer), packet, &fib);
+        self.counters.note(dropped, 1, now);
+    }
+}
 
 /// The gateway, seen by the tunnel of one peer during one call.
 pub(super) struct Host<'a, 'env> {
@@ -74,16 +84,21 @@ impl<'a, 'env> Host<'a, 'env> {
 
     pub(super) fn park(&mut self, read: Box<[u8]>) {
         if self.shared.parked_bytes.saturating_add(read.len()) > PARKED_BYTES_MAX {
-            self.shared.counters.count(DropReason::ParkOverflow);
+            self.shared.note_read(
+                DropReason::ParkOverflow,
+                self.peer,
+                &read,
+                self.env.now.tick,
+            );
             return;
         }
         let before = self.parked.bytes();
-        let dropped = self.parked.push(read);
+        let (shared, peer, now) = (&*self.shared, self.peer, self.env.now.tick);
+        self.parked.push(read, |oldest| {
+            shared.note_read(DropReason::ParkOverflow, peer, oldest, now);
+        });
         let others = self.shared.parked_bytes.saturating_sub(before);
         self.shared.parked_bytes = others.saturating_add(self.parked.bytes());
-        self.shared
-            .counters
-            .count_many(DropReason::ParkOverflow, dropped);
     }
 
     /// What is parked is about to go.
@@ -115,8 +130,10 @@ impl<'a, 'env> Host<'a, 'env> {
             match outbound.send(&read) {
                 Ok(_) => sent = usize::saturating_add(sent, 1),
                 // The network moved to a peer without a session while the packet waited.
-                Err(DropReason::ControlBusy) => self.shared.counters.count(DropReason::NoSession),
-                Err(reason) => self.shared.counters.count(reason),
+                Err(DropReason::ControlBusy) => {
+                    outbound.note_dropped(&read, DropReason::NoSession);
+                }
+                Err(reason) => outbound.note_dropped(&read, reason),
             }
         }
         outbound.finish();
@@ -175,10 +192,11 @@ impl TunnelHost for Host<'_, '_> {
 
     fn drop_parked(&mut self) {
         self.forget_parked();
-        let dropped = self.parked.clear();
-        self.shared
-            .counters
-            .count_many(DropReason::NoSession, dropped);
+        while let Some(read) = self.parked.pop() {
+            let now = self.env.now.tick;
+            self.shared
+                .note_read(DropReason::NoSession, self.peer, &read, now);
+        }
     }
 
     fn has_parked(&self) -> bool {

@@ -32,6 +32,8 @@ pub use config::{GatewayConfig, PeerConfig};
 mod dump;
 pub use dump::{GatewayDump, PeerDump};
 mod endpoint;
+mod examine;
+pub use examine::{Ahead, Examination, Judgement, KnownFlow};
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
 mod now;
@@ -331,22 +333,17 @@ impl Gateway {
 
     /// A lane parked `read` for the peer, as read from the overlay.
     pub fn park(&mut self, id: PeerId, read: Box<[u8]>, env: &mut Env<'_>) {
-        if !self.up {
-            self.shared.counters.count(DropReason::InterfaceDown);
-            return;
-        }
-        if self.is_keyless {
-            self.shared.counters.count(DropReason::NoSession);
-            return;
-        }
+        let now = env.now.tick;
         let Some(member) = self.members.get(&id) else {
             // Removed while the packet was in the queue.
             self.shared.counters.count(DropReason::NoSession);
             return;
         };
-        if member.peer.link.endpoint().is_none() {
-            self.shared.counters.count(DropReason::NoEndpoint);
-            self.return_unreachable(read.get(VnetHeader::LEN..).unwrap_or_default(), env);
+        if let Some(reason) = self.cannot_park(member) {
+            self.shared.note_read(reason, &member.peer, &read, now);
+            if reason == DropReason::NoEndpoint {
+                self.return_unreachable(read.get(VnetHeader::LEN..).unwrap_or_default(), env);
+            }
             return;
         }
         self.with_tunnel(id, env, |tunnel, identity, host| {
@@ -359,6 +356,19 @@ impl Gateway {
                 tunnel.want_session(identity, now, host);
             }
         });
+    }
+
+    /// Why nothing can wait for a session with the peer.
+    fn cannot_park(&self, member: &Member) -> Option<DropReason> {
+        if !self.up {
+            Some(DropReason::InterfaceDown)
+        } else if self.is_keyless {
+            Some(DropReason::NoSession)
+        } else if member.peer.link.endpoint().is_none() {
+            Some(DropReason::NoEndpoint)
+        } else {
+            None
+        }
     }
 
     /// A lane dropped a packet that starts with `packet`: tells its sender (P84).

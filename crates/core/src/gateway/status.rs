@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use weapon_noise::{Arrivals, Attempts, PublicKey, Role, Tick, Trouble, Tunnel};
 use weapon_wire::Source;
 
-use super::{Gateway, Rejection, WallTime};
+use super::{Gateway, Member, Rejection, WallTime};
 use crate::PeerId;
 
 /// A gateway at one moment.
@@ -87,39 +87,8 @@ impl Gateway {
             networks.entry(owner.id).or_default().push(network);
         }
         let peers = self.members.values().map(|member| {
-            let link = &member.peer.link;
-            let session = member
-                .tunnel
-                .sessions()
-                .current()
-                .map(|keypair| SessionStatus {
-                    age: now.since(keypair.created()),
-                    role: keypair.role(),
-                    sent_packets: keypair.sent_count(),
-                });
-            PeerStatus {
-                name: member.peer.name.to_string(),
-                public_key: member.tunnel.public_key(),
-                endpoint: link.endpoint().as_deref().map(|endpoint| endpoint.remote),
-                source: link
-                    .endpoint()
-                    .as_deref()
-                    .and_then(|endpoint| endpoint.source),
-                networks: networks.remove(&member.peer.id).unwrap_or_default(),
-                persistent_keepalive: member.persistent_keepalive,
-                last_handshake: Some(member.last_handshake).filter(|at| *at != WallTime::default()),
-                session,
-                last_received_age: link.activity.last_received().map(|at| now.since(at)),
-                received_bytes: link.traffic.received_bytes.load(Relaxed),
-                sent_bytes: link.traffic.sent_bytes.load(Relaxed),
-                received_packets: link.traffic.received_packets.load(Relaxed),
-                sent_packets: link.traffic.sent_packets.load(Relaxed),
-                parked: member.parked.len(),
-                arrivals: arrivals(&member.tunnel),
-                attempts: *member.tunnel.attempts(),
-                last_attempt_age: member.tunnel.attempts().last_sent.map(|at| now.since(at)),
-                trouble: member.tunnel.trouble(now),
-            }
+            let networks = networks.remove(&member.peer.id).unwrap_or_default();
+            self.status_of(member, networks, now)
         });
         GatewayStatus {
             public_key: self.public_key(),
@@ -127,6 +96,40 @@ impl Gateway {
             mtu: self.mtus.interface(),
             peers: peers.collect(),
             rejections: self.rejections.list(),
+        }
+    }
+
+    /// A peer, of which these are the networks.
+    pub(super) fn status_of(&self, member: &Member, networks: Vec<IpNet>, now: Tick) -> PeerStatus {
+        let link = &member.peer.link;
+        let sessions = member.tunnel.sessions();
+        let session = sessions.current().map(|keypair| SessionStatus {
+            age: now.since(keypair.created()),
+            role: keypair.role(),
+            sent_packets: keypair.sent_count(),
+        });
+        PeerStatus {
+            name: member.peer.name.to_string(),
+            public_key: member.tunnel.public_key(),
+            endpoint: link.endpoint().as_deref().map(|endpoint| endpoint.remote),
+            source: link
+                .endpoint()
+                .as_deref()
+                .and_then(|endpoint| endpoint.source),
+            networks,
+            persistent_keepalive: member.persistent_keepalive,
+            last_handshake: Some(member.last_handshake).filter(|at| *at != WallTime::default()),
+            session,
+            last_received_age: link.activity.last_received().map(|at| now.since(at)),
+            received_bytes: link.traffic.received_bytes.load(Relaxed),
+            sent_bytes: link.traffic.sent_bytes.load(Relaxed),
+            received_packets: link.traffic.received_packets.load(Relaxed),
+            sent_packets: link.traffic.sent_packets.load(Relaxed),
+            parked: member.parked.len(),
+            arrivals: arrivals(&member.tunnel),
+            attempts: *member.tunnel.attempts(),
+            last_attempt_age: member.tunnel.attempts().last_sent.map(|at| now.since(at)),
+            trouble: member.tunnel.trouble(now),
         }
     }
 }

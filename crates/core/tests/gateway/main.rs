@@ -15,6 +15,7 @@ mod world;
 mod change;
 mod changes;
 mod ecn;
+mod examine;
 mod failing;
 mod filter;
 mod happenings;

@@ -217,14 +217,16 @@ impl Site {
         let fib = self.fib.load_full();
         let (outbox, mail) = (&mut self.outbox, &mut self.mail);
         let mut outbound = Outbound::new(&fib, tick, &self.lane, outbox, mail);
-        let results: Vec<_> = reads
-            .iter()
-            .map(|read| outbound.take(&mut read.clone()).map(drop))
-            .collect();
+        let results = reads.iter().map(|read| {
+            let mut read = read.clone();
+            let result = outbound.take(&mut read).map(drop);
+            if let Err(reason) = result {
+                outbound.note_dropped(&read, reason);
+            }
+            result
+        });
+        let results = results.collect();
         outbound.finish();
-        for reason in results.iter().filter_map(|result| result.err()) {
-            self.lane.count(reason);
-        }
         results
     }
 

@@ -58,6 +58,14 @@ impl NetlinkError {
         matches!(self, Self::NotFound { .. })
     }
 
+    /// The number of the kernel's error, where it is one that has no other name here.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Refused { errno, .. } => Some(*errno),
+            _ => None,
+        }
+    }
+
     pub(crate) fn new(asked: impl Into<String>, error: rtnetlink::Error) -> Self {
         let asked = asked.into();
         let rtnetlink::Error::NetlinkError(message) = error else {

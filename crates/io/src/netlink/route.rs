@@ -136,6 +136,8 @@ pub struct Path {
     /// MTU in bytes of the path where the route or path MTU discovery says one; else the
     /// interface's own holds.
     pub mtu: Option<u32>,
+    /// The destination is this host itself.
+    pub is_local: bool,
 }
 
 impl Netlink {
@@ -259,8 +261,41 @@ impl Netlink {
         if fwmark != 0 {
             message.attributes.push(RouteAttribute::Mark(fwmark));
         }
+        self.path_of(message, asked).await
+    }
+
+    /// The path that a packet from `source` to `destination` would take that comes in by
+    /// `interface`: as the kernel looks it up for what is not its own.
+    ///
+    /// # Errors
+    /// See [`NetlinkError`]; `Refused` when the network is unreachable, when what comes in there is
+    /// not forwarded (`EHOSTUNREACH`), or when `source` is not believed there (`EXDEV`).
+    pub async fn path_of_foreign(
+        &self,
+        (source, destination): (IpAddr, IpAddr),
+        interface: u32,
+    ) -> Result<Path, NetlinkError> {
+        let asked = || format!("look up the path from {source} to {destination}");
+        let bits = if destination.is_ipv4() { 32 } else { 128 };
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(destination);
+        message.header.destination_prefix_length = bits;
+        message.header.source_prefix_length = bits;
+        message.attributes = vec![
+            RouteAttribute::Destination(destination.into()),
+            RouteAttribute::Source(source.into()),
+            RouteAttribute::Iif(interface),
+        ];
+        self.path_of(message, asked).await
+    }
+
+    async fn path_of(
+        &self,
+        message: RouteMessage,
+        asked: impl Fn() -> String,
+    ) -> Result<Path, NetlinkError> {
         let answer = self.handle.route().get(message).execute().try_next().await;
-        let found = answer.asked(asked)?;
+        let found = answer.asked(&asked)?;
         let message = found.ok_or_else(|| NetlinkError::NotFound { asked: asked() })?;
         let route = Route::from_message(&message)
             .ok_or_else(|| NetlinkError::NotFound { asked: asked() })?;
@@ -270,6 +305,7 @@ impl Netlink {
             gateway: route.gateway,
             source: route.source,
             mtu,
+            is_local: message.header.kind == RouteType::Local,
         })
     }
 }

@@ -8,9 +8,11 @@ use utoipa::{
 use super::{Reload, Reloaded, problem::Problem};
 use crate::{
     capture::{Capture, CaptureEnd},
+    drops::DropsReport,
     flows::FlowsReport,
     report::Report,
     system::SystemReport,
+    why::WhyReport,
 };
 
 /// What the API is, for programs.
@@ -23,7 +25,7 @@ use crate::{
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
     servers((url = "http://localhost", description = "the unix socket; the name is not looked at")),
-    paths(status, system, flows, down, reload, confirm, capture, end_capture, openapi),
+    paths(status, system, flows, why, drops, down, reload, confirm, capture, end_capture, openapi),
 )]
 struct Document;
 
@@ -94,6 +96,45 @@ fn system() {}
     reason = "the attribute describes the path; routes.rs serves it"
 )]
 fn flows() {}
+
+/// What would become of a packet in the gateway, and who decides.
+///
+/// Nothing is sent, and nothing changes. It is the gateway's own part of the way: `weapon why` asks
+/// the host's routes and rules too.
+#[utoipa::path(get, path = "/v1/why", params(
+    ("source" = String, Query, description = "The address that it is from"),
+    ("source_port" = Option<u16>, Query, description = "Its source port; 49152 if it is left out"),
+    ("destination" = String, Query, description = "The address that it goes to"),
+    ("port" = Option<u16>, Query, description = "Its destination port"),
+    ("protocol" = Option<String>, Query, description = "tcp, udp, icmp and so on; if it is left \
+        out, tcp if there is a port, else icmp"),
+    ("size" = Option<usize>, Query, description = "Its bytes, with the IP header"),
+    ("from" = Option<String>, Query, description = "The peer that it comes from; if it is left \
+        out, it goes to a peer"),
+), responses(
+    (status = 200, description = "The steps of the packet", body = WhyReport),
+    (status = 400, description = "A parameter is not what is asked for", body = Problem,
+        content_type = "application/problem+json"),
+    (status = 422, description = "There is no such peer", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn why() {}
+
+/// The latest packets that died, and why.
+#[utoipa::path(get, path = "/v1/drops", responses(
+    (status = 200, description = "The newest first", body = DropsReport),
+    (status = 503, description = "The gateway is stopping", body = Problem,
+        content_type = "application/problem+json"),
+))]
+#[expect(
+    dead_code,
+    reason = "the attribute describes the path; routes.rs serves it"
+)]
+fn drops() {}
 
 /// Stops the gateway, and undoes all that it has done.
 ///

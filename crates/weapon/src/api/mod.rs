@@ -27,9 +27,11 @@ pub use server::serve;
 
 use crate::{
     capture::{Capture, CaptureEnd, Stream},
+    drops::DropsReport,
     flows::{FlowsQuery, FlowsReport},
     report::Report,
     system::SystemReport,
+    why::{WhyQuery, WhyReport},
 };
 
 /// The longest time that anybody would wait for who has locked himself out: a day, in seconds.
@@ -54,6 +56,10 @@ pub enum Request {
     EndCapture(CaptureEnd),
     /// What passes at this moment.
     Flows(FlowsQuery),
+    /// What would become of a packet.
+    Why(WhyQuery),
+    /// The latest packets that died.
+    Drops,
 }
 
 /// What is answered.
@@ -75,6 +81,10 @@ pub enum Answer {
     CaptureEnds,
     /// To [`Request::Flows`].
     Flows(FlowsReport),
+    /// To [`Request::Why`].
+    Why(WhyReport),
+    /// To [`Request::Drops`].
+    Drops(DropsReport),
     /// It could not be done.
     Error(String),
 }

@@ -8,9 +8,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{Answer, CONFIRM_SECONDS_MAX, Reload, Reloaded, Request, document, problem::Problem};
 use crate::{
     capture::{Capture, Expression},
+    drops::DropsReport,
     flows::{FlowsQuery, FlowsReport},
     report::Report,
     system::SystemReport,
+    why::{WhyQuery, WhyReport},
 };
 
 /// The type of a body.
@@ -25,6 +27,10 @@ pub enum Route {
     System,
     /// [`Request::Flows`]
     Flows,
+    /// [`Request::Why`]
+    Why,
+    /// [`Request::Drops`]
+    Drops,
     /// [`Request::Down`]
     Down,
     /// [`Request::Reload`]
@@ -41,10 +47,12 @@ pub enum Route {
 
 impl Route {
     /// Every one.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Status,
         Self::System,
         Self::Flows,
+        Self::Why,
+        Self::Drops,
         Self::Down,
         Self::Reload,
         Self::Confirm,
@@ -59,6 +67,8 @@ impl Route {
             Self::Status => "/v1/status",
             Self::System => "/v1/system",
             Self::Flows => "/v1/flows",
+            Self::Why => "/v1/why",
+            Self::Drops => "/v1/drops",
             Self::Down => "/v1/down",
             Self::Reload => "/v1/reload",
             Self::Confirm => "/v1/confirm",
@@ -71,7 +81,12 @@ impl Route {
     /// How it is asked.
     pub fn method(self) -> Method {
         match self {
-            Self::Status | Self::System | Self::Flows | Self::Document => Method::GET,
+            Self::Status
+            | Self::System
+            | Self::Flows
+            | Self::Why
+            | Self::Drops
+            | Self::Document => Method::GET,
             Self::Down | Self::Reload | Self::Confirm | Self::Capture | Self::EndCapture => {
                 Method::POST
             }
@@ -106,7 +121,7 @@ impl Route {
             });
             return Err(problem);
         }
-        if uri.query().is_some() && route != Self::Flows {
+        if uri.query().is_some() && !matches!(route, Self::Flows | Self::Why) {
             return Err(Problem::new(
                 StatusCode::BAD_REQUEST,
                 format!("{} has no parameters", route.path()),
@@ -146,10 +161,14 @@ impl Route {
         Ok(match self {
             Self::Status => Some(Request::Status),
             Self::System => Some(Request::System),
+            Self::Drops => Some(Request::Drops),
             Self::Flows => {
                 let query = FlowsQuery::parse(uri.query().unwrap_or_default());
-                let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, detail);
                 Some(Request::Flows(query.map_err(bad)?))
+            }
+            Self::Why => {
+                let query = WhyQuery::parse(uri.query().unwrap_or_default());
+                Some(Request::Why(query.map_err(bad)?))
             }
             Self::Down => Some(Request::Down),
             Self::Confirm => Some(Request::Confirm),
@@ -170,6 +189,8 @@ impl Route {
             Self::Status => Answer::Status(Box::new(read::<Report>(body)?)),
             Self::System => Answer::System(read::<SystemReport>(body)?),
             Self::Flows => Answer::Flows(read::<FlowsReport>(body)?),
+            Self::Why => Answer::Why(read::<WhyReport>(body)?),
+            Self::Drops => Answer::Drops(read::<DropsReport>(body)?),
             Self::Reload => Answer::Reloaded(read::<Reloaded>(body)?),
             Self::Down => Answer::Stopping,
             Self::Confirm => Answer::Confirmed,
@@ -237,6 +258,8 @@ impl Request {
             Self::Status => Route::Status,
             Self::System => Route::System,
             Self::Flows(_) => Route::Flows,
+            Self::Why(_) => Route::Why,
+            Self::Drops => Route::Drops,
             Self::Down => Route::Down,
             Self::Reload(_) => Route::Reload,
             Self::Confirm => Route::Confirm,
@@ -250,6 +273,7 @@ impl Request {
         let path = self.route().path();
         match self {
             Self::Flows(query) => format!("{path}?{}", query.written()),
+            Self::Why(query) => format!("{path}?{}", query.written()),
             _ => path.to_owned(),
         }
     }
@@ -263,9 +287,13 @@ impl Request {
             Self::Reload(reload) => serde_json::to_vec(reload),
             Self::Capture(capture) => serde_json::to_vec(capture),
             Self::EndCapture(end) => serde_json::to_vec(end),
-            Self::Status | Self::System | Self::Flows(_) | Self::Down | Self::Confirm => {
-                Ok(Vec::new())
-            }
+            Self::Status
+            | Self::System
+            | Self::Flows(_)
+            | Self::Why(_)
+            | Self::Drops
+            | Self::Down
+            | Self::Confirm => Ok(Vec::new()),
         }
     }
 }
@@ -279,6 +307,8 @@ pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), P
         Answer::Status(report) => Ok((StatusCode::OK, json(report)?)),
         Answer::System(system) => Ok((StatusCode::OK, json(system)?)),
         Answer::Flows(flows) => Ok((StatusCode::OK, json(flows)?)),
+        Answer::Why(why) => Ok((StatusCode::OK, json(why)?)),
+        Answer::Drops(drops) => Ok((StatusCode::OK, json(drops)?)),
         Answer::Reloaded(reloaded) => Ok((StatusCode::OK, json(reloaded)?)),
         // What is captured follows bit by bit.
         Answer::Capturing(_) => Ok((StatusCode::OK, Vec::new())),
@@ -289,9 +319,11 @@ pub fn written(route: Route, answer: &Answer) -> Result<(StatusCode, Vec<u8>), P
                 // The file, or the system it is for, does not allow it.
                 Route::Reload => StatusCode::UNPROCESSABLE_ENTITY,
                 Route::Confirm | Route::EndCapture | Route::Flows => StatusCode::CONFLICT,
-                Route::Capture => StatusCode::UNPROCESSABLE_ENTITY,
+                Route::Capture | Route::Why => StatusCode::UNPROCESSABLE_ENTITY,
                 Route::System => StatusCode::INTERNAL_SERVER_ERROR,
-                Route::Status | Route::Down | Route::Document => StatusCode::SERVICE_UNAVAILABLE,
+                Route::Status | Route::Drops | Route::Down | Route::Document => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
             };
             Err(Problem::new(status, detail))
         }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::{task::spawn_blocking, time::timeout};
@@ -18,7 +18,6 @@ use super::{Capture, CaptureEnd, Expression, Stage};
 use crate::{
     api::{Client, Request},
     cli::{self, CaptureArgs, EXIT_BAD_CONFIG},
-    config::{self, BadConfig},
     daemon, places,
     signals::{Signal, Signals},
 };
@@ -44,7 +43,7 @@ pub fn run(args: &CaptureArgs) -> anyhow::Result<ExitCode> {
         );
         return Ok(ExitCode::from(EXIT_BAD_CONFIG));
     }
-    let name = gateway(args.target.as_deref())?;
+    let name = places::running_gateway(args.target.as_deref())?;
     let request = Request::Capture(Capture {
         peer: args.peer.clone(),
         stage: if args.after {
@@ -82,22 +81,6 @@ pub fn run(args: &CaptureArgs) -> anyhow::Result<ExitCode> {
         missed.values().sum::<u64>()
     ));
     Ok(ExitCode::SUCCESS)
-}
-
-/// The gateway that is meant: the only one that runs, if none is named.
-fn gateway(target: Option<&str>) -> anyhow::Result<String> {
-    if let Some(target) = target {
-        return Ok(config::gateway_name(target).map_err(|problem| BadConfig(vec![problem]))?);
-    }
-    let mut running = places::gateways();
-    match running.len() {
-        1 => Ok(running.swap_remove(0)),
-        0 => bail!("no gateway runs"),
-        _ => bail!(
-            "several gateways run; name one of them: {}",
-            running.join(", ")
-        ),
-    }
 }
 
 /// Copies until the end, or until there is nobody who reads.

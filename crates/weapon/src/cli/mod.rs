@@ -14,6 +14,7 @@ mod reload;
 mod status;
 mod terminal;
 mod up;
+mod why;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
 pub use terminal::{print, print_error, print_problem, stderr_colour, stdout_colour, stdout_width};
 pub use up::UpArgs;
+pub use why::{Asked, WhyArgs};
 
 /// Exit code when what was asked for could not be done.
 pub const EXIT_FAILED: u8 = 1;
@@ -82,6 +84,8 @@ enum Command {
     Capture(CaptureArgs),
     /// Show what passes through a gateway at this moment, and what its rules have decided
     Flows(FlowsArgs),
+    /// Say what would become of a packet, and which rule, route or line decides
+    Why(WhyArgs),
     /// Look at the whole chain, from privileges to routes, and say what is wrong and what to do
     Doctor(DoctorArgs),
     /// Read and verify the audit log of a gateway
@@ -108,6 +112,7 @@ pub fn run() -> ExitCode {
         Command::Status(args) => crate::status::run(args),
         Command::Capture(args) => crate::capture::run(&args),
         Command::Flows(args) => crate::flows::run(&args),
+        Command::Why(args) => crate::why::run(&args),
         Command::Doctor(args) => crate::doctor::run(&args),
         Command::Audit(args) => crate::audit::run(&args.command),
         Command::Demo(args) => demo::run(args),

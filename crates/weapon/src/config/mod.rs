@@ -44,7 +44,7 @@ pub use metrics::MetricsPlace;
 pub use model::{
     Behind, CipherBackend, Config, ConfigSource, Format, HostPort, Offload, PeerConfig, Sandbox,
 };
-pub use policy::FilterConfig;
+pub use policy::{FilterConfig, has_ports, protocol, protocol_name};
 pub use problem::{BadConfig, Place, Problem, Severity};
 pub use source::{gateway_name, locate};
 pub use suggest::nearest;

@@ -17,7 +17,7 @@ use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
 use super::audit::AuditConfig;
 use super::metrics::MetricsPlace;
-use super::policy::FilterConfig;
+use super::policy::{FilterConfig, WrittenRules};
 use super::problem::Place;
 
 /// One gateway and its peers.
@@ -267,6 +267,8 @@ pub struct Written {
     pub networks: BTreeMap<IpNet, Place>,
     /// What lies behind us, as [`Config::behind`] has it.
     pub behind: Vec<Place>,
+    /// The rules of the filter.
+    pub rules: WrittenRules,
 }
 
 /// Where a configuration was read.

@@ -55,15 +55,15 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let of_peers = peer_drafts.iter().zip(networks.of_peers);
     let has_routes = gateway.routes.unwrap_or(true);
     let peers = peers(of_peers, known, (has_routes, spelling), problems);
-    let filter = policy::check(policy, &peers, peer_drafts.len(), problems);
+    let (filter, rules) = policy::check(policy, &peers, peer_drafts.len(), problems).unzip();
     if problems.has_errors() {
         return None;
     }
     let (name, interface, keys) = (name?, interface?, keys?);
-    let addresses = networks.addresses;
     let written = Written {
         behind: networks.our_places,
-        ..written(&gateway, &addresses, networks.places, spelling)
+        rules: rules.unwrap_or_default(),
+        ..written(&gateway, &networks.addresses, networks.places, spelling)
     };
     Some(Config {
         name,
@@ -76,7 +76,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         cipher_backend: gateway.cipher_backend.unwrap_or_default(),
         user: gateway.user.as_ref().map(|user| user.value.clone()),
         sandbox: gateway.sandbox.unwrap_or_default(),
-        addresses: addresses.into_iter().map(|net| net.value).collect(),
+        addresses: (networks.addresses.into_iter().map(|net| net.value)).collect(),
         behind: networks.ours,
         masquerade: gateway.masquerade.unwrap_or(false),
         name_servers,

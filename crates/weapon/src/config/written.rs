@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{
     draft::{GatewayDraft, Spelling},
     model::Written,
+    policy::WrittenRules,
     problem::{Located, Place},
 };
 
@@ -37,5 +38,6 @@ pub fn written(
             .collect(),
         networks,
         behind: Vec::new(),
+        rules: WrittenRules::default(),
     }
 }

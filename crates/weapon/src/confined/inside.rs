@@ -32,6 +32,7 @@ use crate::{
     capture::taking,
     cli,
     daemon::cipher,
+    drops,
     flows::{self, FilterCounts, Telling},
     report::Cipher,
 };
@@ -267,6 +268,11 @@ fn done(command: Command, engine: &Engine) -> Done {
             Ok(report) => Answer::Flows(Box::new(report)),
             Err(why) => Answer::Failed(why),
         },
+        Command::Examine(hypothesis, from) => match engine.examine(hypothesis, from.as_deref()) {
+            Ok(seen) => Answer::Examined(seen.map(Box::new)),
+            Err(error) => Answer::Failed(error.to_string()),
+        },
+        Command::LatestDrops => Answer::Drops(Box::new(drops::latest(engine))),
         Command::Counts => {
             Answer::Counts(engine.threads(), engine.waiting(), FilterCounts::of(engine))
         }

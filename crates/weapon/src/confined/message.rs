@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weapon_core::{Mtus, Policy, PrefixMapping};
+use weapon_core::{Examination, Hypothesis, Mtus, Policy, PrefixMapping};
 use weapon_engine::{EngineStatus, Event, ThreadStatus, Waiting};
 use weapon_io::{
     tun::TunFacts,
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     capture::Capture,
     config::{CipherBackend, Sandbox},
+    drops::DropsReport,
     flows::{FilterCounts, FlowsQuery, FlowsReport, ToldFlows, WantedFlows},
     report::Cipher,
 };
@@ -67,6 +68,10 @@ pub enum Command {
     Counts,
     /// What passes at this moment. Answered by [`Answer::Flows`], or why not.
     Flows(Box<FlowsQuery>),
+    /// What would become of a packet. Answered by [`Answer::Examined`].
+    Examine(Hypothesis, Option<String>),
+    /// The latest packets that died. Answered by [`Answer::Drops`].
+    LatestDrops,
     /// Whether flows may begin.
     DenyNew(bool),
     /// It comes with the file to which what is seen is written, as pcapng, by the gateway of this
@@ -89,6 +94,8 @@ pub enum Answer {
     Threads(bool),
     Counts(Vec<ThreadStatus>, Waiting, Option<FilterCounts>),
     Flows(Box<FlowsReport>),
+    Examined(Option<Box<Examination>>),
+    Drops(Box<DropsReport>),
     Failed(String),
 }
 

@@ -27,6 +27,7 @@ mod secret;
 // The helper's side.
 mod ambient;
 mod process;
+mod questions;
 mod requests;
 mod shown;
 mod user;

@@ -22,7 +22,7 @@ use anyhow::{Context as _, bail, ensure};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tracing::level_filters::LevelFilter;
 use weapon_core::{GatewayChange, GatewayDump, Mtus};
-use weapon_engine::{EngineStatus, Event, Stopped, ThreadStatus, Waiting};
+use weapon_engine::{EngineStatus, Event, Stopped};
 use weapon_io::{
     memory,
     tun::Tun,
@@ -44,7 +44,6 @@ use crate::{
     capture::Capture,
     cli,
     config::{CipherBackend, Sandbox},
-    flows::{FilterCounts, FlowsQuery, FlowsReport},
     report::{Cipher, GatewayPrivileges},
 };
 
@@ -345,7 +344,7 @@ impl GatewayProcess {
     }
 
     /// What `expected` makes of the answer; an answer to something else is as good as none.
-    fn get<T>(
+    pub(super) fn get<T>(
         &self,
         command: &Command,
         expected: impl FnOnce(Given) -> Option<T>,
@@ -423,25 +422,6 @@ impl GatewayProcess {
     pub fn files(&self) -> io::Result<Sockets<Files>> {
         self.get(&Command::Files, |given| match given {
             (Answer::Files(layout), files) => layout.sockets(files),
-            _ => None,
-        })
-    }
-
-    /// What each thread has counted, what waits for the control loop, and what was counted of
-    /// flows, if any are watched.
-    pub fn counts(&self) -> Result<(Vec<ThreadStatus>, Waiting, Option<FilterCounts>), Stopped> {
-        let counts = self.get(&Command::Counts, |given| match given.0 {
-            Answer::Counts(threads, waiting, filter) => Some((threads, waiting, filter)),
-            _ => None,
-        });
-        counts.map_err(|_| Stopped)
-    }
-
-    /// What passes at this moment.
-    pub fn flows(&self, query: &FlowsQuery) -> io::Result<FlowsReport> {
-        let command = Command::Flows(Box::new(query.clone()));
-        self.get(&command, |given| match given.0 {
-            Answer::Flows(report) => Some(*report),
             _ => None,
         })
     }

@@ -11,6 +11,7 @@ use std::{
 use anyhow::Context as _;
 use futures_util::future::join_all;
 use ipnet::IpNet;
+use serde_json::Value;
 use tokio::{net::lookup_host, time::timeout};
 use weapon_io::{
     netlink::{Link, Netlink},
@@ -357,6 +358,14 @@ async fn resolve(endpoint: &HostPort) -> Result<Vec<SocketAddr>, String> {
 }
 
 fn ruleset() -> Result<Ruleset, String> {
+    rules_of_host().map(|json| Ruleset::parse(&json))
+}
+
+/// What `nft -j list ruleset` says.
+///
+/// # Errors
+/// Why that is not known.
+pub fn rules_of_host() -> Result<Value, String> {
     match program::run("nft", &["-j", "list", "ruleset"], "") {
         Err(error) if error.is_missing() => {
             Err("nft is not installed, so rules cannot be looked at (package nftables)".into())
@@ -365,9 +374,9 @@ fn ruleset() -> Result<Ruleset, String> {
             "nft does not say its rules: {:#}",
             anyhow::Error::new(error)
         )),
-        Ok(said) => match serde_json::from_str(&said) {
-            Ok(json) => Ok(Ruleset::parse(&json)),
-            Err(_) => Err("what nft says was not understood".into()),
-        },
+        Ok(said) => {
+            let json = serde_json::from_str(&said);
+            json.map_err(|_| "what nft says was not understood".into())
+        }
     }
 }

@@ -28,6 +28,9 @@ mod gather;
 mod probe;
 mod proc;
 
+pub use gather::rules_of_host;
+pub use proc::sysctl;
+
 use check::{Check, Verdict};
 use gather::{Subject, gather};
 

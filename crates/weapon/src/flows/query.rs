@@ -1,12 +1,10 @@
 //! Which flows are asked for, and how that reads as the query of an URL.
 
-use std::fmt::Write as _;
-
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use weapon_core::filter::Direction;
 
-use crate::config::value;
+use crate::{config::value, parameters};
 
 /// Flows of one answer at most.
 pub const LIMIT_MAX: usize = 10_000;
@@ -59,9 +57,7 @@ impl FlowsQuery {
     /// What is wrong with it.
     pub fn parse(query: &str) -> Result<Self, String> {
         let mut asked = Self::default();
-        for part in query.split('&').filter(|part| !part.is_empty()) {
-            let (key, written) = part.split_once('=').unwrap_or((part, ""));
-            let value = decoded(written).ok_or_else(|| format!("{key}: bad percent-encoding"))?;
+        for (key, value) in parameters::read(query)? {
             let wrong = |what: &str| format!("{key}: {} is no {what}", value::quoted(&value));
             match key {
                 "peer" => asked.peer = Some(value),
@@ -102,7 +98,7 @@ impl FlowsQuery {
             Direction::Inbound => "inbound".to_owned(),
             Direction::Outbound => "outbound".to_owned(),
         });
-        let texts = [
+        parameters::written([
             ("peer", self.peer.clone()),
             ("address", address),
             ("port", self.port.map(|port| port.to_string())),
@@ -112,39 +108,8 @@ impl FlowsQuery {
             ("direction", direction),
             ("limit", Some(self.limit.to_string())),
             ("cursor", Some(self.cursor.to_string())),
-        ];
-        let mut query = String::new();
-        for (key, text) in texts {
-            let Some(text) = text else { continue };
-            let lead = if query.is_empty() { "" } else { "&" };
-            let _ = write!(query, "{lead}{key}=");
-            for byte in text.bytes() {
-                let is_plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-                let _ = if is_plain {
-                    write!(query, "{}", char::from(byte))
-                } else {
-                    write!(query, "%{byte:02X}")
-                };
-            }
-        }
-        query
+        ])
     }
-}
-
-/// The text that was percent-encoded.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digit = |byte: u8| char::from(byte).to_digit(16);
-        let (high, low) = (digit(rest.next()?)?, digit(rest.next()?)?);
-        bytes.push((high * 16 + low) as u8);
-    }
-    String::from_utf8(bytes).ok()
 }
 
 #[cfg(test)]

@@ -7,10 +7,13 @@ pub use draft::{FilterDraft, PolicyDraft, RuleDraft, TrialDraft};
 // One rule, and its values.
 mod rules;
 mod values;
+pub use values::{has_ports, protocol, protocol_name};
 
 // All of them together.
 mod shadow;
 mod trial;
+
+use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 use weapon_core::filter::{Action, Rule, RuleId};
@@ -82,6 +85,23 @@ fn default_name(default: Option<Action>) -> &'static str {
     }
 }
 
+/// Where in the file the rules stand, by their names, and the default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WrittenRules {
+    pub default: Place,
+    pub rules: BTreeMap<Box<str>, Place>,
+}
+
+impl WrittenRules {
+    /// That of a rule, or of what decides where no rule does.
+    pub fn place(&self, rule: &str) -> Option<&Place> {
+        match rule {
+            DEFAULT_NAME => Some(&self.default),
+            rule => self.rules.get(rule),
+        }
+    }
+}
+
 /// A peer, as rules see it.
 pub struct KnownPeer<'a> {
     /// Its name.
@@ -117,7 +137,7 @@ pub fn check(
     peers: &[PeerConfig],
     peers_written: usize,
     problems: &mut Problems,
-) -> Option<FilterConfig> {
+) -> Option<(FilterConfig, WrittenRules)> {
     if peers.len() != peers_written {
         return None;
     }
@@ -153,11 +173,28 @@ pub fn check(
         }
     }
     without_default(&draft, default, problems);
-    is_wanted.then(|| FilterConfig {
+    if !is_wanted {
+        return None;
+    }
+    let written = WrittenRules {
+        default: default_place(&draft),
+        rules: rules
+            .iter()
+            .map(|it| (it.rule.name.clone(), it.place.clone()))
+            .collect(),
+    };
+    let filter = FilterConfig {
         default,
         rules: rules.into_iter().map(|it| it.rule).collect(),
         flows_max,
-    })
+    };
+    Some((filter, written))
+}
+
+fn default_place(draft: &PolicyDraft) -> Place {
+    let filter = draft.filter.as_ref();
+    let default = filter.and_then(|filter| filter.default.as_ref());
+    default.map(|it| it.place.clone()).unwrap_or_default()
 }
 
 fn default(draft: &PolicyDraft, problems: &mut Problems) -> Option<Action> {

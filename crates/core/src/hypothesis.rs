@@ -1,0 +1,106 @@
+//! A packet that nobody has sent: what somebody asks about who wants to know what would become of
+//! it.
+
+use core::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use weapon_wire::{
+    Icmp,
+    ip::{self, put_header},
+    tcp,
+};
+
+/// What its headers are to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hypothesis {
+    /// Where it is from: outbound as its sender knows itself, inbound as peers know it.
+    pub source: IpAddr,
+    /// Where it goes: inbound as peers know it.
+    pub destination: IpAddr,
+    /// The number of what it carries. ICMP of the packet's version is a request for an echo, TCP
+    /// asks for a connection.
+    pub protocol: u8,
+    /// Source and destination port; looked at where the protocol has some.
+    pub ports: (u16, u16),
+    /// Its bytes, with the IP header. Where its headers alone are longer, it is as long as they.
+    pub len: usize,
+}
+
+/// Bytes of the longest transport header that is looked at.
+const TRANSPORT_LEN_MAX: usize = tcp::HEADER_LEN;
+
+impl Hypothesis {
+    /// Bytes of the shortest packet of this protocol.
+    pub fn len_min(&self) -> usize {
+        let header = match self.source {
+            IpAddr::V4(_) => ip::V4_HEADER_LEN,
+            IpAddr::V6(_) => ip::V6_HEADER_LEN,
+        };
+        header.saturating_add(self.transport_len())
+    }
+
+    /// Whether its protocol has ports.
+    pub fn has_ports(&self) -> bool {
+        matches!(
+            self.protocol,
+            ip::TCP | ip::UDP | ip::DCCP | ip::SCTP | ip::UDP_LITE
+        )
+    }
+
+    /// Whether it is ICMP of its version of IP.
+    pub fn is_icmp(&self) -> bool {
+        let icmp = if self.source.is_ipv4() {
+            ip::ICMP
+        } else {
+            ip::ICMPV6
+        };
+        self.protocol == icmp
+    }
+
+    fn transport_len(&self) -> usize {
+        match self.protocol {
+            ip::TCP => tcp::HEADER_LEN,
+            ip::UDP | ip::UDP_LITE => 8,
+            ip::SCTP | ip::DCCP => 12,
+            _ if self.is_icmp() => 8,
+            _ => 0,
+        }
+    }
+
+    /// The packet, without checksums; `None` if there is none with such addresses and length.
+    pub(crate) fn packet(&self) -> Option<Vec<u8>> {
+        let len = self.len.max(self.len_min());
+        if len > ip::TOTAL_LEN_MAX {
+            return None;
+        }
+        let mut packet = vec![0; len];
+        let ends = (self.source, self.destination);
+        let header = put_header(&mut packet, ends, self.protocol)?;
+        let behind = packet.get_mut(header..)?;
+        let transport = self.transport();
+        let there = behind.len().min(TRANSPORT_LEN_MAX);
+        behind
+            .get_mut(..there)?
+            .copy_from_slice(transport.get(..there)?);
+        Some(packet)
+    }
+
+    fn transport(&self) -> [u8; TRANSPORT_LEN_MAX] {
+        let mut header = [0; TRANSPORT_LEN_MAX];
+        if self.is_icmp() {
+            header[0] = Icmp::echo_of(self.source).kind;
+        }
+        if self.has_ports() {
+            let (source, destination) = self.ports;
+            let [a, b] = source.to_be_bytes();
+            let [c, d] = destination.to_be_bytes();
+            header[..4].copy_from_slice(&[a, b, c, d]);
+        }
+        if self.protocol == ip::TCP {
+            // Five words of header, and the flags.
+            header[12] = 5 << 4;
+            header[13] = tcp::SYN;
+        }
+        header
+    }
+}
