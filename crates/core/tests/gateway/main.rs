@@ -28,6 +28,7 @@ mod padding;
 mod recordings;
 mod routing;
 mod runs;
+mod service;
 mod silence;
 mod superpackets;
 mod timers;

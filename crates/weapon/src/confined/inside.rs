@@ -162,6 +162,7 @@ fn engine(
     if message.is_recorded {
         gateway.note_happenings();
     }
+    gateway.set_services(&message.services);
     gateway.add_peers(peers.into_iter().map(peer));
     let (rebind, store) = (requests.clone(), requests.clone());
     let config = EngineConfig {

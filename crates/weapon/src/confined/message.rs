@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weapon_core::{Mtus, Policy, PrefixMapping};
+use weapon_core::{Mtus, Policy, PrefixMapping, Services};
 use weapon_engine::{EngineStatus, Event, ThreadStatus, Waiting};
 use weapon_io::{
     tun::TunFacts,
@@ -150,6 +150,7 @@ pub struct BeginMessage {
     pub addresses: Vec<IpAddr>,
     pub mappings: Vec<PrefixMapping>,
     pub policy: Option<Policy>,
+    pub services: Services,
     pub timestamp_mark: Option<Tai64n>,
     pub up: bool,
     pub is_recorded: bool,
@@ -173,6 +174,8 @@ pub struct Begin {
     pub mappings: Vec<PrefixMapping>,
     /// Which packets may pass.
     pub policy: Option<Policy>,
+    /// How much of them, and with which mark.
+    pub services: Services,
     /// What was kept last.
     pub timestamp_mark: Option<Tai64n>,
     /// Whether the interface is up.
@@ -231,7 +234,9 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use weapon_core::{DropReason, GatewayStatus, PeerStatus, WallTime};
+    use weapon_core::{
+        DropReason, GatewayStatus, LimitStatus, PeerStatus, RateLimit, ServiceStatus, WallTime,
+    };
     use weapon_io::tun::Offloads;
 
     use super::*;
@@ -257,6 +262,10 @@ mod tests {
 
     #[test]
     fn a_status_is_the_same_on_the_other_side() {
+        let limit = RateLimit {
+            bytes_per_second: 1_250_000,
+            burst_bytes: 256_000,
+        };
         let peer = PeerStatus {
             name: "site-b".to_owned(),
             public_key: PublicKey::from_bytes([7; 32]),
@@ -279,6 +288,15 @@ mod tests {
             attempts: weapon_noise::Attempts::default(),
             last_attempt_age: None,
             trouble: Some(weapon_noise::Trouble::NoAnswer),
+            service: Some(ServiceStatus {
+                dscp: 46,
+                outbound: LimitStatus {
+                    limits: vec![(None, limit), (Some("phones".to_owned()), limit)],
+                    dropped_packets: 1,
+                    dropped_bytes: 2,
+                },
+                inbound: LimitStatus::default(),
+            }),
         };
         let status = EngineStatus {
             gateway: GatewayStatus {
