@@ -177,6 +177,7 @@ fn engine(
     if message.is_recorded {
         gateway.note_happenings();
     }
+    gateway.set_services(&message.services);
     gateway.add_peers(peers.into_iter().map(peer));
     let (rebind, store, flows) = (requests.clone(), requests.clone(), requests.clone());
     let config = EngineConfig {

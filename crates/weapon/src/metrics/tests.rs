@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use serde_json::Value;
-use weapon_core::{DropReason, PeerStatus, Sizes, WallTime};
+use weapon_core::{DropReason, LimitStatus, PeerStatus, RateLimit, ServiceStatus, Sizes, WallTime};
 use weapon_engine::{Batches, ThreadStatus, Waiting};
 use weapon_noise::{Arrivals, Attempts, Handshakes, PublicKey, RoundTrip, Trouble};
 
@@ -16,6 +16,23 @@ use crate::{
     flows::{FilterCounts, RuleReport},
     report::{AuditReport, Warning, sample},
 };
+
+/// A limit in one direction, which has let all but five packets pass, and none in the other.
+fn service() -> ServiceStatus {
+    let limit = RateLimit {
+        bytes_per_second: 1_250_000,
+        burst_bytes: 312_500,
+    };
+    ServiceStatus {
+        dscp: 46,
+        outbound: LimitStatus {
+            limits: vec![(None, limit)],
+            dropped_packets: 5,
+            dropped_bytes: 6000,
+        },
+        inbound: LimitStatus::default(),
+    }
+}
 
 fn peer(name: &str) -> PeerStatus {
     PeerStatus {
@@ -54,6 +71,7 @@ fn peer(name: &str) -> PeerStatus {
         },
         last_attempt_age: None,
         trouble: Some(Trouble::NoAnswer),
+        service: Some(service()),
     }
 }
 
