@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+mod ruling;
+pub use ruling::Ruling;
+
 /// The rules of the moment, and what is remembered of the packets that have passed.
 #[derive(Debug)]
 pub struct Checkpoint {

@@ -128,11 +128,27 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         let packet = read.get(VnetHeader::LEN..).unwrap_or_default();
         let flow = Flow::parse(packet).ok();
         let peer = flow.and_then(|flow| self.fib.route(flow.destination));
+        let fate = taken.map_or_else(Fate::Dropped, |_| Fate::Passed);
+        let checkpoint = self.fib.checkpoint.as_deref();
+        let ruling = checkpoint.zip(flow.as_ref()).zip(peer);
+        let ruling = ruling.and_then(|((checkpoint, flow), peer)| {
+            let traveller = Traveller {
+                direction: Direction::Outbound,
+                peer: peer.id,
+                flow,
+                bytes: packet,
+                now: self.now,
+                packets: 0,
+                total: 0,
+            };
+            checkpoint.ruling(&traveller, fate)
+        });
         self.upcalls.show(Sighting {
             way: Way::Outbound,
             peer: peer.map(|peer| &**peer),
             bytes: read,
-            fate: taken.map_or_else(Fate::Dropped, |_| Fate::Passed),
+            fate,
+            ruling,
         });
     }
 

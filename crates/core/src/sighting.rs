@@ -1,6 +1,6 @@
 //! A packet as somebody sees it who looks over a lane's shoulder.
 
-use crate::{DropReason, Peer};
+use crate::{DropReason, Peer, Ruling};
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum Fate {
 }
 
 /// A decrypted packet, when it is known what becomes of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sighting<'a> {
     /// Where it goes.
     pub way: Way,
@@ -34,4 +34,6 @@ pub struct Sighting<'a> {
     pub bytes: &'a [u8],
     /// What became of it.
     pub fate: Fate,
+    /// Who has decided that, if the filter has, and it can be said.
+    pub ruling: Option<Ruling>,
 }
