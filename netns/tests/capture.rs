@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Read as _;
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -194,6 +195,46 @@ fn what_passes_is_seen_and_what_dies_with_its_reason() {
             .out
             .contains("IP 10.99.0.1 > 10.99.0.2: ICMP echo request")
     );
+}
+
+/// What the filter has decided stands by each packet that it has judged.
+#[test]
+fn the_rule_that_decides_is_named() {
+    if !ready(&["ping", "tshark"]) {
+        return;
+    }
+    let pair = Pair::new();
+    let _other = pair.start_other();
+    let rules = "\n[filter]\ndefault = \"deny\"\n[[rule]]\nname = \"no-web\"\n\
+                 action = \"deny\"\nprotocol = \"tcp\"\nports = 80\n\
+                 [[rule]]\nname = \"out\"\naction = \"allow\"\ndirection = \"outbound\"\n";
+    let text = pair.plan.toml() + rules;
+    let _one = Weapon::start_with(&pair.one, &pair.home, "one.toml", &text);
+    pair.one.ping("10.99.0.2");
+    let file = file(&pair);
+    let running = Running::start(&pair, Some(&file), &["--filter", "ip"]);
+    pair.one.run("ping -c 2 -i 0.01 -W 5 10.99.0.2");
+    let web = ([10, 99, 0, 2], 80).into();
+    let time = std::time::Duration::from_millis(300);
+    let refused = pair.one.enter(|| TcpStream::connect_timeout(&web, time));
+    assert!(refused.is_err());
+    assert!(pair.other.attempt("ping -c 1 -W 1 10.99.0.1").is_err());
+    running.stop();
+
+    let read = read(&file);
+    let count = |comment: &str, from: &str| {
+        let is_it = |it: &&Vec<String>| [it[2].as_str(), &it[3]] == [comment, from];
+        read.iter().filter(is_it).count()
+    };
+    let (one, other) = ("10.99.0.1", "10.99.0.2");
+    let allowed = "allowed by rule \"out\"";
+    assert_eq!(count(allowed, one), 2, "{read:#?}");
+    // The answers too, for they go on with a flow.
+    assert_eq!(count(allowed, other), 2, "{read:#?}");
+    let denied = "dropped: denied; denied by rule \"no-web\"";
+    assert!(count(denied, one) >= 1, "{read:#?}");
+    let denied = "dropped: denied; denied by default";
+    assert_eq!(count(denied, other), 1, "{read:#?}");
 }
 
 #[test]

@@ -26,6 +26,8 @@ use crate::{
 
 mod foresight;
 pub(crate) use foresight::Foresight;
+mod ruling;
+pub use ruling::Ruling;
 
 /// The rules of the moment, and what is remembered of the packets that have passed.
 #[derive(Debug)]

@@ -21,7 +21,7 @@ use weapon_wire::{
 };
 
 use crate::{
-    Attention, Counters, DropReason, Dropped, Fate, Fib, PeerId, Session, Sighting, Way,
+    Attention, Counters, DropReason, Dropped, Fate, Fib, PeerId, Ruling, Session, Sighting, Way,
     checkpoint::{Checkpoint, Last, Traveller},
     filter::Direction,
     ports::{HandshakeMessage, Overlay, Upcalls, ask},
@@ -202,7 +202,7 @@ impl Inbound {
                         let accepted = self.accept(fib, (session, service), bytes, plaintext, &run);
                         if upcalls.is_watched() {
                             let packet = bytes.get(place.0..place.1).unwrap_or_default();
-                            show(session, packet, accepted, upcalls);
+                            show(fib, session, (packet, run.now), accepted, upcalls);
                         }
                         if let Err(reason) = accepted {
                             let packet = bytes.get(place.0..place.1).unwrap_or_default();
@@ -388,17 +388,40 @@ fn reason_of(error: OpenError) -> DropReason {
 /// Shows a packet as the overlay gets it, with what became of it.
 #[cold]
 fn show(
+    fib: &Fib,
     session: &Session,
-    packet: &[u8],
+    (packet, now): (&[u8], Tick),
     accepted: Result<(), DropReason>,
     upcalls: &mut impl Upcalls,
 ) {
+    let fate = accepted.map_or_else(Fate::Dropped, |()| Fate::Passed);
     upcalls.show(Sighting {
         way: Way::Inbound,
         peer: Some(&session.peer),
         bytes: packet,
-        fate: accepted.map_or_else(Fate::Dropped, |()| Fate::Passed),
+        fate,
+        ruling: ruling(fib, session, (packet, now), fate),
     });
+}
+
+/// Who has decided on the packet that is shown. It was judged before its destination was mapped.
+#[cold]
+fn ruling(fib: &Fib, session: &Session, (bytes, now): (&[u8], Tick), fate: Fate) -> Option<Ruling> {
+    let checkpoint = fib.checkpoint.as_deref()?;
+    let mut flow = Flow::parse(bytes).ok()?;
+    if fate == Fate::Passed {
+        flow.destination = fib.mappings.known_as(flow.destination);
+    }
+    let traveller = Traveller {
+        direction: Direction::Inbound,
+        peer: session.peer.id,
+        flow: &flow,
+        bytes,
+        now,
+        packets: 0,
+        total: 0,
+    };
+    checkpoint.ruling(&traveller, fate)
 }
 
 /// Authenticated packets count for roaming and timers, whatever is inside (P50, P77).

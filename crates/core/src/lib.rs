@@ -25,7 +25,7 @@ pub use inbound::{Inbound, Received};
 
 // Stop 4 of both: what is known passes, what is not is judged.
 mod checkpoint;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Ruling};
 /// The packet filter.
 pub mod filter;
 /// The flow table.

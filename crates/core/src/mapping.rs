@@ -85,6 +85,15 @@ impl Mappings {
         self.replace(packet, flow, Side::Destination, false)
     }
 
+    /// What peers call the `address` of a host behind us.
+    #[cold]
+    pub(crate) fn known_as(&self, address: IpAddr) -> IpAddr {
+        match self.mapped(address, Side::Source) {
+            Mapped::Becomes(address) => address,
+            Mapped::Same | Mapped::Nobodys => address,
+        }
+    }
+
     /// Maps the address on this side of `packet` and its `flow`, and the one on the other side of
     /// what it quotes.
     #[inline]

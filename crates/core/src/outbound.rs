@@ -31,8 +31,10 @@ use crate::{
     checkpoint::{Checkpoint, Last, Traveller},
     filter::Direction,
     ports::{Underlay, Upcalls, ask},
-    service::{Amount, Service},
+    service::Service,
 };
+
+mod limits;
 
 /// Bytes of an undeliverable packet that its sender gets back at most (RFC 4443 section 2.4:
 /// the error fits into 1280 bytes).
@@ -132,11 +134,27 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         let packet = read.get(VnetHeader::LEN..).unwrap_or_default();
         let flow = Flow::parse(packet).ok();
         let peer = flow.and_then(|flow| self.fib.route(flow.destination));
+        let fate = taken.map_or_else(Fate::Dropped, |_| Fate::Passed);
+        let checkpoint = self.fib.checkpoint.as_deref();
+        let ruling = checkpoint.zip(flow.as_ref()).zip(peer);
+        let ruling = ruling.and_then(|((checkpoint, flow), peer)| {
+            let traveller = Traveller {
+                direction: Direction::Outbound,
+                peer: peer.id,
+                flow,
+                bytes: packet,
+                now: self.now,
+                packets: 0,
+                total: 0,
+            };
+            checkpoint.ruling(&traveller, fate)
+        });
         self.upcalls.show(Sighting {
             way: Way::Outbound,
             peer: peer.map(|peer| &**peer),
             bytes: read,
-            fate: taken.map_or_else(Fate::Dropped, |_| Fate::Passed),
+            fate,
+            ruling,
         });
     }
 
@@ -216,54 +234,6 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
                 .map_err(|_| DropReason::SealFailed)?;
         }
         Ok(flow_hash)
-    }
-
-    /// How many segments of a superpacket the peer's limits let pass, the first ones. The others
-    /// are counted, but one if it is all of them.
-    #[inline(never)]
-    fn limit(&self, service: &Service, superpacket: &Superpacket<'_>) -> Result<usize, DropReason> {
-        let all = superpacket.segments();
-        let wanted = Amount {
-            packets: all,
-            len: superpacket.segment_len_max(),
-            last: superpacket.segment_len_last(),
-        };
-        let count = service.outbound.pass(self.now, wanted);
-        let dropped = all.saturating_sub(count.max(1)) as u64;
-        if dropped != 0 {
-            let reason = DropReason::OutboundLimit;
-            let packet = superpacket.bytes();
-            let what = Dropped::clear(reason, Way::Outbound, None, packet, self.fib);
-            self.counters.note(what, dropped, self.now);
-        }
-        (count != 0)
-            .then_some(count)
-            .ok_or(DropReason::OutboundLimit)
-    }
-
-    /// Whether the packet that was put into the room last may stay there.
-    #[inline]
-    fn limit_last(&mut self) -> Result<(), DropReason> {
-        let service = self.run.as_ref().and_then(|run| run.service);
-        service.map_or(Ok(()), |service| self.take_back(service))
-    }
-
-    /// Takes it out if the peer's limits do not let it pass.
-    #[inline(never)]
-    fn take_back(&mut self, service: &Service) -> Result<(), DropReason> {
-        let Some(&last) = self.packets.last() else {
-            return Ok(());
-        };
-        if service
-            .outbound
-            .pass(self.now, Amount::one(last.packet_len))
-            != 0
-        {
-            return Ok(());
-        }
-        self.packets.pop();
-        self.filled = self.filled.saturating_sub(last.message_len);
-        Err(DropReason::OutboundLimit)
     }
 
     /// Asks the checkpoint whether the superpacket may go on to the peer. Who has none does not pay

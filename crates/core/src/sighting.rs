@@ -1,6 +1,6 @@
 //! A packet as somebody sees it who looks over a lane's shoulder.
 
-use crate::{DropReason, Peer, filter::Direction};
+use crate::{DropReason, Peer, Ruling, filter::Direction};
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum Fate {
 }
 
 /// A decrypted packet, when it is known what becomes of it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Sighting<'a> {
     /// Where it goes.
     pub way: Way,
@@ -44,4 +44,6 @@ pub struct Sighting<'a> {
     pub bytes: &'a [u8],
     /// What became of it.
     pub fate: Fate,
+    /// Who has decided that, if the filter has, and it can be said.
+    pub ruling: Option<Ruling>,
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use weapon_core::{Fate, HandshakeMessage, PeerId, Sighting, Upcalls, Way};
+use weapon_core::{Fate, HandshakeMessage, PeerId, Ruling, Sighting, Upcalls, Way};
 use weapon_wire::{Superpacket, VnetHeader};
 
 use crate::{engine::Engine, mailbox::Mailbox, surroundings::now};
@@ -127,6 +127,8 @@ pub struct Seen {
     pub peer: Option<PeerId>,
     /// What became of it.
     pub fate: Fate,
+    /// Who has decided that.
+    pub ruling: Option<Ruling>,
     /// See [`Sighting::bytes`].
     pub bytes: Box<[u8]>,
 }
@@ -156,6 +158,7 @@ struct Record {
     way: Way,
     peer: Option<PeerId>,
     fate: Fate,
+    ruling: Option<Ruling>,
     len: usize,
 }
 
@@ -219,6 +222,7 @@ impl Ring {
             way: sighting.way,
             peer,
             fate: sighting.fate,
+            ruling: sighting.ruling.clone(),
             len,
         });
     }
@@ -276,6 +280,7 @@ impl Taken {
                 way: record.way,
                 peer: record.peer,
                 fate: record.fate,
+                ruling: record.ruling,
                 bytes: bytes.into(),
             });
         }
@@ -336,6 +341,7 @@ mod tests {
                 peer: None,
                 bytes,
                 fate,
+                ruling: None,
             });
         }
     }

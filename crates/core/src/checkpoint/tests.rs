@@ -17,6 +17,7 @@ use crate::{
 
 mod flood;
 mod fragments;
+mod ruling;
 mod told;
 
 const PEER: PeerId = PeerId(7);

@@ -313,6 +313,18 @@ impl FlowTable {
         Ok(FlowRecord::of(&judged, filter, now))
     }
 
+    /// The rule that lets the flow pass, if there is one with this key. It does not live longer for
+    /// being asked.
+    #[cold]
+    pub(crate) fn rule_of(&self, key: &Key, now: Tick) -> Option<RuleId> {
+        let hash = key.hash(self.seed);
+        let (index, tag) = ((hash >> 32) as usize, hash as u32 | 1);
+        let mut set = self.set(index & self.sets.len().wrapping_sub(1))?;
+        let place = set.find(tag, key)?;
+        let entry = set.at(place)?;
+        (!entry.is_over(now)).then_some(RuleId(entry.rule))
+    }
+
     /// More packets have passed of the flow at `place`, if it is there still.
     #[inline]
     pub(crate) fn settle(&self, place: Place, passage: &Passage) {

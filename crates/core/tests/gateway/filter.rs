@@ -4,7 +4,7 @@ use core::{net::IpAddr, time::Duration};
 use std::collections::BTreeSet;
 
 use weapon_core::{
-    DropReason, GatewayChange, Policy, PrefixMapping,
+    DropReason, Fate, GatewayChange, Policy, PrefixMapping, Ruling, Way,
     filter::{Action, Direction, Rule, RulePeers},
     flows::{EventKind, FlowRecord, State},
 };
@@ -244,6 +244,19 @@ fn rules_see_what_peers_see_also_in_errors() {
     world.drive(Duration::from_secs(1));
     let (_, error) = world.sites[A].overlay.0.pop().expect("the error");
     assert_eq!(error[28..], packet[..error.len() - 28]);
+    // Who looks is told of the rules as they have decided, by the addresses that peers know.
+    let allowed = Some(Ruling::Rule(Action::Allow, "one".into()));
+    let denied = Some(Ruling::Rule(Action::Deny, "default".into()));
+    let shown = &world.sites[A].mail.shown;
+    let first = (Way::Outbound, Fate::Passed, allowed.clone());
+    let second = (Way::Outbound, Fate::Dropped(DropReason::Denied), denied);
+    assert!(
+        shown.contains(&first) && shown.contains(&second),
+        "{shown:?}"
+    );
+    let shown = &world.sites[B].mail.shown;
+    let arrived = (Way::Inbound, Fate::Passed, allowed);
+    assert!(shown.contains(&arrived), "{shown:?}");
     assert_eq!(drops(&world, A), [(DropReason::Denied, 1)]);
     assert_eq!(drops(&world, B), []);
 }

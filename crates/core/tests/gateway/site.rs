@@ -4,8 +4,9 @@ use core::{net::SocketAddr, time::Duration};
 use std::{io::IoSlice, sync::Arc};
 
 use weapon_core::{
-    Counters, DropReason, Env, Gateway, GatewayConfig, HandshakeMessage, Inbound, Now, Outbound,
-    Overlay, PeerId, Received, SharedFib, TimestampStore, Underlay, Upcalls, WallTime,
+    Counters, DropReason, Env, Fate, Gateway, GatewayConfig, HandshakeMessage, Inbound, Now,
+    Outbound, Overlay, PeerId, Received, Ruling, SharedFib, Sighting, TimestampStore, Underlay,
+    Upcalls, WallTime, Way,
 };
 use weapon_noise::{Entropy, EntropyNotReady, PrivateKey, Seeded, Tai64n, Tick};
 use weapon_wire::{Endpoint, Flow, MergeLimits, Source, VnetHeader};
@@ -63,6 +64,8 @@ pub(crate) struct Mail {
     pub(crate) parked: Vec<(PeerId, Box<[u8]>)>,
     pub(crate) unreachable: Vec<Vec<u8>>,
     pub(crate) attention: Vec<PeerId>,
+    /// What was shown to who looks, the bytes aside.
+    pub(crate) shown: Vec<(Way, Fate, Option<Ruling>)>,
 }
 
 impl Upcalls for Mail {
@@ -83,6 +86,17 @@ impl Upcalls for Mail {
     fn attention(&mut self, peer: PeerId) {
         assert!(!self.attention.contains(&peer), "queued at most once");
         self.attention.push(peer);
+    }
+
+    fn is_watched(&self) -> bool {
+        true
+    }
+
+    fn show(&mut self, sighting: Sighting<'_>) {
+        let Sighting {
+            way, fate, ruling, ..
+        } = sighting;
+        self.shown.push((way, fate, ruling));
     }
 }
 
@@ -296,7 +310,15 @@ impl Site {
 
     /// The control loop takes its mail.
     pub(crate) fn deliver(&mut self, tick: Tick) {
-        let mail = core::mem::take(&mut self.mail);
+        // Who looks keeps what it has seen.
+        let shown = core::mem::take(&mut self.mail.shown);
+        let mail = core::mem::replace(
+            &mut self.mail,
+            Mail {
+                shown,
+                ..Mail::default()
+            },
+        );
         let waiting = mail.handshakes.len() + self.backlog;
         self.control(tick, |gateway, env| {
             gateway.note_handshake_queue(waiting, env);

@@ -4,6 +4,7 @@
 mod expression;
 
 // How they are written.
+mod comment;
 mod pcapng;
 mod recorder;
 

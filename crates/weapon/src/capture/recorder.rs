@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use weapon_core::{Fate, PeerId, Way};
+use weapon_core::{PeerId, Way};
 use weapon_engine::{Seen, Taken};
 use weapon_wire::{Flow, Superpacket, VnetHeader};
 
 use super::{
-    Capture,
+    Capture, comment,
     pcapng::{self, PACKET_BYTES_MAX, Packet},
 };
 
@@ -104,11 +104,7 @@ impl Recorder {
             return;
         }
         let interface = self.interface(seen.peer, out);
-        let comment = match seen.fate {
-            Fate::Passed => None,
-            Fate::Parked => Some("parked: waits for a session".to_owned()),
-            Fate::Dropped(reason) => Some(format!("dropped: {}", reason.label())),
-        };
+        let comment = comment::of(seen.fate, seen.ruling.as_ref());
         let before = out.len();
         let packet = Packet {
             interface,
@@ -149,7 +145,7 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
-    use weapon_core::DropReason;
+    use weapon_core::{DropReason, Fate, Ruling, filter::Action};
 
     use super::*;
 
@@ -169,6 +165,7 @@ mod tests {
             way,
             peer: peer.map(PeerId),
             fate,
+            ruling: None,
             bytes: bytes.into(),
         }
     }
@@ -193,7 +190,10 @@ mod tests {
         let dropped = Fate::Dropped(DropReason::NoRoute);
         Taken {
             seen: vec![
-                seen(Some(7), Way::Outbound, Fate::Passed, outbound),
+                Seen {
+                    ruling: Some(Ruling::Rule(Action::Allow, "web".into())),
+                    ..seen(Some(7), Way::Outbound, Fate::Passed, outbound)
+                },
                 seen(Some(7), Way::Inbound, Fate::Passed, padded),
                 seen(None, Way::Outbound, dropped, vec![1; VnetHeader::LEN + 3]),
             ],
@@ -211,7 +211,12 @@ mod tests {
         assert_eq!(kinds(&out), [10, 1, 1, 6, 6, 6, 5, 5]);
         assert_eq!(recorder.counts, [(1, 0), (2, 3)]);
         let text = String::from_utf8_lossy(&out);
-        for part in ["site-a", "site-b", "dropped: no_route"] {
+        for part in [
+            "site-a",
+            "site-b",
+            "dropped: no_route",
+            "allowed by rule \"web\"",
+        ] {
             assert!(text.contains(part), "{part}");
         }
         // The padding is not there.
