@@ -225,9 +225,18 @@ fn step<'a>(trace: &'a Value, name: &str) -> (&'a str, Option<&'a str>) {
 
 /// The place of a line, as it is named.
 fn place(file: &str, line: &str) -> String {
+    format!("one.toml:{}:", number_of(file, line))
+}
+
+/// The place of a rule, whose name follows its head.
+fn place_of_rule(file: &str, name: &str) -> String {
+    let named = number_of(file, &format!("name = {name:?}"));
+    format!("one.toml:{}:", named - 1)
+}
+
+fn number_of(file: &str, line: &str) -> usize {
     let number = file.lines().position(|it| it == line);
-    let number = number.unwrap_or_else(|| panic!("{line} in {file}")) + 1;
-    format!("one.toml:{number}:")
+    number.unwrap_or_else(|| panic!("no {line} in {file}")) + 1
 }
 
 #[test]
@@ -264,7 +273,7 @@ fn what_goes_out_does_what_is_said() {
     let trace = sites.compare(&one, denied, &dropped("denied"));
     let (says, at) = step(&trace, "filter");
     assert_eq!(says, "rule `not-54` denies it");
-    let rule = place(&file, "name = \"not-54\"");
+    let rule = place_of_rule(&file, "not-54");
     assert!(at.is_some_and(|at| at.contains(&rule)), "{at:?}, {rule}");
 
     let mapped = Case {
@@ -312,12 +321,12 @@ fn what_goes_out_does_what_is_said() {
     );
     router.sysctl("net.ipv4.conf.lan0.forwarding", "1");
     router.nft(
-        "table inet guard { chain fwd { type filter hook forward priority 0; \
-         udp dport 53 drop comment \"no names\"; } }",
+        "table inet guard { chain transit { type filter hook forward priority 0; \
+         udp dport 53 drop comment \"no names\"; }; }\n",
     );
     let trace = sites.compare(&one, plain, &ends("firewall"));
     assert!(
-        step(&trace, "firewall").0.contains("inet guard fwd"),
+        step(&trace, "firewall").0.contains("inet guard transit"),
         "{trace:#}"
     );
     router.run("nft delete table inet guard");
@@ -505,7 +514,7 @@ fn the_latest_that_died_are_explained() {
         (&newest["direction"], &newest["rule"]),
         (&"outbound".into(), &"not-54".into())
     );
-    let rule = place(&sites.file(), "name = \"not-54\"");
+    let rule = place_of_rule(&sites.file(), "not-54");
     assert!(
         newest["place"]
             .as_str()
