@@ -32,6 +32,15 @@ pub(crate) fn outbound_tcp4_filtered() -> u64 {
     )
 }
 
+pub(crate) fn outbound_tcp4_limited() -> u64 {
+    outbound(
+        Site::limited(),
+        &packets::tcp4_superpacket(1, 2),
+        1,
+        SEGMENTS,
+    )
+}
+
 pub(crate) fn outbound_small() -> u64 {
     outbound(Site::connected(), &packets::small(1, 2), 1, 1)
 }
@@ -51,12 +60,21 @@ pub(crate) fn outbound_small_run_filtered() -> u64 {
     outbound(Site::filtered(), &packets::small(1, 2), RUN, RUN)
 }
 
+/// Each packet is asked for.
+pub(crate) fn outbound_small_run_limited() -> u64 {
+    outbound(Site::limited(), &packets::small(1, 2), RUN, RUN)
+}
+
 pub(crate) fn inbound_train() -> u64 {
     inbound(Site::connected(), &packets::tcp4_superpacket(1, 2))
 }
 
 pub(crate) fn inbound_train_filtered() -> u64 {
     inbound(Site::filtered(), &packets::tcp4_superpacket(1, 2))
+}
+
+pub(crate) fn inbound_train_limited() -> u64 {
+    inbound(Site::limited(), &packets::tcp4_superpacket(1, 2))
 }
 
 pub(crate) fn inbound_single() -> u64 {

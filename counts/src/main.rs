@@ -25,7 +25,7 @@ use anyhow::{Context, Result};
 type Benchmark = (&'static str, fn() -> u64);
 
 /// All benchmarks, in the order in which a packet meets what they measure.
-const BENCHMARKS: [Benchmark; 30] = [
+const BENCHMARKS: [Benchmark; 33] = [
     ("parse-tcp4", flows::parse_tcp4),
     ("parse-udp6", flows::parse_udp6),
     ("route4-of-10", lookups::route4::<10>),
@@ -59,6 +59,12 @@ const BENCHMARKS: [Benchmark; 30] = [
     ),
     ("inbound-train-of-45-filter", lanes::inbound_train_filtered),
     ("inbound-64-filter", lanes::inbound_small_filtered),
+    ("outbound-tcp4-64k-limit", lanes::outbound_tcp4_limited),
+    (
+        "outbound-64-run-of-32-limit",
+        lanes::outbound_small_run_limited,
+    ),
+    ("inbound-train-of-45-limit", lanes::inbound_train_limited),
 ];
 
 fn main() -> Result<()> {

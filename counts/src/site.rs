@@ -8,8 +8,8 @@ use std::{
 
 use weapon_core::{
     Counters, DropReason, Env, Fib, Gateway, GatewayConfig, HandshakeMessage, Inbound, Now,
-    Outbound, Overlay, PeerConfig, PeerId, Policy, Received, TimestampStore, Underlay, Upcalls,
-    WallTime,
+    Outbound, Overlay, PeerConfig, PeerId, PeerService, Policy, RateLimit, RateLimits, Received,
+    Services, TimestampStore, Underlay, Upcalls, WallTime,
     filter::{Action, PortRange, Protocol, Rule},
 };
 use weapon_noise::{Backend, PrivateKey, Seeded, Tai64n, Tick};
@@ -148,6 +148,31 @@ impl Site {
             flows_max: 65_536,
             seed: [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210],
         }))
+    }
+
+    /// The same without rules, with a mark and a limit at both that lets all pass.
+    pub(crate) fn limited() -> (Self, Self) {
+        let limit = Some(RateLimit {
+            bytes_per_second: 1,
+            burst_bytes: u64::MAX >> 1,
+        });
+        let (mut first, mut second) = Self::connected();
+        for (site, other) in [(&mut first, 2), (&mut second, 1)] {
+            site.gateway.set_services(&Services {
+                groups: Vec::new(),
+                peers: vec![PeerService {
+                    public_key: private_key(other).public(),
+                    dscp: 46,
+                    limits: RateLimits {
+                        outbound: limit,
+                        inbound: limit,
+                    },
+                    groups: Vec::new(),
+                }],
+            });
+            site.fib = site.gateway.fib().load_full();
+        }
+        (first, second)
     }
 
     fn connected_with(policy: Option<Policy>) -> (Self, Self) {

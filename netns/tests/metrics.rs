@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
@@ -122,6 +123,57 @@ fn values_move_with_what_passes() {
         value(&page, "weapon_warnings", "kind=\"interface_down\""),
         1.0
     );
+}
+
+/// What rules decide is counted by their names, and flows by what becomes of them.
+#[test]
+fn a_denied_flow_raises_its_rules_counter() {
+    if !ready(&["curl"]) {
+        return;
+    }
+    let pair = Pair::new();
+    let _other = pair.start_other();
+    let log = pair.home.path().join("log");
+    let rules = "[filter]\ndefault = \"allow\"\nflows_max = 1024\n\
+                 [[rule]]\nname = \"no-web\"\naction = \"deny\"\n\
+                 protocol = \"tcp\"\nports = 80\n";
+    let text = pair.plan.toml_with(&format!("metrics = {PLACE:?}"));
+    let text = format!("{text}\n{rules}\n[audit]\ndirectory = {log:?}\n");
+    let one = Weapon::start_with(&pair.one, &pair.home, "one.toml", &text);
+    pair.one.ping("10.99.0.2");
+    let denied = "rule=\"no-web\",verdict=\"denied\"";
+    let before = scrape(&pair.one);
+    assert_eq!(value(&before, "weapon_filter_enforced", ""), 1.0);
+    assert_eq!(value(&before, "weapon_flow_capacity", ""), 1024.0);
+    assert_eq!(value(&before, "weapon_rule_packets_total", denied), 0.0);
+    let there = value(&before, "weapon_flows", "");
+
+    let to = ([10, 99, 0, 2], 80).into();
+    let time = std::time::Duration::from_millis(300);
+    let refused = pair.one.enter(|| TcpStream::connect_timeout(&to, time));
+    assert!(refused.is_err());
+    pair.other.ping("10.99.0.1");
+    let page = scrape(&pair.one);
+    let count = value(&page, "weapon_rule_packets_total", denied);
+    assert!(count >= 1.0, "{page}");
+    assert_eq!(count, one.drops("denied") as f64);
+    let allowed = "rule=\"default\",verdict=\"allowed\"";
+    assert!(value(&page, "weapon_rule_packets_total", allowed) >= 2.0);
+    // What was denied is no flow; what was asked from the other side is one.
+    let grown = value(&page, "weapon_flows", "") - there;
+    assert!(grown >= 1.0, "{page}");
+    let [begun, ended] = ["begun", "ended"].map(|it| format!("weapon_flows_{it}_total"));
+    let left = value(&page, &begun, "") - value(&page, &ended, "");
+    assert_eq!(left, value(&page, "weapon_flows", ""));
+    assert_eq!(value(&page, "weapon_flows_refused_total", ""), 0.0);
+    // The log was begun, and nothing of it was lost.
+    until("it is written", PATIENCE, || {
+        let page = scrape(&pair.one);
+        let is_written = value(&page, "weapon_audit_records_total", "") >= 3.0;
+        (is_written && value(&page, "weapon_audit_written_bytes_total", "") > 300.0).then_some(())
+    });
+    assert_eq!(value(&page, "weapon_audit_lost_records_total", ""), 0.0);
+    assert_eq!(value(&page, "weapon_audit_failing", ""), 0.0);
 }
 
 #[test]

@@ -98,7 +98,7 @@ pub(super) fn of(report: &Report) -> Vec<Goal> {
         // With rules no slower than without; more than that is the machine's noise.
         against(Contender::WeaponRules, &TCP_FORWARD, Bound::AtMost(1.03)),
         against(Contender::WeaponRules, &CPU_SYSTEM, Bound::AtLeast(0.97)),
-        // A hundred rules, the flow table and the audit log: 0.95 of a stream, 0.85 of small packets.
+        // 100 rules, the flow table and the audit log: 0.95 of a stream, 0.85 of small packets.
         against(Contender::WeaponFilter, &TCP_FORWARD, Bound::AtMost(1.053)),
         against(Contender::WeaponFilter, &UDP_SMALL, Bound::AtMost(1.176)),
         against_best(&UDP_SMALL, Bound::AtLeast(2.0)),

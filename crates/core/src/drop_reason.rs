@@ -99,6 +99,10 @@ drop_reasons! {
     FragmentOverlap = "fragment_overlap",
     /// Any: a transport header that is cut off, or flags of TCP that contradict each other.
     TransportMalformed = "transport_malformed",
+    /// Outbound: more than a limit of the peer, or of a group of it, lets pass.
+    OutboundLimit = "outbound_limit",
+    /// Inbound: more than a limit of the peer, or of a group of it, lets pass.
+    InboundLimit = "inbound_limit",
     /// Any: the interface is down.
     InterfaceDown = "interface_down",
 }

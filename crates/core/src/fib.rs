@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use weapon_noise::Link;
 
 use crate::{
-    Attention, AttentionSet, Checkpoint, IndexTable, Mappings, Mtus, Routes, attention::Asked,
+    Attention, AttentionSet, Checkpoint, IndexTable, Mappings, Mtus, Routes, ServiceTable,
+    attention::Asked, service::Service,
 };
 
 /// Which peer, for as long as the gateway runs. Never used twice.
@@ -66,6 +67,8 @@ pub struct Fib {
     pub mtus: Mtus,
     /// Rules and flows, if there are such.
     pub checkpoint: Option<Arc<Checkpoint>>,
+    /// Limits and marks of peers, if there are such.
+    pub services: Option<Arc<ServiceTable>>,
 }
 
 /// Where the control loop publishes and lanes read.
@@ -75,5 +78,11 @@ impl Fib {
     /// The peer that has `address`.
     pub fn route(&self, address: IpAddr) -> Option<&Arc<Peer>> {
         self.routes.lookup(address)
+    }
+
+    /// What the peer gets; `None` if that is what all others get.
+    #[inline]
+    pub(crate) fn service(&self, peer: PeerId) -> Option<&Service> {
+        self.services.as_deref()?.of(peer)
     }
 }

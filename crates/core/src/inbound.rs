@@ -6,6 +6,7 @@
 //!   3 open      tag, replay window, roam                 noise::batch, noise::link
 //!   4 check     source against the whole table           fib
 //!     filter    what is known, then rules                checkpoint
+//!     limit     so much as the peer may have             service
 //!     map       destination that the site knows, ECN     mapping, wire::ecn
 //!   5 merge     segments of a flow into superpackets     wire::merge
 //!   6 write     to the overlay                           engine::lane_inbound
@@ -24,6 +25,7 @@ use crate::{
     checkpoint::{Checkpoint, Last, Traveller},
     filter::Direction,
     ports::{HandshakeMessage, Overlay, Upcalls, ask},
+    service::{Amount, Service},
 };
 
 /// Datagrams of one sender that the kernel handed over together: `len` bytes each, the last one
@@ -182,6 +184,7 @@ impl Inbound {
         keys.open_many(datagrams, &mut outcomes);
         drop(keys);
 
+        let service = fib.service(session.peer.id);
         let mut opened = Opened::default();
         let mut at = run.at;
         for outcome in &outcomes {
@@ -196,7 +199,7 @@ impl Inbound {
                     opened.data |= plaintext_len != 0;
                     if plaintext_len != 0 {
                         let place = (plaintext.start, plaintext.end);
-                        let accepted = self.accept(fib, session, bytes, plaintext, &run);
+                        let accepted = self.accept(fib, (session, service), bytes, plaintext, &run);
                         if upcalls.is_watched() {
                             let packet = bytes.get(place.0..place.1).unwrap_or_default();
                             show(session, packet, accepted, upcalls);
@@ -225,7 +228,7 @@ impl Inbound {
     fn accept(
         &mut self,
         fib: &Fib,
-        session: &Session,
+        (session, service): (&Session, Option<&Service>),
         bytes: &mut [u8],
         plaintext: core::ops::Range<usize>,
         run: &Run,
@@ -251,6 +254,9 @@ impl Inbound {
                 run.now,
                 &mut self.last,
             )?;
+        }
+        if let Some(service) = service {
+            limit(service, &flow, run.now)?;
         }
         if !fib.mappings.is_empty() {
             fib.mappings.arrive(packet, &mut flow)?;
@@ -284,6 +290,15 @@ fn check(
         total: flow.total_len as u64,
     };
     checkpoint.pass(&traveller, last)
+}
+
+/// Whether the limits of the peer let a packet pass.
+#[inline(never)]
+fn limit(service: &Service, flow: &Flow, now: Tick) -> Result<(), DropReason> {
+    match service.inbound.pass(now, Amount::one(flow.total_len)) {
+        0 => Err(DropReason::InboundLimit),
+        _ => Ok(()),
+    }
 }
 
 /// The end of a batch.

@@ -31,6 +31,10 @@ pub mod filter;
 /// The flow table.
 pub mod flows;
 
+// How much may pass then, and with which mark.
+mod service;
+pub use service::{RateLimit, ServiceTable};
+
 // What both read.
 mod fib;
 pub use fib::{Fib, Peer, PeerId, SharedFib};
@@ -72,14 +76,15 @@ mod gateway;
 mod parked;
 pub use gateway::{
     ADDRESSES_MAX, Ahead, Env, Examination, Gateway, GatewayChange, GatewayConfig, GatewayDump,
-    GatewayStatus, HANDSHAKE_QUEUE_MAX, HAPPENINGS_MAX, Happening, Judgement, KnownFlow,
-    NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig, PeerDump, PeerStatus, Policy,
-    REJECTIONS_MAX, RejectedBecause, Rejection, SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
+    GatewayStatus, GroupService, HANDSHAKE_QUEUE_MAX, HAPPENINGS_MAX, Happening, Judgement,
+    KnownFlow, LimitStatus, NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig,
+    PeerDump, PeerService, PeerStatus, Policy, REJECTIONS_MAX, RateLimits, RejectedBecause,
+    Rejection, ServiceStatus, Services, SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
 };
 
 /// What threads share, and tests try in every order.
 mod sync {
-    pub(crate) use core::sync::atomic::{AtomicU8, Ordering};
+    pub(crate) use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
     pub(crate) use std::sync::Arc;
 
     pub(crate) use arc_swap::{ArcSwapOption, Guard};

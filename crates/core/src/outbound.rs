@@ -6,6 +6,7 @@
 //!   2 parse   bytes to a flow, once                 wire::split, wire::flow
 //!   3 route   destination to peer                   fib
 //!   4 filter  what is known, then rules               checkpoint
+//!     limit   so much as the peer may have            service
 //!   5 seal    many packets into the send buffer     noise::batch
 //!   6 send    with UDP GSO                          engine::lane_outbound
 //!
@@ -30,6 +31,7 @@ use crate::{
     checkpoint::{Checkpoint, Last, Traveller},
     filter::Direction,
     ports::{Underlay, Upcalls, ask},
+    service::{Amount, Service},
 };
 
 /// Bytes of an undeliverable packet that its sender gets back at most (RFC 4443 section 2.4:
@@ -70,6 +72,8 @@ pub struct Outbound<'a, U: Underlay, C: Upcalls> {
 struct Run<'a> {
     peer: &'a Peer,
     keypair: Guard<Option<Arc<Keypair>>>,
+    /// What the peer gets, if that is not what all get.
+    service: Option<&'a Service>,
 }
 
 /// A packet in the send buffer that is not sealed yet.
@@ -77,7 +81,7 @@ struct Run<'a> {
 struct Collected {
     packet_len: usize,
     message_len: usize,
-    /// DS field of its datagram.
+    /// DS field of its datagram, without the peer's mark.
     tos: u8,
 }
 
@@ -177,6 +181,7 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         }
         let is_single = superpacket.segments() == 1;
         if is_single && self.goes_on(peer) && self.append(&superpacket) {
+            self.limit_last()?;
             return Ok(flow_hash);
         }
         self.seal_run();
@@ -193,13 +198,72 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
                 Err(DropReason::ControlBusy)
             };
         };
+        let service = fib.service(peer.id);
+        let count = match service {
+            Some(service) => self.limit(service, &superpacket)?,
+            None => superpacket.segments(),
+        };
         if is_single {
-            self.begin(peer, keypair, endpoint, &superpacket);
+            let run = Run {
+                peer,
+                keypair,
+                service,
+            };
+            self.begin(run, endpoint, &superpacket);
         } else if let Some(keypair) = keypair.as_deref() {
-            self.seal(&superpacket, peer, keypair, endpoint)
+            let mark = service.map_or(0, Service::mark);
+            self.seal((&superpacket, count), (peer, keypair), endpoint, mark)
                 .map_err(|_| DropReason::SealFailed)?;
         }
         Ok(flow_hash)
+    }
+
+    /// How many segments of a superpacket the peer's limits let pass, the first ones. The others
+    /// are counted, but one if it is all of them.
+    #[inline(never)]
+    fn limit(&self, service: &Service, superpacket: &Superpacket<'_>) -> Result<usize, DropReason> {
+        let all = superpacket.segments();
+        let wanted = Amount {
+            packets: all,
+            len: superpacket.segment_len_max(),
+            last: superpacket.segment_len_last(),
+        };
+        let count = service.outbound.pass(self.now, wanted);
+        let dropped = all.saturating_sub(count.max(1)) as u64;
+        if dropped != 0 {
+            let reason = DropReason::OutboundLimit;
+            let packet = superpacket.bytes();
+            let what = Dropped::clear(reason, Way::Outbound, None, packet, self.fib);
+            self.counters.note(what, dropped, self.now);
+        }
+        (count != 0)
+            .then_some(count)
+            .ok_or(DropReason::OutboundLimit)
+    }
+
+    /// Whether the packet that was put into the room last may stay there.
+    #[inline]
+    fn limit_last(&mut self) -> Result<(), DropReason> {
+        let service = self.run.as_ref().and_then(|run| run.service);
+        service.map_or(Ok(()), |service| self.take_back(service))
+    }
+
+    /// Takes it out if the peer's limits do not let it pass.
+    #[inline(never)]
+    fn take_back(&mut self, service: &Service) -> Result<(), DropReason> {
+        let Some(&last) = self.packets.last() else {
+            return Ok(());
+        };
+        if service
+            .outbound
+            .pass(self.now, Amount::one(last.packet_len))
+            != 0
+        {
+            return Ok(());
+        }
+        self.packets.pop();
+        self.filled = self.filled.saturating_sub(last.message_len);
+        Err(DropReason::OutboundLimit)
     }
 
     /// Asks the checkpoint whether the superpacket may go on to the peer. Who has none does not pay
@@ -267,16 +331,10 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
 
     /// Begins a run with its first packet. Where the peer is, and the keypair, stay what they are
     /// for the whole of it: no longer than sealing a superpacket takes.
-    fn begin(
-        &mut self,
-        peer: &'a Peer,
-        keypair: Guard<Option<Arc<Keypair>>>,
-        to: &Endpoint,
-        superpacket: &Superpacket<'_>,
-    ) {
+    fn begin(&mut self, run: Run<'a>, to: &Endpoint, superpacket: &Superpacket<'_>) {
         let message_len = message_len(superpacket.bytes().len(), &self.fib.mtus);
         self.underlay.reserve(to, RUN_BYTES.max(message_len));
-        self.run = Some(Run { peer, keypair });
+        self.run = Some(run);
         let fits = self.append(superpacket);
         debug_assert!(fits, "there is room for one");
     }
@@ -315,8 +373,9 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         if let Some(keypair) = keypair
             && seal_collected(keypair, &self.packets, self.underlay.room()).is_ok()
         {
+            let mark = run.service.map_or(0, Service::mark);
             for packet in &self.packets {
-                self.underlay.commit(packet.message_len, packet.tos);
+                self.underlay.commit(packet.message_len, packet.tos | mark);
             }
             self.note_sealed(run.peer, keypair, count, total);
         } else {
@@ -330,25 +389,28 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
         self.filled = 0;
     }
 
-    /// Seals every segment of a superpacket to its final place: its head is written there, the rest
-    /// is encrypted from the read buffer.
+    /// Seals the first `count` segments of a superpacket to their final places: a head is written
+    /// there, the rest is encrypted from the read buffer.
     fn seal(
         &mut self,
-        superpacket: &Superpacket<'_>,
-        peer: &Peer,
-        keypair: &Keypair,
+        (superpacket, count): (&Superpacket<'_>, usize),
+        (peer, keypair): (&Peer, &Keypair),
         to: &Endpoint,
+        mark: u8,
     ) -> Result<(), SealError> {
-        let count = superpacket.segments();
         let stride = message_len(superpacket.segment_len_max(), &self.fib.mtus);
-        let last = message_len(superpacket.segment_len_last(), &self.fib.mtus);
+        let last = if count == superpacket.segments() {
+            message_len(superpacket.segment_len_last(), &self.fib.mtus)
+        } else {
+            stride
+        };
         let before_last = count.saturating_sub(1).saturating_mul(stride);
         let total = before_last.saturating_add(last);
         self.underlay.reserve(to, total);
 
         let room = self.underlay.room().get_mut(..total).ok_or(SealError)?;
-        seal_segments(keypair, superpacket, room.chunks_mut(stride))?;
-        let tos = ecn::encapsulated(superpacket.flow().traffic_class);
+        seal_segments(keypair, (superpacket, count), room.chunks_mut(stride))?;
+        let tos = ecn::encapsulated(superpacket.flow().traffic_class) | mark;
         for _ in 1..count {
             self.underlay.commit(stride, tos);
         }
@@ -387,15 +449,13 @@ fn behind_udp<'a>(superpacket: &'a Superpacket<'_>) -> &'a [u8] {
     superpacket.bytes().get(at..).unwrap_or_default()
 }
 
-/// Seals the segments of a superpacket, each into its slot.
+/// Seals the first `count` segments of a superpacket, each into its slot.
 fn seal_segments<'a>(
     keypair: &Keypair,
-    superpacket: &Superpacket<'_>,
+    (superpacket, count): (&Superpacket<'_>, usize),
     slots: impl Iterator<Item = &'a mut [u8]>,
 ) -> Result<(), SealError> {
-    let mut batch = keypair
-        .seal_batch(superpacket.segments())
-        .ok_or(SealError)?;
+    let mut batch = keypair.seal_batch(count).ok_or(SealError)?;
     for (index, slot) in slots.enumerate() {
         let text = slot.get_mut(DATA_HEADER_LEN..).ok_or(SealError)?;
         let made = superpacket.segment(index, text);

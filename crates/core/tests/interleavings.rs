@@ -22,15 +22,26 @@ mod protocol {
 
 #[path = "../src/attention.rs"]
 mod attention;
+#[path = "../src/service/bucket.rs"]
+mod bucket;
 #[path = "../../noise/src/confirmation.rs"]
 mod confirmation;
 #[path = "../../noise/src/send_counter.rs"]
 mod send_counter;
 
+/// What a bucket is made of.
+#[derive(Clone, Copy, Debug)]
+struct RateLimit {
+    bytes_per_second: u64,
+    burst_bytes: u64,
+}
+
 use attention::{Asked, Attention};
+use bucket::{Amount, Bucket};
 use confirmation::Confirmation;
 use protocol::REJECT_AFTER_MESSAGES;
 use send_counter::SendCounter;
+use weapon_noise::Tick;
 
 /// Two lanes and the control loop send with one key.
 fn reserve_three_times(first: u64) -> Vec<std::ops::Range<u64>> {
@@ -106,6 +117,38 @@ fn p54_a_confirmed_key_is_switched_to_once() {
         }
         look();
         assert_eq!(switched, 1);
+    });
+}
+
+/// Three lanes take of one bucket, one of them with an older time: together they get what there is
+/// by the newest, and the first who comes is served.
+#[test]
+fn a_bucket_gives_nothing_twice() {
+    loom::model(|| {
+        let bucket = Arc::new(Bucket::new(RateLimit {
+            bytes_per_second: 1_000_000_000,
+            burst_bytes: 1000,
+        }));
+        let wanted = Amount {
+            packets: 3,
+            len: 300,
+            last: 300,
+        };
+        let take = move |bucket: &Bucket, nanos: u64| {
+            let count = bucket.take(Tick::from_nanos(5_000_000_000 + nanos), wanted);
+            wanted.first(count).bytes()
+        };
+        let lanes: Vec<_> = [0, 200]
+            .into_iter()
+            .map(|nanos| {
+                let bucket = Arc::clone(&bucket);
+                thread::spawn(move || take(&bucket, nanos))
+            })
+            .collect();
+        let ours = take(&bucket, 100);
+        let theirs = lanes.into_iter().map(|lane| lane.join().unwrap());
+        let all: u64 = theirs.chain([ours]).sum();
+        assert!((900..=1200).contains(&all), "{all}");
     });
 }
 

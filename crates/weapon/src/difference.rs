@@ -14,7 +14,7 @@ use ipnet::IpNet;
 use weapon_core::{GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump};
 
 use crate::{
-    config::{AuditConfig, Config, FilterConfig, MetricsPlace, PeerConfig},
+    config::{AuditConfig, Config, FilterConfig, MetricsPlace, PeerConfig, service},
     interface::Fittings,
     resolver,
 };
@@ -83,6 +83,7 @@ impl Difference {
         found.fittings(old, new, fittings);
         found.behind(old, new);
         found.filter(old, new)?;
+        found.services(old, new);
         found.peers(old, new, running);
         Ok(found)
     }
@@ -114,6 +115,14 @@ impl Difference {
             self.lines.extend(lines);
         }
         Ok(())
+    }
+
+    fn services(&mut self, old: &Config, new: &Config) {
+        let services = new.services();
+        if old.services() != services {
+            self.change.services = Some(services);
+            self.lines.extend(service::changes(old, new));
+        }
     }
 
     fn behind(&mut self, old: &Config, new: &Config) {

@@ -8,7 +8,7 @@ use std::{env, ffi::OsString, process::ExitCode};
 use anyhow::Context;
 use tokio::sync::mpsc;
 use tracing::level_filters::LevelFilter;
-use weapon_core::{GatewayChange, TimestampStore};
+use weapon_core::{GatewayChange, Services, TimestampStore};
 use weapon_engine::Event;
 use weapon_io::{
     inherited,
@@ -204,6 +204,7 @@ impl DropIn {
             addresses: Vec::new(),
             mappings: Vec::new(),
             policy: None,
+            services: Services::default(),
             timestamp_mark,
             up: watch.state().up,
             is_recorded: false,

@@ -12,6 +12,9 @@ use weapon_core::GatewayStatus;
 use weapon_engine::EngineStatus;
 use weapon_noise::Role;
 
+mod limits;
+pub use limits::{Limit, Limited};
+
 #[cfg(test)]
 pub mod sample;
 
@@ -111,6 +114,13 @@ pub struct AuditReport {
     pub waiting: u64,
     /// Records that were lost since the gateway started.
     pub lost: u64,
+    /// Records that were left out since the gateway started, because there were many of their sort;
+    /// the log says how many, sort by sort.
+    pub suppressed: u64,
+    /// Records that were written since the gateway started.
+    pub written: u64,
+    /// Bytes of these.
+    pub bytes: u64,
     /// What becomes of the gateway when it cannot be written: `continue`, `deny-new` or `stop`.
     pub on_failure: String,
     /// Nothing new is let through at this moment, because it could not be recorded.
@@ -200,6 +210,12 @@ pub struct Peer {
     pub sent_bytes: u64,
     /// Packets that wait for a session.
     pub parked: usize,
+    /// The DSCP of datagrams to it, 0 to 63; null if they are not marked.
+    pub dscp: Option<u8>,
+    /// How much may pass to it and from it; none without limits.
+    pub limits: Vec<Limit>,
+    /// What those did not let pass; null without limits.
+    pub limited: Option<Limited>,
     /// How fast it sends and receives; null until it was asked for twice, a second apart.
     pub rates: Option<Rates>,
     /// What of the peer's messages did not arrive; null before the first one of a session.
@@ -381,7 +397,11 @@ impl Report {
 impl From<weapon_core::PeerStatus> for Peer {
     fn from(status: weapon_core::PeerStatus) -> Self {
         let attempts = status.attempts;
+        let service = status.service.as_ref();
         Self {
+            dscp: service.map(|it| it.dscp).filter(|dscp| *dscp != 0),
+            limits: service.map(limits::limits).unwrap_or_default(),
+            limited: service.and_then(limits::limited),
             name: status.name,
             public_key: status.public_key.to_string(),
             endpoint: status.endpoint,

@@ -705,6 +705,13 @@ fn packets_of_one_turn_are_counted_all() {
     }
     // The table does not know of all of them yet: it was asked once.
     assert_eq!(post.flow().packets, [1, 0]);
+    // Of TCP neither.
+    let mut other = Post::new(&[allow("out", Outbound)]);
+    for flags in [ACK, ACK, ACK | PSH, ACK] {
+        let packet = tcp((HERE, 1), (THERE, 80), flags);
+        other.send_in_turn(Outbound, &packet).unwrap();
+    }
+    assert_eq!(other.flow().packets, [1, 0]);
     post.send_in_turn(Outbound, &udp((HERE, 2), (THERE, 53), 10))
         .unwrap();
     post.send_in_turn(Outbound, &udp((HERE, 1), (THERE, 53), 20))
@@ -753,6 +760,24 @@ fn what_changes_something_is_looked_at_in_any_turn() {
     );
     post.end_turn();
     assert_eq!(post.flow().packets, [9, 1]);
+}
+
+/// The SYN that is sent again changes nothing, but the ACK behind it does.
+#[test]
+fn a_packet_that_changes_nothing_hides_none_that_does() {
+    let (client, server) = ((HERE, 40_000), (THERE, 80));
+    let mut post = Post::new(&[allow("out", Outbound)]);
+    post.send(Outbound, &tcp(client, server, SYN)).unwrap();
+    post.send(Inbound, &tcp(server, client, SYN | ACK)).unwrap();
+    for flags in [SYN, ACK, ACK] {
+        let packet = tcp(client, server, flags);
+        post.send_in_turn(Outbound, &packet).unwrap();
+    }
+    assert_eq!(post.flow().state, State::Established);
+    // All flags at once are not plain, whatever was before.
+    let absurd = tcp(client, server, !(PSH | ACK));
+    let malformed = Err(DropReason::TransportMalformed);
+    assert_eq!(post.send_in_turn(Outbound, &absurd), malformed);
 }
 
 #[test]

@@ -103,6 +103,14 @@ impl Entry {
         }
     }
 
+    /// Whether more packets from the same end would change nothing, if all that they do is to
+    /// acknowledge; `flags` are those of the last one.
+    #[inline]
+    pub(crate) fn is_steady(&self, flags: Option<u8>, is_reply: bool) -> bool {
+        let plain = flags.map(|_| weapon_wire::tcp::ACK);
+        self.step(plain, is_reply) == Step::Goes(self.state)
+    }
+
     /// Notes how long the first answer took, if it is clear what it answers (Karn's rule: nothing
     /// was sent twice).
     pub(crate) fn note_reply(&mut self, passage: &Passage) {

@@ -46,6 +46,16 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 6] = [
+        Self::Timeout,
+        Self::Evicted,
+        Self::Reopened,
+        Self::Policy,
+        Self::PeerGone,
+        Self::Unwatched,
+    ];
+
     /// The name for people and programs.
     pub fn label(self) -> &'static str {
         match self {

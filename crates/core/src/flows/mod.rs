@@ -10,7 +10,9 @@ mod entry;
 pub(crate) use entry::{Entry, Passage};
 
 // Where flows are kept.
+mod counts;
 mod set;
+pub use counts::FlowCounts;
 mod table;
 pub use table::{FLOWS_MAX, FlowTable, Page};
 pub(crate) use table::{Outcome, Place};

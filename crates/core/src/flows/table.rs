@@ -4,7 +4,6 @@
 //! and an update of two cache lines. `docs/decisions/0020-filter-and-flows.md` says why that is a
 //! lock, and what it costs.
 
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrayvec::ArrayVec;
@@ -13,6 +12,7 @@ use weapon_wire::tcp::RST;
 
 use super::{
     Entry, FlowRecord, Key, Passage,
+    counts::{Counts, FlowCounts},
     event::{EndReason, Event, EventKind, EventQueue},
     set::{Set, WAYS},
     state::{State, Step},
@@ -34,8 +34,8 @@ type Told = ArrayVec<Event, 3>;
 pub struct FlowTable {
     sets: Box<[Mutex<Set>]>,
     seed: [u64; 2],
-    /// How many flows there are, those whose time is over included until somebody meets them.
-    len: AtomicUsize,
+    /// A flow whose time is over counts as one that is there until somebody meets it.
+    counts: Counts,
     events: Arc<EventQueue>,
 }
 
@@ -61,6 +61,14 @@ pub(crate) enum Outcome {
     Dies { reason: DropReason, rule: RuleId },
 }
 
+impl Outcome {
+    /// It passes, and the next one is to be looked at like it.
+    const WITHOUT_PLACE: Self = Self::Passes {
+        place: None,
+        is_steady: false,
+    };
+}
+
 /// A part of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
@@ -78,7 +86,7 @@ impl FlowTable {
         Self {
             sets: (0..sets).map(|_| Mutex::default()).collect(),
             seed,
-            len: AtomicUsize::new(0),
+            counts: Counts::default(),
             events,
         }
     }
@@ -90,7 +98,13 @@ impl FlowTable {
 
     /// How many flows there are. One whose time is over counts until somebody looks.
     pub fn len(&self) -> usize {
-        self.len.load(Relaxed)
+        usize::try_from(self.counts.there()).unwrap_or(usize::MAX)
+    }
+
+    /// How many flows there were, and what has become of them.
+    #[cold]
+    pub fn counts(&self) -> FlowCounts {
+        self.counts.now()
     }
 
     /// Whether there are none.
@@ -134,7 +148,7 @@ impl FlowTable {
                 }
                 entry.state = state;
                 entry.count(passage, is_reply);
-                let is_steady = entry.step(passage.flags, is_reply) == Step::Goes(state);
+                let is_steady = entry.is_steady(passage.flags, is_reply);
                 let place = Place {
                     set: index,
                     place: place as u32,
@@ -182,10 +196,7 @@ impl FlowTable {
                     // The rules have changed, and allow it still.
                     entry.state = state;
                     entry.count(passage, is_reply);
-                    return Outcome::Passes {
-                        place: None,
-                        is_steady: false,
-                    };
+                    return Outcome::WITHOUT_PLACE;
                 }
             }
         }
@@ -203,14 +214,12 @@ impl FlowTable {
         let is_reset = passage.flags.is_some_and(|flags| flags & RST != 0);
         if step == Step::Apart || is_reset {
             new.filter.count_allowed(verdict.rule, passage.packets);
-            return Outcome::Passes {
-                place: None,
-                is_steady: false,
-            };
+            return Outcome::WITHOUT_PLACE;
         }
         let still_there = set.find(new.tag, &new.key);
         self.end(set, still_there, EndReason::Reopened, now, told);
         let Some((place, reason)) = set.room(new.subject.peer, now) else {
+            self.counts.refuse(passage.packets);
             return dies(DropReason::FlowTableFull);
         };
         if let Some(reason) = reason {
@@ -223,9 +232,9 @@ impl FlowTable {
         if self.events.wants_starts() {
             told.push(entry.event(EventKind::Start, now));
         }
-        let is_steady = entry.step(passage.flags, false) == Step::Goes(entry.state);
+        let is_steady = entry.is_steady(passage.flags, false);
         let generation = set.put(place, new.tag, entry);
-        self.len.fetch_add(1, Relaxed);
+        self.counts.begin();
         Outcome::Passes {
             place: Some(Place {
                 set: new.index,
@@ -252,7 +261,7 @@ impl FlowTable {
             told.push(entry.event(EventKind::End(reason), now));
         }
         set.clear(place);
-        self.len.fetch_sub(1, Relaxed);
+        self.counts.end(reason);
     }
 
     /// Whether there is a flow that the packet with this key would go on with, whose other packets
@@ -370,7 +379,7 @@ impl FlowTable {
                 let Some(reason) = why(entry) else { continue };
                 told.push(entry.event(EventKind::End(reason), now));
                 set.clear(place);
-                self.len.fetch_sub(1, Relaxed);
+                self.counts.end(reason);
             }
             drop(set);
             for event in told {

@@ -13,7 +13,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 
-use super::{Env, Gateway, PeerConfig, Policy};
+use super::{Env, Gateway, PeerConfig, Policy, Services};
 use crate::{Mappings, Peer, PeerId, PrefixMapping};
 
 /// What is to be another: one `set` of WireGuard's configuration protocol, or a file that was
@@ -28,6 +28,8 @@ pub struct GatewayChange {
     pub mappings: Option<Vec<PrefixMapping>>,
     /// Rules and flows; `Some(None)` ends both. The size of a table that is there stays.
     pub policy: Option<Option<Policy>>,
+    /// What peers get, all of them: also those that are not named in `peers`.
+    pub services: Option<Services>,
     /// All peers that are there now go, before `peers` come.
     pub replace_peers: bool,
     /// Peers to add, change and remove, in this order. One may occur more than once.
@@ -109,6 +111,9 @@ impl Gateway {
         let watched = self.checkpoint.as_ref().map(Arc::clone);
         if let Some(policy) = change.policy {
             self.set_policy(policy);
+        }
+        if let Some(services) = change.services {
+            self.replace_services(&services);
         }
         if change.replace_peers {
             self.drop_peers(self.ids(), env);

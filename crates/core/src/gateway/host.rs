@@ -18,6 +18,7 @@ use crate::{
     index_table::Indices,
     parked::Parked,
     ports::{HandshakeMessage, Upcalls},
+    service::Service,
 };
 
 /// What all tunnels of a gateway share.
@@ -179,7 +180,8 @@ impl TunnelHost for Host<'_, '_> {
 
     fn send(&mut self, to: &Endpoint, message: &[u8]) {
         let tos = if matches!(kind(message), Ok(Kind::Data)) {
-            0
+            let fib = self.shared.fib.load();
+            fib.service(self.peer.id).map_or(0, Service::mark)
         } else {
             HANDSHAKE_DS
         };

@@ -48,6 +48,8 @@ pub use candidates::ADDRESSES_MAX;
 mod key;
 mod policy;
 pub use policy::Policy;
+mod services;
+pub use services::{GroupService, LimitStatus, PeerService, RateLimits, ServiceStatus, Services};
 mod rejections;
 pub use rejections::{REJECTIONS_MAX, RejectedBecause, Rejection};
 mod status;
@@ -89,6 +91,8 @@ pub struct Gateway {
     policy: Option<Policy>,
     /// What lanes have of it.
     checkpoint: Option<Arc<Checkpoint>>,
+    /// What peers get that is not what all get.
+    services: services::Made,
     /// What happens to flows.
     flow_events: Arc<EventQueue>,
     /// When flows were last looked at whose time is over.
@@ -136,6 +140,7 @@ impl Gateway {
             mappings: Arc::new(Mappings::new(config.mappings)),
             policy: None,
             checkpoint: None,
+            services: services::Made::default(),
             flow_events: Arc::default(),
             swept: Tick::default(),
             mtus: Mtus::new(config.mtu, Vec::new()),
@@ -480,17 +485,15 @@ impl Gateway {
 
     fn publish(&mut self) {
         self.refresh_policy();
+        let peers = self.members.values();
         let fib = Fib {
             routes: Arc::clone(&self.routes),
-            peers: self
-                .members
-                .values()
-                .map(|member| Arc::clone(&member.peer))
-                .collect(),
+            peers: peers.map(|member| Arc::clone(&member.peer)).collect(),
             sessions: Some(Arc::clone(self.shared.indices.table())),
             mappings: Arc::clone(&self.mappings),
             mtus: self.mtus.clone(),
             checkpoint: self.checkpoint.as_ref().map(Arc::clone),
+            services: self.service_table(),
         };
         self.shared.fib.store(Arc::new(fib));
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use weapon_noise::{Arrivals, Attempts, PublicKey, Role, Tick, Trouble, Tunnel};
 use weapon_wire::Source;
 
-use super::{Gateway, Member, Rejection, WallTime};
+use super::{Gateway, Member, Rejection, ServiceStatus, WallTime};
 use crate::PeerId;
 
 /// A gateway at one moment.
@@ -66,6 +66,8 @@ pub struct PeerStatus {
     pub last_attempt_age: Option<Duration>,
     /// Why there is no new session, if one is wanted.
     pub trouble: Option<Trouble>,
+    /// Its limits and its mark, if it has any.
+    pub service: Option<ServiceStatus>,
 }
 
 /// A session at one moment.
@@ -130,6 +132,7 @@ impl Gateway {
             attempts: *member.tunnel.attempts(),
             last_attempt_age: member.tunnel.attempts().last_sent.map(|at| now.since(at)),
             trouble: member.tunnel.trouble(now),
+            service: self.service_status(&member.tunnel.public_key()),
         }
     }
 }

@@ -29,6 +29,7 @@ mod padding;
 mod recordings;
 mod routing;
 mod runs;
+mod service;
 mod silence;
 mod superpackets;
 mod timers;

@@ -74,6 +74,7 @@ impl<S: Store> Writer<S> {
             backlog: VecDeque::new(),
             trouble: None,
             lost: 0,
+            written: (0, 0),
             is_key_unwritten: false,
             key_beside: false,
         };

@@ -67,6 +67,8 @@ struct Inner {
     lost_since: Mutex<Moment>,
     /// Lost at all.
     lost_total: AtomicU64,
+    /// Left out at all.
+    left_out_total: AtomicU64,
     limits: Mutex<Limits>,
     /// Something is to be told that found no room or was left out.
     untold: Notify,
@@ -86,6 +88,7 @@ impl Sender {
             lost: AtomicU64::new(0),
             lost_since: Mutex::default(),
             lost_total: AtomicU64::new(0),
+            left_out_total: AtomicU64::new(0),
             limits: Mutex::default(),
             untold: Notify::new(),
             state: watch::Sender::new(State::default()),
@@ -111,6 +114,7 @@ impl Sender {
         if is_admitted {
             self.send(entry);
         } else {
+            self.0.left_out_total.fetch_add(1, Ordering::Relaxed);
             self.0.untold.notify_one();
         }
     }
@@ -164,10 +168,11 @@ impl Sender {
         self.set_denial();
     }
 
-    /// How it goes, with what found no room.
+    /// How it goes, with what found no room and what was left out.
     pub fn state(&self) -> State {
         let mut state = self.0.state.borrow().clone();
         state.lost += self.0.lost_total.load(Ordering::Relaxed);
+        state.suppressed = self.0.left_out_total.load(Ordering::Relaxed);
         state
     }
 
@@ -318,6 +323,7 @@ mod tests {
         let told = take(&taken);
         let left_out = told[0].fields["records"].as_u64();
         assert_eq!(left_out, Some(10_000 - recorded));
+        assert_eq!(left_out, Some(sender.state().suppressed));
         assert_eq!(told[0].fields["of"], "rejected");
         assert_eq!(sender.state().lost, 0);
     }

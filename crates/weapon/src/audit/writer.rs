@@ -52,6 +52,12 @@ pub struct State {
     pub waiting: u64,
     /// Records that were lost since the gateway started.
     pub lost: u64,
+    /// Records that were left out since the gateway started, because there were many of their sort.
+    pub suppressed: u64,
+    /// Records that were written since the gateway started.
+    pub written: u64,
+    /// Bytes of these.
+    pub bytes: u64,
     /// The file that is written to.
     pub file: String,
     /// The verification key lay beside the log when that was looked at last.
@@ -82,6 +88,8 @@ pub struct Writer<S> {
     pub(super) trouble: Option<Trouble>,
     /// Of all.
     pub(super) lost: u64,
+    /// Records and bytes since the start.
+    pub(super) written: (u64, u64),
     /// The next key is still to be written.
     pub(super) is_key_unwritten: bool,
     /// See [`State::key_beside`].
@@ -186,6 +194,10 @@ impl<S: Store> Writer<S> {
             sealed: self.seals.seq,
             waiting: self.backlog.len() as u64,
             lost: self.lost,
+            // Those are known at the other end.
+            suppressed: 0,
+            written: self.written.0,
+            bytes: self.written.1,
             file: self.file.clone(),
             key_beside: self.key_beside,
         }
@@ -301,6 +313,8 @@ impl<S: Store> Writer<S> {
             return Err(error);
         }
         self.len += bytes.len() as u64;
+        self.written.0 += batch.seq - self.seq;
+        self.written.1 += bytes.len() as u64;
         (self.seq, self.hash) = (batch.seq, batch.hash);
         Ok(())
     }

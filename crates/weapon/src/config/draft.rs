@@ -9,6 +9,7 @@ use super::audit::AuditDraft;
 use super::model::{CipherBackend, Offload, Sandbox};
 use super::policy::PolicyDraft;
 use super::problem::{Located, Place};
+use super::service::{GroupDraft, ServiceDraft};
 
 /// A whole file.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Draft {
     pub gateway: GatewayDraft,
     /// `[[peer]]`, `[Peer]`, in the order of the file.
     pub peers: Vec<PeerDraft>,
+    /// `[[group]]`; wg-quick has none.
+    pub groups: Vec<GroupDraft>,
     /// `[filter]`, `[[rule]]`, `[[test]]`; wg-quick has none.
     pub policy: PolicyDraft,
     /// How keys are spelled in this format.
@@ -113,6 +116,8 @@ pub struct PeerDraft {
     pub endpoint_pin: Option<bool>,
     /// Names by which rules mean several peers.
     pub groups: Vec<Located<String>>,
+    /// Limits and a mark; wg-quick has none.
+    pub service: ServiceDraft,
 }
 
 /// Text that may be a secret: erased on drop, never printed. A public key is held so too, for

@@ -19,6 +19,9 @@ mod suggest;
 // Which packets may pass.
 mod policy;
 
+// How much may pass, and with which mark.
+pub mod service;
+
 // From a draft to a configuration.
 mod validate;
 

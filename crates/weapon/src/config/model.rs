@@ -19,6 +19,7 @@ use super::audit::AuditConfig;
 use super::metrics::MetricsPlace;
 use super::policy::{FilterConfig, WrittenRules};
 use super::problem::Place;
+use super::service::{GroupConfig, ServiceConfig};
 
 /// One gateway and its peers.
 #[derive(Clone)]
@@ -71,6 +72,8 @@ pub struct Config {
     pub audit: Option<AuditConfig>,
     /// Which packets may pass, and whether flows are remembered.
     pub filter: Option<FilterConfig>,
+    /// What members of groups get, in the order of the file.
+    pub groups: Vec<GroupConfig>,
     /// The peers, in the order of the file.
     pub peers: Vec<PeerConfig>,
     /// Where all this was read.
@@ -140,8 +143,10 @@ pub struct PeerConfig {
     pub networks: Vec<IpNet>,
     /// Seconds between keepalives; `None` is off.
     pub persistent_keepalive: Option<u16>,
-    /// Names by which rules mean several peers.
+    /// Names by which rules and limits mean several peers.
     pub groups: Vec<String>,
+    /// Its own limits and mark.
+    pub service: ServiceConfig,
     /// Whether the peer stays at `endpoint` even when authenticated packets come from elsewhere.
     pub endpoint_pin: bool,
 }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use weapon_core::PrefixMapping;
 
 use super::draft::{GatewayDraft, PeerDraft};
-use super::model::Behind;
+use super::model::{Behind, PeerConfig};
 use super::problem::{Located, Place, Problems};
 use super::value;
 
@@ -366,5 +366,24 @@ fn not_ours(
             );
             problems.error(place, message);
         }
+    }
+}
+
+/// Warns when the route to a peer's network would lead the tunnel's own packets into the tunnel.
+pub fn endpoint_outside(peer: &PeerConfig, draft: &PeerDraft, problems: &mut Problems) {
+    let (Some(endpoint), Some(text)) = (&peer.endpoint, &draft.endpoint) else {
+        return;
+    };
+    let Ok(address) = endpoint.host.parse::<IpAddr>() else {
+        return;
+    };
+    // A default route is reported for itself.
+    let covers = |net: &&IpNet| net.prefix_len() > 0 && net.contains(&address);
+    if let Some(net) = peer.networks.iter().find(covers) {
+        let message = format!(
+            "{address} lies in the peer's own network {net}: unless a longer route leads there, \
+             the tunnel's packets run into the tunnel"
+        );
+        problems.warning(&text.place, message);
     }
 }

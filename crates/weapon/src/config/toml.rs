@@ -15,10 +15,14 @@ use super::problem::{Place, Problems};
 use super::suggest;
 
 mod audit;
+mod lines;
 mod policy;
+mod service;
 mod values;
 mod words;
+use lines::Lines;
 use policy::{FILTER_KEYS, RULE_KEYS, TEST_KEYS};
+use service::GROUP_KEYS;
 
 /// How this format spells keys.
 pub static SPELLING: Spelling = Spelling {
@@ -31,7 +35,7 @@ pub static SPELLING: Spelling = Spelling {
 };
 
 const SECTIONS: &[&str] = &[
-    "gateway", "peer", "offload", "audit", "filter", "rule", "test",
+    "gateway", "peer", "group", "offload", "audit", "filter", "rule", "test",
 ];
 const GATEWAY_KEYS: &[&str] = &[
     "name",
@@ -66,7 +70,7 @@ const SANDBOXES: &[(&str, Sandbox)] = &[
     ("off", Sandbox::Off),
 ];
 /// Where a key belongs that stands in the wrong section; the first one has it.
-const ELSEWHERE: [(&str, &[&str]); 7] = [
+const ELSEWHERE: [(&str, &[&str]); 8] = [
     ("[gateway]", GATEWAY_KEYS),
     ("[[peer]]", PEER_KEYS),
     ("[offload]", OFFLOAD_KEYS),
@@ -74,6 +78,7 @@ const ELSEWHERE: [(&str, &[&str]); 7] = [
     ("[filter]", FILTER_KEYS),
     ("[[rule]]", RULE_KEYS),
     ("[[test]]", TEST_KEYS),
+    ("[[group]]", GROUP_KEYS),
 ];
 const OFFLOAD_KEYS: &[&str] = &["tcp", "udp", "gso", "gro"];
 const PEER_KEYS: &[&str] = &[
@@ -86,6 +91,11 @@ const PEER_KEYS: &[&str] = &[
     "persistent_keepalive",
     "endpoint_pin",
     "group",
+    "rate_limit",
+    "rate_limit_outbound",
+    "rate_limit_inbound",
+    "rate_burst_kb",
+    "dscp",
 ];
 
 /// Reads `text`. What cannot be read is a problem and missing from the draft.
@@ -112,6 +122,7 @@ fn empty() -> Draft {
     Draft {
         gateway: GatewayDraft::default(),
         peers: Vec::new(),
+        groups: Vec::new(),
         policy: PolicyDraft::default(),
         spelling: &SPELLING,
     }
@@ -160,6 +171,10 @@ impl Reader<'_, '_> {
                         .filter_map(|peer| self.peer_item(peer))
                         .collect();
                 }
+                ("group", DeValue::Array(list)) => {
+                    let groups = list.iter().filter_map(|group| self.group_item(group));
+                    draft.groups = groups.collect();
+                }
                 ("filter", DeValue::Table(table)) => {
                     draft.policy.filter = Some(self.filter(table, value.span()));
                 }
@@ -171,7 +186,7 @@ impl Reader<'_, '_> {
                     let tests = list.iter().filter_map(|test| self.test_item(test));
                     draft.policy.tests = tests.collect();
                 }
-                (list @ ("peer" | "rule" | "test"), _) => self.error_at(
+                (list @ ("peer" | "group" | "rule" | "test"), _) => self.error_at(
                     key.span(),
                     list,
                     format!("{list}s are a list; write [[{list}]], with two brackets"),
@@ -258,6 +273,7 @@ impl Reader<'_, '_> {
             groups: self
                 .texts(&section, "group", "\"phones\"")
                 .unwrap_or_default(),
+            service: self.service(&section),
         })
     }
 
@@ -296,12 +312,12 @@ impl Reader<'_, '_> {
             format!("stands before any section; `{name}` belongs below [gateway]")
         } else {
             match suggest::nearest(name, SECTIONS) {
-                Some(list @ ("peer" | "rule" | "test")) => {
+                Some(list @ ("peer" | "group" | "rule" | "test")) => {
                     format!("unknown section; did you mean [[{list}]]?")
                 }
                 Some(meant) => format!("unknown section; did you mean [{meant}]?"),
-                None => "unknown section; there are [gateway], [[peer]], [filter], [[rule]], \
-                         [[test]], [offload] and [audit]"
+                None => "unknown section; there are [gateway], [[peer]], [[group]], [filter], \
+                         [[rule]], [[test]], [offload] and [audit]"
                     .to_owned(),
             }
         };
@@ -346,30 +362,6 @@ impl Reader<'_, '_> {
             column,
             key: key.to_owned(),
         }
-    }
-}
-
-/// Where the lines of a text begin, to find the line of a byte without reading from the start.
-struct Lines<'t> {
-    text: &'t str,
-    starts: Vec<usize>,
-}
-
-impl<'t> Lines<'t> {
-    fn new(text: &'t str) -> Self {
-        let after_newlines = text.match_indices('\n').map(|(index, _)| index + 1);
-        Self {
-            text,
-            starts: std::iter::once(0).chain(after_newlines).collect(),
-        }
-    }
-
-    /// Line and column, both from 1, of the character at byte `offset`.
-    fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = self.text.floor_char_boundary(offset);
-        let line = self.starts.partition_point(|start| *start <= offset);
-        let before = &self.text[self.starts[line - 1]..offset];
-        (line, before.chars().count() + 1)
     }
 }
 

@@ -2,7 +2,6 @@
 //! every problem is reported.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::Path;
 
 use ipnet::IpNet;
@@ -14,7 +13,7 @@ use super::networks::{self, Networks};
 use super::policy;
 use super::problem::{Located, Place, Problems};
 use super::written::written;
-use super::{keyfile, metrics, value};
+use super::{keyfile, metrics, service, value};
 
 /// The mark of the packets of a tunnel that is the way to everywhere, and the number of the routing
 /// table that leads into it. wg-quick's choice.
@@ -28,6 +27,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let Draft {
         gateway,
         peers: peer_drafts,
+        groups,
         policy,
         spelling,
     } = draft;
@@ -37,15 +37,12 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let networks = networks::check(&gateway, &peer_drafts, problems);
     let mtu = gateway.mtu.as_ref();
     let mtu = mtu.and_then(|mtu| good(value::mtu(mtu.value, networks.has_ipv6()), mtu, problems));
-    let listen = gateway.listen.as_ref();
-    let listen = listen.and_then(|port| good(value::port(port.value), port, problems));
-    let fwmark = gateway.fwmark.as_ref();
-    let fwmark = fwmark.and_then(|mark| good(value::fwmark(mark.value), mark, problems));
+    let listen = number(&gateway.listen, value::port, problems);
+    let fwmark = number(&gateway.fwmark, value::fwmark, problems);
     let (name_servers, search_domains) = Networks::dns(&gateway.dns, problems);
     let needs_mark = networks.check_full_tunnel(&gateway, problems);
     let fwmark = fwmark.or(needs_mark.then_some(FULL_TUNNEL_MARK));
-    let lanes = gateway.lanes.as_ref();
-    let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
+    let lanes = number(&gateway.lanes, value::lanes, problems);
     let metrics = gateway.metrics.as_ref();
     let metrics = metrics.and_then(|at| good(metrics::metrics(&at.value), at, problems));
     let audit = gateway.audit.as_ref();
@@ -55,6 +52,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let of_peers = peer_drafts.iter().zip(networks.of_peers);
     let has_routes = gateway.routes.unwrap_or(true);
     let peers = peers(of_peers, known, (has_routes, spelling), problems);
+    let groups = service::groups(&groups, &peers, &peer_drafts, problems);
     let (filter, rules) = policy::check(policy, &peers, peer_drafts.len(), problems).unzip();
     if problems.has_errors() {
         return None;
@@ -89,6 +87,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         offload: gateway.offload.complete(),
         audit,
         filter,
+        groups,
         peers,
         source,
         written,
@@ -108,7 +107,7 @@ fn peers<'d>(
         if let Some(peer) = &peer
             && has_routes
         {
-            endpoint_outside(peer, draft, problems);
+            networks::endpoint_outside(peer, draft, problems);
         }
         peers.extend(peer);
     }
@@ -124,6 +123,16 @@ fn good<T, V>(
     result
         .map_err(|message| problems.error(&located.place, message))
         .ok()
+}
+
+/// As [`good`], of a number that is written.
+fn number<T>(
+    written: &Option<Located<i64>>,
+    parse: impl Fn(i64) -> Result<T, String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let written = written.as_ref()?;
+    good(parse(written.value), written, problems)
 }
 
 /// The gateway's name: given, or the stem of the file's name.
@@ -319,8 +328,7 @@ fn peer(
     let preshared_key = preshared_key(draft, name.as_deref(), known, problems);
     let endpoint = draft.endpoint.as_ref();
     let endpoint = endpoint.and_then(|text| good(value::endpoint(&text.value), text, problems));
-    let keepalive = draft.persistent_keepalive.as_ref();
-    let keepalive = keepalive.and_then(|secs| good(value::keepalive(secs.value), secs, problems));
+    let keepalive = number(&draft.persistent_keepalive, value::keepalive, problems);
     if draft.endpoint_pin == Some(true) && draft.endpoint.is_none() {
         let place = Place {
             key: "peer.endpoint_pin".to_owned(),
@@ -341,27 +349,9 @@ fn peer(
         networks,
         persistent_keepalive: keepalive.flatten(),
         groups: policy::groups(&draft.groups, problems),
+        service: service::service(&draft.service, problems),
         endpoint_pin: draft.endpoint_pin.unwrap_or(false),
     })
-}
-
-/// Warns when the route to a peer's network would lead the tunnel's own packets into the tunnel.
-fn endpoint_outside(peer: &PeerConfig, draft: &PeerDraft, problems: &mut Problems) {
-    let (Some(endpoint), Some(text)) = (&peer.endpoint, &draft.endpoint) else {
-        return;
-    };
-    let Ok(address) = endpoint.host.parse::<IpAddr>() else {
-        return;
-    };
-    // A default route is reported for itself.
-    let covers = |net: &&IpNet| net.prefix_len() > 0 && net.contains(&address);
-    if let Some(net) = peer.networks.iter().find(covers) {
-        let message = format!(
-            "{address} lies in the peer's own network {net}: unless a longer route leads there, \
-             the tunnel's packets run into the tunnel"
-        );
-        problems.warning(&text.place, message);
-    }
 }
 
 fn peer_name(

@@ -50,6 +50,7 @@ pub fn parse(text: &str, problems: &mut Problems) -> Draft {
         seen: BTreeMap::new(),
         draft: Draft {
             policy: PolicyDraft::default(),
+            groups: Vec::new(),
             gateway: GatewayDraft::default(),
             peers: Vec::new(),
             spelling: &SPELLING,

@@ -33,7 +33,7 @@ use crate::{
     cli,
     daemon::cipher,
     drops,
-    flows::{self, Telling},
+    flows::{self, FilterCounts, Telling},
     report::Cipher,
 };
 
@@ -177,6 +177,7 @@ fn engine(
     if message.is_recorded {
         gateway.note_happenings();
     }
+    gateway.set_services(&message.services);
     gateway.add_peers(peers.into_iter().map(peer));
     let (rebind, store, flows) = (requests.clone(), requests.clone(), requests.clone());
     let config = EngineConfig {
@@ -273,7 +274,9 @@ fn done(command: Command, engine: &Engine) -> Done {
             Err(error) => Answer::Failed(error.to_string()),
         },
         Command::LatestDrops => Answer::Drops(Box::new(drops::latest(engine))),
-        Command::Counts => Answer::Counts(engine.threads(), engine.waiting()),
+        Command::Counts => {
+            Answer::Counts(engine.threads(), engine.waiting(), FilterCounts::of(engine))
+        }
         Command::HaveThreadsAnswered => Answer::Threads(engine.have_threads_answered()),
         Command::Files => return Done::Files(engine.files()),
         other => {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weapon_core::{Examination, Hypothesis, Mtus, Policy, PrefixMapping};
+use weapon_core::{Examination, Hypothesis, Mtus, Policy, PrefixMapping, Services};
 use weapon_engine::{EngineStatus, Event, ThreadStatus, Waiting};
 use weapon_io::{
     tun::TunFacts,
@@ -22,7 +22,7 @@ use crate::{
     capture::Capture,
     config::{CipherBackend, Sandbox},
     drops::DropsReport,
-    flows::{FlowsQuery, FlowsReport, ToldFlows, WantedFlows},
+    flows::{FilterCounts, FlowsQuery, FlowsReport, ToldFlows, WantedFlows},
     report::Cipher,
 };
 
@@ -64,7 +64,7 @@ pub enum Command {
     Files,
     AskThreads,
     HaveThreadsAnswered,
-    /// See [`Engine::threads`](weapon_engine::Engine::threads) and `waiting`.
+    /// See [`Engine::threads`](weapon_engine::Engine::threads), `waiting` and [`FilterCounts`].
     Counts,
     /// What passes at this moment. Answered by [`Answer::Flows`], or why not.
     Flows(Box<FlowsQuery>),
@@ -92,7 +92,7 @@ pub enum Answer {
     Dump(Box<DumpMessage>),
     Files(Layout),
     Threads(bool),
-    Counts(Vec<ThreadStatus>, Waiting),
+    Counts(Vec<ThreadStatus>, Waiting, Option<FilterCounts>),
     Flows(Box<FlowsReport>),
     Examined(Option<Box<Examination>>),
     Drops(Box<DropsReport>),
@@ -161,6 +161,7 @@ pub struct BeginMessage {
     pub addresses: Vec<IpAddr>,
     pub mappings: Vec<PrefixMapping>,
     pub policy: Option<Policy>,
+    pub services: Services,
     pub timestamp_mark: Option<Tai64n>,
     pub up: bool,
     pub is_recorded: bool,
@@ -185,6 +186,8 @@ pub struct Begin {
     pub mappings: Vec<PrefixMapping>,
     /// Which packets may pass.
     pub policy: Option<Policy>,
+    /// How much of them, and with which mark.
+    pub services: Services,
     /// What was kept last.
     pub timestamp_mark: Option<Tai64n>,
     /// Whether the interface is up.
@@ -245,7 +248,10 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use weapon_core::{DropReason, GatewayStatus, PeerStatus, WallTime, flows};
+    use weapon_core::{
+        DropReason, GatewayStatus, LimitStatus, PeerStatus, RateLimit, ServiceStatus, WallTime,
+        flows,
+    };
     use weapon_io::tun::Offloads;
 
     use super::*;
@@ -309,6 +315,10 @@ mod tests {
 
     #[test]
     fn a_status_is_the_same_on_the_other_side() {
+        let limit = RateLimit {
+            bytes_per_second: 1_250_000,
+            burst_bytes: 256_000,
+        };
         let peer = PeerStatus {
             name: "site-b".to_owned(),
             public_key: PublicKey::from_bytes([7; 32]),
@@ -331,6 +341,15 @@ mod tests {
             attempts: weapon_noise::Attempts::default(),
             last_attempt_age: None,
             trouble: Some(weapon_noise::Trouble::NoAnswer),
+            service: Some(ServiceStatus {
+                dscp: 46,
+                outbound: LimitStatus {
+                    limits: vec![(None, limit), (Some("phones".to_owned()), limit)],
+                    dropped_packets: 1,
+                    dropped_bytes: 2,
+                },
+                inbound: LimitStatus::default(),
+            }),
         };
         let status = EngineStatus {
             gateway: GatewayStatus {

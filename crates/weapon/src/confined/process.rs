@@ -153,6 +153,7 @@ impl Spawned {
             addresses: begin.addresses,
             mappings: begin.mappings,
             policy: begin.policy,
+            services: begin.services,
             timestamp_mark: mark,
             up: begin.up,
             is_recorded: begin.is_recorded,

@@ -11,14 +11,15 @@ use super::{
 };
 use crate::{
     drops::DropsReport,
-    flows::{FlowsQuery, FlowsReport},
+    flows::{FilterCounts, FlowsQuery, FlowsReport},
 };
 
 impl GatewayProcess {
-    /// What each thread has counted, and what waits for the control loop.
-    pub fn counts(&self) -> Result<(Vec<ThreadStatus>, Waiting), Stopped> {
+    /// What each thread has counted, what waits for the control loop, and what was counted of
+    /// flows, if any are watched.
+    pub fn counts(&self) -> Result<(Vec<ThreadStatus>, Waiting, Option<FilterCounts>), Stopped> {
         let counts = self.get(&Command::Counts, |given| match given.0 {
-            Answer::Counts(threads, waiting) => Some((threads, waiting)),
+            Answer::Counts(threads, waiting, filter) => Some((threads, waiting, filter)),
             _ => None,
         });
         counts.map_err(|_| Stopped)

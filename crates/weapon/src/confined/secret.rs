@@ -8,7 +8,7 @@ use serde::{
 };
 use weapon_core::{
     GatewayChange, GatewayDump, NetworkChange, PeerChange, PeerDump, PeerStatus, Policy,
-    PrefixMapping,
+    PrefixMapping, Services,
 };
 use weapon_noise::{PresharedKey, PrivateKey, PublicKey};
 use zeroize::Zeroizing;
@@ -130,6 +130,7 @@ pub struct ChangeMessage {
     addresses: Option<Vec<IpAddr>>,
     mappings: Option<Vec<PrefixMapping>>,
     policy: Setting<Policy>,
+    services: Option<Services>,
     replace_peers: bool,
     peers: Vec<PeerMessage>,
 }
@@ -157,6 +158,7 @@ impl From<GatewayChange> for ChangeMessage {
             addresses: change.addresses,
             mappings: change.mappings,
             policy: Setting::of(change.policy, |policy| policy),
+            services: change.services,
             replace_peers: change.replace_peers,
             peers: change.peers.into_iter().map(PeerMessage::from).collect(),
         }
@@ -170,6 +172,7 @@ impl From<ChangeMessage> for GatewayChange {
             addresses: message.addresses,
             mappings: message.mappings,
             policy: message.policy.wanted(Policy::clone),
+            services: message.services,
             replace_peers: message.replace_peers,
             peers: message.peers.into_iter().map(PeerChange::from).collect(),
         }
@@ -248,11 +251,38 @@ impl From<DumpMessage> for GatewayDump {
 
 #[cfg(test)]
 mod tests {
+    use weapon_core::{GroupService, PeerService, RateLimit, RateLimits};
+
     use super::*;
 
     fn again(change: GatewayChange) -> GatewayChange {
         let text = serde_json::to_string(&ChangeMessage::from(change)).unwrap();
         serde_json::from_str::<ChangeMessage>(&text).unwrap().into()
+    }
+
+    /// A group with a limit, and a peer that is in it.
+    fn services() -> Services {
+        let limits = RateLimits {
+            outbound: Some(RateLimit {
+                bytes_per_second: 1_250_000,
+                burst_bytes: 256_000,
+            }),
+            inbound: None,
+        };
+        let group = GroupService {
+            name: "phones".to_owned(),
+            limits,
+        };
+        let peer = PeerService {
+            public_key: PublicKey::from_bytes([3; 32]),
+            dscp: 46,
+            limits,
+            groups: vec![group.name.clone()],
+        };
+        Services {
+            groups: vec![group],
+            peers: vec![peer],
+        }
     }
 
     #[test]
@@ -272,6 +302,7 @@ mod tests {
         let change = || GatewayChange {
             private_key: Some(Some(PrivateKey::from_bytes(&[1; 32]))),
             addresses: Some(vec!["10.0.0.1".parse().unwrap()]),
+            services: Some(services()),
             ..GatewayChange::default()
         };
         let mut before = change();

@@ -66,9 +66,10 @@ impl Daemon {
             return;
         };
         let peers = status.gateway.peers.clone();
-        let report = Report::new(&self.facts_now(), status);
+        let mut report = Report::new(&self.facts_now(), status);
+        report.audit = self.audit_report();
         let warnings = warnings::of(&report, self.config.offload, seconds_now());
-        let Ok((threads, waiting)) = self.engine.counts() else {
+        let Ok((threads, waiting, filter)) = self.engine.counts() else {
             return;
         };
         let scrape = Scrape {
@@ -76,6 +77,7 @@ impl Daemon {
             peers,
             threads,
             waiting,
+            filter,
             started: self.telling.started,
         };
         // A client that has gone needs no answer.

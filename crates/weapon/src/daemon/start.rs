@@ -148,6 +148,7 @@ pub(super) fn begin(
         addresses: addresses.map(|address| address.addr()).collect(),
         mappings: config.mappings(),
         policy: config.policy()?,
+        services: config.services(),
         timestamp_mark,
         up: true,
         is_recorded: log.is_some(),

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use anyhow::{Context, bail, ensure};
 
 use super::{
-    gateway::RULE_NAME,
+    gateway::{RULE_NAME, weapon},
     report::{self, Figure, Report},
     topology::{Container, World},
-    traffic::{self, TRANSFER_PORT},
+    traffic::{self, FORBIDDEN_PORT, TRANSFER_PORT},
 };
 use crate::{
     api::{Answer, Client, Request},
@@ -57,6 +57,42 @@ pub(super) fn denied(world: &World, report: &mut Report) {
         "attempt that a rule forbids, a1 to b1: packets denied",
         try_forbidden(world, a1, b1),
     );
+}
+
+/// Who has decided that.
+pub(super) fn why(world: &World, report: &mut Report) {
+    report.doing("asking site-b who decides");
+    report.row(
+        "line of the rule that denies it, by `weapon why`",
+        decider(world, report),
+    );
+}
+
+/// The line of the rule that `weapon why` names.
+fn decider(world: &World, report: &Report) -> anyhow::Result<Figure> {
+    let [a1, b1] = [&world.a.containers[0], &world.b.containers[0]];
+    let packet = [
+        world.b.site.to_owned(),
+        a1.address.to_string(),
+        format!("{}:{FORBIDDEN_PORT}/tcp", b1.address),
+    ];
+    let mut asking = weapon(&world.b)?;
+    let said = asking.arg("why").args(&packet).output()?;
+    report.clear_progress();
+    report::say(&format!("\n# weapon why {}", packet.join(" ")));
+    report::say(&String::from_utf8_lossy(&said.stdout));
+    let mut asking = weapon(&world.b)?;
+    let said = asking.arg("why").args(&packet).arg("--json").output()?;
+    let trace: serde_json::Value = serde_json::from_slice(&said.stdout)
+        .with_context(|| String::from_utf8_lossy(&said.stderr).into_owned())?;
+    let steps = trace["steps"].as_array().context("no steps")?;
+    let last = steps.last().context("no step")?;
+    let place = last["place"].as_str().unwrap_or_default();
+    // FILE:LINE:COLUMN: KEY
+    let line = place.split(':').nth(1).and_then(|line| line.parse().ok());
+    let figure = Figure::new(line.context("no line is named")?, "of site-b.toml");
+    let is_rule = last["name"] == "filter" && said.status.code() == Some(1);
+    Ok(figure.expect(is_rule, || trace.to_string()))
 }
 
 fn try_forbidden(world: &World, from: &Container, to: &Container) -> anyhow::Result<Figure> {

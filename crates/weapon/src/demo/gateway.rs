@@ -234,16 +234,24 @@ fn write_configuration(
     Ok(Site { file, text })
 }
 
+/// This program, on a host.
+pub(super) fn weapon(host: &Host) -> anyhow::Result<Command> {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("weapon")
+        .env("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY);
+    host.namespace.command(&mut command)?;
+    Ok(command)
+}
+
 /// Starts a gateway from the calling thread, which must be one that stays: the process is tied to
 /// its life.
 fn spawn(host: &Host) -> anyhow::Result<Gateway> {
     let file = Path::new(CONFIG_DIRECTORY).join(format!("{}.toml", host.site));
     let log = fs::File::create(log_file(host.site))?;
-    let mut command = Command::new("/proc/self/exe");
+    let mut command = weapon(host)?;
     command
-        .arg0("weapon")
         .args([Path::new("up"), &file, Path::new("--foreground")])
-        .env("RUNTIME_DIRECTORY", RUNTIME_DIRECTORY)
         .env("STATE_DIRECTORY", STATE_DIRECTORY)
         // A service manager around the demo is not to be told about these.
         .env_remove("NOTIFY_SOCKET")
@@ -255,7 +263,6 @@ fn spawn(host: &Host) -> anyhow::Result<Gateway> {
     if let Some(socket) = &host.docker {
         command.env("DOCKER_HOST", format!("unix://{}", socket.display()));
     }
-    host.namespace.command(&mut command)?;
     let child = die_with_parent(&mut command).spawn()?;
     Ok(Gateway { file, child })
 }

@@ -62,6 +62,7 @@ pub(super) fn run(world: &World, gateways: &Gateways, report: &mut Report) {
     transfers(world, report, &forward, &reverse);
     decisions::flows(world, report, TRANSFER_BYTES);
     decisions::denied(world, report);
+    decisions::why(world, report);
     throughput(world, report);
     report.doing("looking at all that passed the internet");
     report.row(

@@ -16,7 +16,7 @@ use super::topology::Container;
 const TCP_PORT: u16 = 7000;
 
 /// Nobody listens there, and a rule forbids to try.
-const FORBIDDEN_PORT: u16 = 22;
+pub(super) const FORBIDDEN_PORT: u16 = 22;
 
 /// Where transfers go.
 pub(super) const TRANSFER_PORT: u16 = 7001;

@@ -143,6 +143,14 @@ explained! {
         "a header of TCP, UDP, SCTP, DCCP or ICMP that is cut off, or flags of TCP that \
          contradict each other",
         "scanners send such; else the sender is at fault";
+    OutboundLimit:
+        "more was to be sent to a peer than a `rate_limit` of it or of a group of it lets pass; \
+         each segment of a superpacket counts",
+        "it is what the limit is for; `weapon status` says which peer it is. A stream of TCP that \
+         stays far below the limit wants a larger `rate_burst_kb`";
+    InboundLimit:
+        "a peer sent more than a `rate_limit` of it or of a group of it lets pass",
+        "the same, at the other end";
     InterfaceDown:
         "a packet arrived while the interface was down",
         "set the interface up";

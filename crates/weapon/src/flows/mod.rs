@@ -5,6 +5,8 @@ mod query;
 pub use query::{FlowsQuery, LIMIT_MAX};
 mod report;
 pub use report::{FlowReport, FlowsReport, RuleReport, looked_up};
+mod counts;
+pub use counts::FilterCounts;
 
 // What it tells by itself, for the audit log.
 mod told;

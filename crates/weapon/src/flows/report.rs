@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
-use weapon_core::{Checkpoint, PeerId, filter::Action, flows::FlowRecord};
+use weapon_core::{
+    Checkpoint, PeerId,
+    filter::{Action, Filter},
+    flows::FlowRecord,
+};
 use weapon_engine::Engine;
 use weapon_noise::Tick;
 
@@ -124,21 +128,24 @@ fn report(
         total: flows.len(),
         capacity: flows.capacity(),
         enforced: checkpoint.enforces(),
-        rules: filter
-            .counts()
-            .into_iter()
-            .map(|counts| RuleReport {
-                name: counts.name.to_string(),
-                action: match counts.action {
-                    Action::Allow => "allow".to_owned(),
-                    Action::Deny => "deny".to_owned(),
-                },
-                allowed: counts.allowed,
-                denied: counts.denied,
-            })
-            .collect(),
+        rules: rules(filter),
         events_lost: flows.events().lost(),
     }
+}
+
+/// What each rule has decided, in their order; the default at the end.
+pub(super) fn rules(filter: &Filter) -> Vec<RuleReport> {
+    let counts = filter.counts().into_iter();
+    let rules = counts.map(|counts| RuleReport {
+        name: counts.name.to_string(),
+        action: match counts.action {
+            Action::Allow => "allow".to_owned(),
+            Action::Deny => "deny".to_owned(),
+        },
+        allowed: counts.allowed,
+        denied: counts.denied,
+    });
+    rules.collect()
 }
 
 fn is_wanted(record: &FlowRecord, peer: &str, query: &FlowsQuery) -> bool {

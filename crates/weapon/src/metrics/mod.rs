@@ -6,10 +6,13 @@
 use std::fmt;
 
 // What is told, a file for each group.
+mod audit;
 mod drops;
+mod flows;
 mod gateway;
 mod lanes;
 mod peers;
+mod rules;
 
 // How it is written.
 mod page;
@@ -24,11 +27,18 @@ use weapon_engine::{ThreadStatus, Waiting};
 pub use listener::{Metrics, Question};
 use page::Page;
 
-use crate::report::Report;
+use crate::{flows::FilterCounts, report::Report};
 
 /// All groups, in the order in which they are written.
-const PARTS: [fn(&mut Page<'_>, &Scrape) -> fmt::Result; 4] =
-    [gateway::write, lanes::write, drops::write, peers::write];
+const PARTS: [fn(&mut Page<'_>, &Scrape) -> fmt::Result; 7] = [
+    gateway::write,
+    lanes::write,
+    drops::write,
+    peers::write,
+    rules::write,
+    flows::write,
+    audit::write,
+];
 
 /// A gateway at the moment when it was asked.
 #[derive(Clone, Debug)]
@@ -41,6 +51,8 @@ pub struct Scrape {
     pub threads: Vec<ThreadStatus>,
     /// What waits for the control loop.
     pub waiting: Waiting,
+    /// What rules and flows have come to, if flows are watched.
+    pub filter: Option<FilterCounts>,
     /// When the gateway was started, in seconds since 1970.
     pub started: u64,
 }

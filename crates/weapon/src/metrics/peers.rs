@@ -3,7 +3,7 @@
 use std::fmt;
 
 use prometheus_client::registry::Unit;
-use weapon_core::PeerStatus;
+use weapon_core::{LimitStatus, PeerStatus};
 use weapon_noise::Trouble;
 
 use super::{
@@ -19,6 +19,7 @@ pub(super) fn write(page: &mut Page<'_>, scrape: &Scrape) -> fmt::Result {
     let rows = rows.map(|(it, key)| [label("peer", &it.name), label("public_key", key)]);
     page.info(About("peer", None, "The peer"), rows)?;
     traffic(page, peers)?;
+    limits(page, peers)?;
     handshakes(page, peers)?;
     session(page, peers)?;
     path(page, peers)
@@ -49,6 +50,44 @@ fn traffic(page: &mut Page<'_>, peers: &[PeerStatus]) -> fmt::Result {
         "Packets that wait for a session",
     );
     page.gauge(about, each(peers, |it| Some(it.parked)))
+}
+
+fn limits(page: &mut Page<'_>, peers: &[PeerStatus]) -> fmt::Result {
+    let directions = || {
+        peers.iter().filter_map(|peer| {
+            let service = peer.service.as_ref()?;
+            let of = |direction, status| (peer, direction, status);
+            let both = [
+                of("outbound", &service.outbound),
+                of("inbound", &service.inbound),
+            ];
+            Some(
+                both.into_iter()
+                    .filter(|(_, _, status)| !status.limits.is_empty()),
+            )
+        })
+    };
+    let rows = |count: fn(&LimitStatus) -> u64| {
+        directions()
+            .flatten()
+            .map(move |(peer, direction, status)| {
+                let labels = [label("peer", &peer.name), label("direction", direction)];
+                (labels, count(status))
+            })
+    };
+    let about = About(
+        "peer_limited_packets",
+        None,
+        "Packets that a limit did not let pass",
+    );
+    page.counter(about, rows(|it| it.dropped_packets))?;
+    let bytes = Some(Unit::Bytes);
+    let about = About(
+        "peer_limited",
+        bytes,
+        "What a limit did not let pass, in bytes",
+    );
+    page.counter(about, rows(|it| it.dropped_bytes))
 }
 
 fn handshakes(page: &mut Page<'_>, peers: &[PeerStatus]) -> fmt::Result {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use serde_json::Value;
-use weapon_core::{DropReason, PeerStatus, Sizes, WallTime};
+use weapon_core::{DropReason, LimitStatus, PeerStatus, RateLimit, ServiceStatus, Sizes, WallTime};
 use weapon_engine::{Batches, ThreadStatus, Waiting};
 use weapon_noise::{Arrivals, Attempts, Handshakes, PublicKey, RoundTrip, Trouble};
 
@@ -12,7 +12,27 @@ use super::{
     Scrape,
     page::{Format, written},
 };
-use crate::report::{Warning, sample};
+use crate::{
+    flows::{FilterCounts, RuleReport},
+    report::{AuditReport, Warning, sample},
+};
+
+/// A limit in one direction, which has let all but five packets pass, and none in the other.
+fn service() -> ServiceStatus {
+    let limit = RateLimit {
+        bytes_per_second: 1_250_000,
+        burst_bytes: 312_500,
+    };
+    ServiceStatus {
+        dscp: 46,
+        outbound: LimitStatus {
+            limits: vec![(None, limit)],
+            dropped_packets: 5,
+            dropped_bytes: 6000,
+        },
+        inbound: LimitStatus::default(),
+    }
+}
 
 fn peer(name: &str) -> PeerStatus {
     PeerStatus {
@@ -51,6 +71,7 @@ fn peer(name: &str) -> PeerStatus {
         },
         last_attempt_age: None,
         trouble: Some(Trouble::NoAnswer),
+        service: Some(service()),
     }
 }
 
@@ -72,8 +93,46 @@ fn thread(name: &str) -> ThreadStatus {
     }
 }
 
+fn filter() -> FilterCounts {
+    let rule = |name: &str, action: &str, allowed, denied| RuleReport {
+        name: name.to_owned(),
+        action: action.to_owned(),
+        allowed,
+        denied,
+    };
+    FilterCounts {
+        enforced: true,
+        rules: vec![rule("web", "allow", 31, 1), rule("default", "deny", 0, 17)],
+        flows: 12,
+        capacity: 65_536,
+        begun: 31,
+        ended: [("timeout".to_owned(), 18), ("evicted".to_owned(), 1)].into(),
+        refused: 1,
+        events_lost: 4,
+    }
+}
+
+fn audit() -> AuditReport {
+    AuditReport {
+        directory: "/var/log/weapon/site-a".to_owned(),
+        file: "audit-000000000001.jsonl".to_owned(),
+        sequence: 812,
+        sealed: 805,
+        failing: Some("audit-000000000001.jsonl: no space left".to_owned()),
+        waiting: 9,
+        lost: 2,
+        suppressed: 70,
+        written: 400,
+        bytes: 123_456,
+        on_failure: "deny-new".to_owned(),
+        denies_new: true,
+        key_beside: false,
+    }
+}
+
 fn scrape() -> Scrape {
     let mut report = sample::report();
+    report.audit = Some(audit());
     report.counters.insert("refused_trains".to_owned(), 6);
     report.warnings = ["loss", "loss", "interface_down"]
         .map(|kind| Warning {
@@ -90,6 +149,7 @@ fn scrape() -> Scrape {
             parked: 2,
             ..Waiting::default()
         },
+        filter: Some(filter()),
         started: 1_799_999_000,
     }
 }
@@ -138,6 +198,23 @@ fn values_stand_by_their_labels() {
         "weapon_refused_trains_total{gateway=\"site-a\"} 6",
         "weapon_start_time_seconds{gateway=\"site-a\"} 1799999000",
         "weapon_mtu_bytes{gateway=\"site-a\"} 1420",
+        "weapon_filter_enforced{gateway=\"site-a\"} 1",
+        "weapon_rule_packets_total{gateway=\"site-a\",rule=\"web\",verdict=\"allowed\"} 31",
+        "weapon_rule_packets_total{gateway=\"site-a\",rule=\"default\",verdict=\"denied\"} 17",
+        "weapon_flows{gateway=\"site-a\"} 12",
+        "weapon_flow_capacity{gateway=\"site-a\"} 65536",
+        "weapon_flows_begun_total{gateway=\"site-a\"} 31",
+        "weapon_flows_ended_total{gateway=\"site-a\",reason=\"timeout\"} 18",
+        "weapon_flows_refused_total{gateway=\"site-a\"} 1",
+        "weapon_flow_events_lost_total{gateway=\"site-a\"} 4",
+        "weapon_audit_records_total{gateway=\"site-a\"} 400",
+        "weapon_audit_written_bytes_total{gateway=\"site-a\"} 123456",
+        "weapon_audit_waiting_records{gateway=\"site-a\"} 9",
+        "weapon_audit_lost_records_total{gateway=\"site-a\"} 2",
+        "weapon_audit_suppressed_records_total{gateway=\"site-a\"} 70",
+        "weapon_audit_failing{gateway=\"site-a\"} 1",
+        "weapon_audit_denies_new{gateway=\"site-a\"} 1",
+        "weapon_audit_unsealed_records{gateway=\"site-a\"} 7",
     ] {
         assert!(page.lines().any(|it| it == line), "{line} in:\n{page}");
     }
@@ -203,6 +280,18 @@ fn what_is_exported_is_described() {
     );
     let gone: Vec<_> = described.difference(&exported).collect();
     assert!(gone.is_empty(), "not exported any more: {gone:?}");
+}
+
+/// A gateway without a filter and without an audit log has no rows of them.
+#[test]
+fn what_is_off_has_no_rows() {
+    let mut without = scrape();
+    (without.filter, without.report.audit) = (None, None);
+    let page = written(without, Format::OpenMetrics).unwrap();
+    for name in ["rule_packets", "filter_enforced", "flow", "audit"] {
+        let row = format!("\nweapon_{name}");
+        assert!(!page.contains(&row), "{row} in:\n{page}");
+    }
 }
 
 /// All names of ours in a text.

@@ -84,6 +84,9 @@ pub fn well() -> Peer {
         received_bytes: 5 << 30,
         sent_bytes: 1536,
         parked: 0,
+        dscp: None,
+        limits: Vec::new(),
+        limited: None,
         rates: Some(Rates {
             received_bytes_per_second: 3 << 20,
             sent_bytes_per_second: 900,

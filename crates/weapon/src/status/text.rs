@@ -6,8 +6,10 @@ use super::{
     amounts::{bytes, duration, milliseconds, percent, plural, rate},
     fold::fold,
 };
+use crate::config::service::{dscp, rate as limit_rate};
 use crate::report::{
-    AuditReport, Behind, Cipher, GatewayPrivileges, Loss, Peer, Privileges, Report, Warning,
+    AuditReport, Behind, Cipher, GatewayPrivileges, Limit, Limited, Loss, Peer, Privileges, Report,
+    Warning,
 };
 
 /// Where values begin.
@@ -132,6 +134,7 @@ impl Page {
             let sent = rate(rates.sent_bytes_per_second);
             self.row("rate", &format!("{received} received, {sent} sent"));
         }
+        self.limits(peer);
         if let Some(loss) = peer.loss {
             let Loss { sent, missing } = loss;
             let part = percent(missing, sent);
@@ -150,6 +153,25 @@ impl Page {
             let wait = if peer.parked == 1 { "waits" } else { "wait" };
             let packets = plural(peer.parked as u64, "packet");
             self.row("parked", &format!("{packets} {wait} for a session"));
+        }
+    }
+
+    /// What may pass, what was too much, and how datagrams are marked.
+    fn limits(&mut self, peer: &Peer) {
+        if !peer.limits.is_empty() {
+            let limits: Vec<_> = peer.limits.iter().map(limit).collect();
+            self.row("limits", &limits.join(", "));
+        }
+        if let Some(limited) = peer.limited.filter(|it| *it != Limited::default()) {
+            let outbound = too_many(limited.outbound_packets, limited.outbound_bytes);
+            let inbound = too_many(limited.inbound_packets, limited.inbound_bytes);
+            self.row(
+                "too much",
+                &format!("{outbound} outbound, {inbound} inbound"),
+            );
+        }
+        if let Some(mark) = peer.dscp {
+            self.row("marked", &format!("dscp {}", dscp::name(mark)));
         }
     }
 
@@ -191,6 +213,20 @@ impl Page {
         let names = [name].into_iter().chain(std::iter::repeat(""));
         names.zip(fold(value, room)).collect()
     }
+}
+
+/// `100 Mbit/s outbound`, `50 Mbit/s inbound with phones`.
+fn limit(limit: &Limit) -> String {
+    let with = match &limit.group {
+        Some(group) => format!(" with {group}"),
+        None => String::new(),
+    };
+    let rate = limit_rate::name(limit.bits_per_second / 8);
+    format!("{rate} {}{with}", limit.direction)
+}
+
+fn too_many(packets: u64, size: u64) -> String {
+    format!("{} ({})", plural(packets, "packet"), bytes(size))
 }
 
 fn state(peer: &Peer) -> (&'static str, Ink) {
@@ -380,6 +416,38 @@ peer roof  no session
   parked      3 packets wait for a session
 ";
         assert_eq!(describe(&report, PLAIN, NOW), expected);
+    }
+
+    #[test]
+    fn limits_and_marks_are_shown_and_what_was_too_much() {
+        let limit = |direction: &str, group: Option<&str>, bits_per_second| Limit {
+            direction: direction.to_owned(),
+            group: group.map(str::to_owned),
+            bits_per_second,
+            burst_bytes: 66_000,
+        };
+        let mut report = sample::report();
+        report.peers.truncate(1);
+        let peer = &mut report.peers[0];
+        peer.dscp = Some(46);
+        peer.limits = vec![
+            limit("outbound", None, 1_500_000),
+            limit("inbound", Some("phones"), 8_000_000),
+        ];
+        peer.limited = Some(Limited::default());
+        let quiet = describe(&report, Paper::default(), NOW);
+        let expected = "  limits      1.5 Mbit/s outbound, 8 Mbit/s inbound with phones\n  \
+                        marked      dscp ef\n";
+        assert!(quiet.contains(expected));
+        report.peers[0].limited = Some(Limited {
+            outbound_packets: 1,
+            outbound_bytes: 1536,
+            ..Limited::default()
+        });
+        let busy = describe(&report, Paper::default(), NOW);
+        assert!(
+            busy.contains("  too much    1 packet (1.50 KiB) outbound, 0 packets (0 B) inbound\n")
+        );
     }
 
     #[test]

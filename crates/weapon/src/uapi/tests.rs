@@ -220,6 +220,7 @@ fn dump() -> GatewayDump {
         attempts: Attempts::default(),
         last_attempt_age: None,
         trouble: None,
+        service: None,
     };
     GatewayDump {
         private_key: Some(PrivateKey::from_bytes(&key())),

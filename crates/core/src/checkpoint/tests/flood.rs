@@ -100,6 +100,8 @@ fn a_full_table_refuses_by_name() {
     assert!(results.iter().all(Result::is_ok));
     let counts = &post.checkpoint.filter().counts()[0];
     assert_eq!((counts.allowed, counts.denied), (12, 1));
+    let counts = post.checkpoint.flows().counts();
+    assert_eq!((counts.begun, counts.refused), (12, 1));
 }
 
 #[test]

@@ -134,6 +134,11 @@ fn it_is_told_why_a_flow_is_over() {
     post.checkpoint.flows().judge_again(&filter, post.now);
     assert_eq!(kinds(&post.told()), [EventKind::End(EndReason::PeerGone)]);
     assert!(post.checkpoint.flows().is_empty());
+    // All of that is counted, by the same reasons.
+    let counts = post.checkpoint.flows().counts();
+    assert_eq!(counts.ended.map(|(reason, _)| reason), EndReason::ALL);
+    assert_eq!(counts.ended.map(|(_, count)| count), [1, 2, 1, 12, 1, 0]);
+    assert_eq!((counts.begun, counts.refused), (17, 0));
 }
 
 #[test]
@@ -384,5 +389,7 @@ fn who_watches_no_longer_hears_of_each_end() {
     assert_eq!(u64::from(DENIALS_OF_SOURCE_MAX) + suppressed, 50);
     ports.sort_unstable();
     assert!(ports.into_iter().eq(1..=200));
+    let counts = post.checkpoint.flows().counts();
+    assert_eq!(counts.ended.last(), Some(&(EndReason::Unwatched, 200)));
     assert!(post.checkpoint.flows().is_empty());
 }

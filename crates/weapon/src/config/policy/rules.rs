@@ -54,9 +54,23 @@ fn name(
     before: &[Written],
     problems: &mut Problems,
 ) -> Option<String> {
-    let Some(name) = &draft.name else {
-        return Some(format!("rule-{}", index + 1));
+    let (name, place) = match &draft.name {
+        Some(name) => (given_name(name, problems)?, name.place.clone()),
+        None => (format!("rule-{}", index + 1), at(draft, "rule.name")),
     };
+    let same = before.iter().find(|it| *it.rule.name == *name);
+    if let Some(same) = same {
+        let message = format!(
+            "`{name}` is the name of the rule in line {} already; give another",
+            same.place.line
+        );
+        problems.error(&place, message);
+        return None;
+    }
+    Some(name)
+}
+
+fn given_name(name: &Located<String>, problems: &mut Problems) -> Option<String> {
     if let Err(message) = value::name(&name.value) {
         problems.error(&name.place, message);
         return None;
@@ -64,15 +78,6 @@ fn name(
     if name.value == DEFAULT_NAME {
         let message = "is what decides where no rule does; give another name";
         problems.error(&name.place, format!("`{DEFAULT_NAME}` {message}"));
-        return None;
-    }
-    let same = before.iter().find(|it| *it.rule.name == *name.value);
-    if let Some(same) = same {
-        let message = format!(
-            "`{}` is the name of the rule in line {} already; give another",
-            name.value, same.place.line
-        );
-        problems.error(&name.place, message);
         return None;
     }
     Some(name.value.clone())

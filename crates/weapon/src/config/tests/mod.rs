@@ -13,6 +13,7 @@ mod keys;
 mod policy;
 mod prefixes;
 mod random;
+mod services;
 mod shape;
 mod values;
 mod wg_quick;

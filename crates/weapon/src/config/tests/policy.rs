@@ -258,6 +258,14 @@ fn bad_values_are_named() {
            another",
         ],
     );
+    // Also if it is one that was made for the rule.
+    rule_says(
+        "name = \"rule-2\"\n[[rule]]\naction = \"deny\"",
+        &[
+            "site-a.toml:18:1: rule.name: `rule-2` is the name of the rule in line 15 already; \
+           give another",
+        ],
+    );
     rule_says(
         "from = true",
         &["site-a.toml:17:8: rule.from: true or false where \"10.1.0.0/16\" belongs"],

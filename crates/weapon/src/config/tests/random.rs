@@ -8,7 +8,12 @@ use super::*;
 const WORDS: &[&str] = &[
     "[gateway]",
     "[[peer]]",
+    "[[group]]",
     "[offload]",
+    "rate_limit",
+    "rate_burst_kb",
+    "dscp",
+    "1 Mbit/s",
     "[Interface]",
     "[Peer]",
     "name",

@@ -110,7 +110,7 @@ impl Reader<'_, '_> {
         Some(vec![self.text(section, key, value, example)?])
     }
 
-    fn text(
+    pub(super) fn text(
         &mut self,
         section: &Section<'_>,
         key: &str,
