@@ -322,7 +322,7 @@ fn what_goes_out_does_what_is_said() {
     router.sysctl("net.ipv4.conf.lan0.forwarding", "1");
     router.nft(
         "table inet guard { chain transit { type filter hook forward priority 0; \
-         udp dport 53 drop comment \"no names\"; } }\n",
+         udp dport 53 drop comment \"no names\"; }; }\n",
     );
     let trace = sites.compare(&one, plain, &ends("firewall"));
     assert!(
