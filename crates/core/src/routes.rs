@@ -27,18 +27,19 @@ impl Routes {
         }
     }
 
-    /// As [`Routes::lookup`], with the prefix that decides.
+    /// As [`Routes::lookup`], with the prefix that decides. By another way than lanes look: a second
+    /// caller of theirs would cost them a call.
+    #[cold]
     pub fn lookup_network(&self, address: IpAddr) -> Option<(IpNet, &Arc<Peer>)> {
-        match address {
-            IpAddr::V4(address) => {
-                let (network, peer) = self.v4.get_lpm(&Ipv4Net::from(address))?;
-                Some((IpNet::V4(network), peer))
-            }
-            IpAddr::V6(address) => {
-                let (network, peer) = self.v6.get_lpm(&Ipv6Net::from(address))?;
-                Some((IpNet::V6(network), peer))
-            }
-        }
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        (0..=longest).rev().find_map(|len| {
+            let network = IpNet::new(address, len).ok()?.trunc();
+            let peer = match &network {
+                IpNet::V4(network) => self.v4.get(network),
+                IpNet::V6(network) => self.v6.get(network),
+            };
+            Some((network, peer?))
+        })
     }
 
     /// Gives `network` to `peer`; host bits are cut off. If another peer had it, it moves (P86).
