@@ -27,8 +27,8 @@ impl Routes {
         }
     }
 
-    /// As [`Routes::lookup`], with the prefix that decides. By another way than lanes look: a second
-    /// caller of theirs would cost them a call.
+    /// As [`Routes::lookup`], with the prefix that decides. By another way than lanes look: a
+    /// second caller of theirs would cost them a call.
     #[cold]
     pub fn lookup_network(&self, address: IpAddr) -> Option<(IpNet, &Arc<Peer>)> {
         let longest = if address.is_ipv4() { 32 } else { 128 };
