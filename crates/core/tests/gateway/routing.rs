@@ -59,7 +59,14 @@ fn nobody(number: u32) -> Arc<Peer> {
 }
 
 fn lookup(routes: &Routes, address: IpAddr) -> Option<PeerId> {
-    routes.lookup(address).map(|peer| peer.id)
+    let peer = routes.lookup(address).map(|peer| peer.id);
+    // Whoever wants the prefix too is told the same.
+    let with_network = routes.lookup_network(address);
+    assert_eq!(with_network.map(|(_, peer)| peer.id), peer);
+    if let Some((network, owner)) = with_network {
+        assert!(network.contains(&address) && routes.has(owner.id, network));
+    }
+    peer
 }
 
 #[test]
