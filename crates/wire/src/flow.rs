@@ -46,10 +46,7 @@ impl Flow {
 
     /// Whether this is ICMP, of the version that goes with the packet's.
     pub fn is_icmp(&self) -> bool {
-        match self.source {
-            IpAddr::V4(_) => self.protocol == ip::ICMP,
-            IpAddr::V6(_) => self.protocol == ip::ICMPV6,
-        }
+        ip::is_icmp(self.protocol, self.source)
     }
 
     /// The flow of an answer.
@@ -236,12 +233,9 @@ fn walk_extensions(behind: &[u8], next_header: u8) -> Result<Chain, Malformed> {
 
 /// The ports at the start of `transport`, if `protocol` has them and they are there.
 fn ports(protocol: u8, fragment: Fragment, transport: Option<&[u8]>) -> Option<(u16, u16)> {
-    match protocol {
-        _ if fragment == Fragment::Later => None,
-        ip::TCP | ip::UDP | ip::DCCP | ip::SCTP | ip::UDP_LITE => {
-            let bytes = transport?.first_chunk::<4>()?;
-            Some((be16(bytes, 0), be16(bytes, 2)))
-        }
-        _ => None,
+    if fragment == Fragment::Later || !ip::has_ports(protocol) {
+        return None;
     }
+    let bytes = transport?.first_chunk::<4>()?;
+    Some((be16(bytes, 0), be16(bytes, 2)))
 }

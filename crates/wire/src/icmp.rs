@@ -5,7 +5,7 @@
 //!  IP header | type | code | checksum | unused or MTU (4) | as much of the original as fits
 //! ```
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use crate::{
     Flow, checksum,
@@ -25,8 +25,6 @@ const ICMP_HEADER_LEN: usize = 8;
 /// What is left for the original.
 const V4_QUOTE_LEN_MAX: usize = V4_ERROR_LEN_MAX - ip::V4_HEADER_LEN - ICMP_HEADER_LEN;
 const V6_QUOTE_LEN_MAX: usize = V6_ERROR_LEN_MAX - ip::V6_HEADER_LEN - ICMP_HEADER_LEN;
-/// The hop limit of what we send ourselves, as Linux has it.
-const HOP_LIMIT: u8 = 64;
 /// Precedence "internetwork control", RFC 1812 section 4.3.2.5.
 const V4_TOS: u8 = 0xc0;
 
@@ -142,59 +140,32 @@ fn build(
     if !is_one_host(answering) {
         return None;
     }
-    let (header_len, quote_len_max) = if is_v4 {
-        (ip::V4_HEADER_LEN, V4_QUOTE_LEN_MAX)
+    let (protocol, header_len, quote_len_max) = if is_v4 {
+        (ip::ICMP, ip::V4_HEADER_LEN, V4_QUOTE_LEN_MAX)
     } else {
-        (ip::V6_HEADER_LEN, V6_QUOTE_LEN_MAX)
+        (ip::ICMPV6, ip::V6_HEADER_LEN, V6_QUOTE_LEN_MAX)
     };
     let quote = offender.packet.get(..quote_len_max);
     let quote = quote.unwrap_or(offender.packet);
     let message_len = quote.len().checked_add(ICMP_HEADER_LEN)?;
     let total_len = message_len.checked_add(header_len)?;
     let out = out.get_mut(..total_len)?;
+    ip::put_header(out, (answering, flow.source), protocol)?;
     let (header, message) = out.split_at_mut_checked(header_len)?;
 
     put(message, 0, [icmp_type, icmp_code, 0, 0]);
     put32(message, 4, rest);
     message.get_mut(ICMP_HEADER_LEN..)?.copy_from_slice(quote);
-    let sum = match (answering, flow.source) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            write_v4_header(header, from, to, total_len);
-            checksum::partial(message)
-        }
-        (IpAddr::V6(from), IpAddr::V6(to)) => {
-            write_v6_header(header, from, to, message.len());
-            let len = message.len();
-            checksum::pseudo_header(answering, flow.source, ip::ICMPV6, len)
-                .wrapping_add(checksum::partial(message))
-        }
-        // Both addresses of a packet, and ours by the filter above, are of one family.
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
+    let of_message = checksum::partial(message);
+    let sum = if is_v4 {
+        put(header, ip::V4_TOS, [V4_TOS]);
+        let of_header = checksum::partial(header);
+        put16(header, ip::V4_CHECKSUM, checksum::finish(of_header));
+        of_message
+    } else {
+        checksum::pseudo_header(answering, flow.source, protocol, message_len)
+            .wrapping_add(of_message)
     };
     put16(message, 2, checksum::finish(sum));
     Some(total_len)
-}
-
-fn write_v4_header(header: &mut [u8], from: Ipv4Addr, to: Ipv4Addr, total_len: usize) {
-    header.fill(0);
-    put(header, 0, [0x45, V4_TOS]);
-    put16(header, ip::V4_TOTAL_LEN, total_len as u16);
-    // With DF set the id may stay zero (RFC 6864 section 4.1).
-    put16(header, ip::V4_FRAGMENT, ip::V4_DF);
-    put(header, ip::V4_TTL, [HOP_LIMIT]);
-    put(header, ip::V4_PROTOCOL, [ip::ICMP]);
-    put(header, ip::V4_SOURCE, from.octets());
-    put(header, ip::V4_DESTINATION, to.octets());
-    let sum = checksum::partial(header);
-    put16(header, ip::V4_CHECKSUM, checksum::finish(sum));
-}
-
-fn write_v6_header(header: &mut [u8], from: Ipv6Addr, to: Ipv6Addr, payload_len: usize) {
-    header.fill(0);
-    put(header, 0, [0x60]);
-    put16(header, ip::V6_PAYLOAD_LEN, payload_len as u16);
-    put(header, ip::V6_NEXT_HEADER, [ip::ICMPV6]);
-    put(header, ip::V6_HOP_LIMIT, [HOP_LIMIT]);
-    put(header, ip::V6_SOURCE, from.octets());
-    put(header, ip::V6_DESTINATION, to.octets());
 }

@@ -29,6 +29,21 @@ pub const MOBILITY: u8 = 135;
 /// UDP-Lite, whose header begins with two ports.
 pub const UDP_LITE: u8 = 136;
 
+/// Whether the header of this protocol begins with two ports.
+#[inline]
+pub const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, TCP | UDP | DCCP | SCTP | UDP_LITE)
+}
+
+/// Whether it is ICMP, in a packet of the version of `address`.
+#[inline]
+pub const fn is_icmp(protocol: u8, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => protocol == ICMP,
+        IpAddr::V6(_) => protocol == ICMPV6,
+    }
+}
+
 /// An IPv4 header without options, in bytes.
 pub const V4_HEADER_LEN: usize = 20;
 /// An IPv6 header without extensions, in bytes.
@@ -57,8 +72,11 @@ pub(crate) const V6_HOP_LIMIT: usize = 7;
 pub(crate) const V6_SOURCE: usize = 8;
 pub(crate) const V6_DESTINATION: usize = 24;
 
-/// Writes into `packet`, which has room for it, the IP header of a packet that is as long as
-/// `packet`, and may not be cut. Its checksum is left out: this is for packets that nobody sends.
+/// The hop limit of packets that we make ourselves, as Linux has it.
+const HOP_LIMIT: u8 = 64;
+
+/// Writes to the head of `packet` the IP header of a packet that is as long as that, and may not be
+/// cut. The checksum of IPv4 is left out. With DF set the id may be zero (RFC 6864 section 4.1).
 /// Returns the header's length; `None` if the addresses are of two versions, or it does not fit.
 pub fn put_header(
     packet: &mut [u8],
@@ -67,25 +85,29 @@ pub fn put_header(
 ) -> Option<usize> {
     let len = packet.len();
     match (source, destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) if len >= V4_HEADER_LEN => {
-            *packet.first_mut()? = 0x45;
-            put16(packet, V4_TOTAL_LEN, u16::try_from(len).ok()?);
-            put16(packet, V4_FRAGMENT, V4_DF);
-            put(packet, V4_TTL, [64, protocol]);
-            put(packet, V4_SOURCE, source.octets());
-            put(packet, V4_DESTINATION, destination.octets());
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            let header = packet.get_mut(..V4_HEADER_LEN)?;
+            header.fill(0);
+            put(header, 0, [0x45]);
+            put16(header, V4_TOTAL_LEN, u16::try_from(len).ok()?);
+            put16(header, V4_FRAGMENT, V4_DF);
+            put(header, V4_TTL, [HOP_LIMIT, protocol]);
+            put(header, V4_SOURCE, source.octets());
+            put(header, V4_DESTINATION, destination.octets());
             Some(V4_HEADER_LEN)
         }
-        (IpAddr::V6(source), IpAddr::V6(destination)) if len >= V6_HEADER_LEN => {
-            *packet.first_mut()? = 0x60;
+        (IpAddr::V6(source), IpAddr::V6(destination)) => {
             let payload = len.checked_sub(V6_HEADER_LEN)?;
-            put16(packet, V6_PAYLOAD_LEN, u16::try_from(payload).ok()?);
-            put(packet, V6_NEXT_HEADER, [protocol, 64]);
-            put(packet, V6_SOURCE, source.octets());
-            put(packet, V6_DESTINATION, destination.octets());
+            let header = packet.get_mut(..V6_HEADER_LEN)?;
+            header.fill(0);
+            put(header, 0, [0x60]);
+            put16(header, V6_PAYLOAD_LEN, u16::try_from(payload).ok()?);
+            put(header, V6_NEXT_HEADER, [protocol, HOP_LIMIT]);
+            put(header, V6_SOURCE, source.octets());
+            put(header, V6_DESTINATION, destination.octets());
             Some(V6_HEADER_LEN)
         }
-        _ => None,
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
     }
 }
 

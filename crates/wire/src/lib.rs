@@ -38,7 +38,7 @@ pub use flow::Flow;
 
 /// Fragments, and what transport headers say: for a packet filter.
 pub mod piece;
-pub use piece::{Fragment, Icmp, Piece, Transport};
+pub use piece::{Fragment, Icmp, Piece, Transport, header_len_min};
 
 /// Explicit congestion notification through a tunnel.
 pub mod ecn;

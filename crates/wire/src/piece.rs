@@ -165,14 +165,7 @@ impl Transport {
 
     #[inline]
     fn at_start(header: &[u8], flow: &Flow) -> Self {
-        let len_min = match flow.protocol {
-            ip::TCP => tcp::HEADER_LEN,
-            ip::UDP | ip::UDP_LITE => 8,
-            ip::SCTP | ip::DCCP => 12,
-            _ if flow.is_icmp() => 8,
-            _ => 0,
-        };
-        if header.len() < len_min {
+        if header.len() < header_len_min(flow.protocol, flow.is_icmp()) {
             return Self::Truncated;
         }
         match flow.protocol {
@@ -189,11 +182,32 @@ impl Transport {
         }
     }
 
+    /// The type of ICMP, if it is that.
+    pub fn icmp_kind(self) -> Option<u8> {
+        match self {
+            Self::Icmp(icmp) => Some(icmp.kind),
+            Self::Tcp(_) | Self::Other | Self::Truncated => None,
+        }
+    }
+
     fn icmp(first: &[u8; 8]) -> Self {
         Self::Icmp(Icmp {
             kind: first[0],
             id: be16(first, 4),
         })
+    }
+}
+
+/// Bytes of the shortest transport header of a protocol, as far as it is looked at; `is_icmp` says
+/// whether it is the ICMP of its packet's version.
+#[inline]
+pub fn header_len_min(protocol: u8, is_icmp: bool) -> usize {
+    match protocol {
+        ip::TCP => tcp::HEADER_LEN,
+        ip::UDP | ip::UDP_LITE => 8,
+        ip::SCTP | ip::DCCP => 12,
+        _ if is_icmp => 8,
+        _ => 0,
     }
 }
 
