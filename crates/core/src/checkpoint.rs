@@ -432,10 +432,7 @@ impl Traveller<'_> {
             destination: flow.destination,
             protocol: flow.protocol,
             ports: flow.ports,
-            icmp_kind: match transport {
-                Transport::Icmp(icmp) => Some(icmp.kind),
-                Transport::Tcp(_) | Transport::Other | Transport::Truncated => None,
-            },
+            icmp_kind: transport.icmp_kind(),
             rule,
             ..entry.event(kind, self.now)
         }

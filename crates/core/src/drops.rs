@@ -112,18 +112,15 @@ impl Dropped {
     ) -> Self {
         let flow = Flow::parse(packet).ok();
         let transport = flow.map(|flow| (flow, Transport::of(packet, &flow)));
-        let peer = match (peer, &flow) {
-            (None, Some(flow)) if way == Way::Outbound => fib.route(flow.destination),
-            _ => None,
-        }
-        .map(|peer| &**peer)
-        .or(peer);
-        let checkpoint = fib.checkpoint.as_ref();
-        let checkpoint = checkpoint.filter(|_| reason == DropReason::Denied);
-        let denier = || {
-            let (checkpoint, peer) = (checkpoint?, peer?);
+        let peer = peer.or_else(|| {
+            let flow = flow.as_ref().filter(|_| way == Way::Outbound)?;
+            fib.route(flow.destination).map(|peer| &**peer)
+        });
+        let rule = || {
+            let (checkpoint, peer) = (fib.checkpoint.as_ref()?, peer?);
             let (flow, transport) = transport?;
-            Some(checkpoint.decider(way.direction(), peer.id, &flow, &transport))
+            let verdict = checkpoint.verdict_alone(way.direction(), peer.id, &flow, &transport);
+            Some(verdict.rule)
         };
         Self {
             reason,
@@ -131,7 +128,7 @@ impl Dropped {
             peer: peer.map(|peer| peer.id),
             from: None,
             headers: transport.map(|(flow, transport)| Headers::of(&flow, &transport)),
-            rule: denier(),
+            rule: (reason == DropReason::Denied).then(rule).flatten(),
         }
     }
 
@@ -180,10 +177,7 @@ impl Headers {
             destination: flow.destination,
             protocol: flow.protocol,
             ports: flow.ports,
-            icmp_kind: match transport {
-                Transport::Icmp(icmp) => Some(icmp.kind),
-                Transport::Tcp(_) | Transport::Other | Transport::Truncated => None,
-            },
+            icmp_kind: transport.icmp_kind(),
         }
     }
 }
@@ -221,7 +215,7 @@ impl LatestDrops {
         };
         let mut like = ring.iter_mut().filter(|entry| entry.tag == tag);
         if let Some(there) = like.find(|entry| entry.drop.dropped.is_like(&dropped)) {
-            there.drop.join(&LatestDrop { count, ..drop });
+            there.drop.join(&drop);
             there.drop.dropped = dropped;
             return;
         }

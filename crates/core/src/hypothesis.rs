@@ -4,11 +4,7 @@
 use core::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use weapon_wire::{
-    Icmp,
-    ip::{self, put_header},
-    tcp,
-};
+use weapon_wire::{Icmp, header_len_min, ip, tcp};
 
 /// What its headers are to say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,46 +32,32 @@ impl Hypothesis {
             IpAddr::V4(_) => ip::V4_HEADER_LEN,
             IpAddr::V6(_) => ip::V6_HEADER_LEN,
         };
-        header.saturating_add(self.transport_len())
+        header.saturating_add(header_len_min(self.protocol, self.is_icmp()))
+    }
+
+    /// Bytes of the packet.
+    pub fn size(&self) -> usize {
+        self.len.max(self.len_min())
     }
 
     /// Whether its protocol has ports.
     pub fn has_ports(&self) -> bool {
-        matches!(
-            self.protocol,
-            ip::TCP | ip::UDP | ip::DCCP | ip::SCTP | ip::UDP_LITE
-        )
+        ip::has_ports(self.protocol)
     }
 
-    /// Whether it is ICMP of its version of IP.
-    pub fn is_icmp(&self) -> bool {
-        let icmp = if self.source.is_ipv4() {
-            ip::ICMP
-        } else {
-            ip::ICMPV6
-        };
-        self.protocol == icmp
-    }
-
-    fn transport_len(&self) -> usize {
-        match self.protocol {
-            ip::TCP => tcp::HEADER_LEN,
-            ip::UDP | ip::UDP_LITE => 8,
-            ip::SCTP | ip::DCCP => 12,
-            _ if self.is_icmp() => 8,
-            _ => 0,
-        }
+    fn is_icmp(&self) -> bool {
+        ip::is_icmp(self.protocol, self.source)
     }
 
     /// The packet, without checksums; `None` if there is none with such addresses and length.
     pub(crate) fn packet(&self) -> Option<Vec<u8>> {
-        let len = self.len.max(self.len_min());
+        let len = self.size();
         if len > ip::TOTAL_LEN_MAX {
             return None;
         }
         let mut packet = vec![0; len];
         let ends = (self.source, self.destination);
-        let header = put_header(&mut packet, ends, self.protocol)?;
+        let header = ip::put_header(&mut packet, ends, self.protocol)?;
         let behind = packet.get_mut(header..)?;
         let transport = self.transport();
         let there = behind.len().min(TRANSPORT_LEN_MAX);

@@ -349,10 +349,9 @@ impl<'a, U: Underlay, C: Upcalls> Outbound<'a, U, C> {
             }
             self.note_sealed(run.peer, keypair, count, total);
         } else {
-            let dropped = Dropped {
-                peer: Some(run.peer.id),
-                ..Dropped::clear(DropReason::SealFailed, Way::Outbound, None, &[], self.fib)
-            };
+            let reason = DropReason::SealFailed;
+            let peer = Some(run.peer);
+            let dropped = Dropped::clear(reason, Way::Outbound, peer, &[], self.fib);
             self.counters.note(dropped, count as u64, self.now);
         }
         self.packets.clear();

@@ -6,7 +6,7 @@ use weapon_wire::{Flow, Transport};
 use super::Checkpoint;
 use crate::{
     DropReason, PeerId,
-    filter::{Action, Direction, RuleId, Subject, Verdict},
+    filter::{Action, Direction, Subject, Verdict},
     flows::{FlowRecord, Key},
 };
 
@@ -42,9 +42,7 @@ impl Checkpoint {
         if let Some(Ok(record)) = ahead {
             return Foresight::Known(Box::new(record));
         }
-        let verdict = self
-            .filter
-            .judge(&Subject::new(direction, peer, flow, transport));
+        let verdict = self.verdict_alone(direction, peer, flow, transport);
         let has_room = ahead.and_then(Result::err).unwrap_or(true);
         match verdict.action {
             // Whoever only watches insists on this, and on no more.
@@ -58,15 +56,15 @@ impl Checkpoint {
         }
     }
 
-    /// The rule that decides about a packet of no flow.
-    pub(crate) fn decider(
+    /// What the rules say of a packet, whether it has a flow or not.
+    pub(crate) fn verdict_alone(
         &self,
         direction: Direction,
         peer: PeerId,
         flow: &Flow,
         transport: &Transport,
-    ) -> RuleId {
+    ) -> Verdict {
         let subject = Subject::new(direction, peer, flow, transport);
-        self.filter.judge(&subject).rule
+        self.filter.judge(&subject)
     }
 }

@@ -8,7 +8,7 @@ use weapon_wire::{Piece, Transport};
 use super::{Checkpoint, Traveller};
 use crate::{
     DropReason, Fate,
-    filter::{Action, Subject, Verdict},
+    filter::{Action, Verdict},
     flows::Key,
 };
 
@@ -67,10 +67,7 @@ impl Checkpoint {
         let known = key.and_then(|(key, _)| self.memory.flows.rule_of(&key, now));
         match known {
             Some(rule) => Verdict { action, rule },
-            None => {
-                let subject = Subject::new(direction, peer, flow, transport);
-                self.filter.judge(&subject)
-            }
+            None => self.verdict_alone(direction, peer, flow, transport),
         }
     }
 }

@@ -269,9 +269,7 @@ impl FlowTable {
     /// for it.
     #[cold]
     pub(crate) fn has(&self, (key, from_low): (Key, bool), filter: &Filter, now: Tick) -> bool {
-        let hash = key.hash(self.seed);
-        let (index, tag) = ((hash >> 32) as usize, hash as u32 | 1);
-        let Some(mut set) = self.set(index & self.sets.len().wrapping_sub(1)) else {
+        let Some((mut set, tag)) = self.set_of(&key) else {
             return false;
         };
         let Some(place) = set.find(tag, &key) else {
@@ -296,11 +294,7 @@ impl FlowTable {
         filter: &Filter,
         now: Tick,
     ) -> Result<FlowRecord, bool> {
-        let hash = key.hash(self.seed);
-        let (index, tag) = ((hash >> 32) as usize, hash as u32 | 1);
-        let mut set = self
-            .set(index & self.sets.len().wrapping_sub(1))
-            .ok_or(false)?;
+        let (mut set, tag) = self.set_of(key).ok_or(false)?;
         let place = set.find(tag, key);
         let Some(entry) = place.and_then(|place| set.at(place)).copied() else {
             return Err(set.room(peer, now).is_some());
@@ -317,9 +311,7 @@ impl FlowTable {
     /// being asked.
     #[cold]
     pub(crate) fn rule_of(&self, key: &Key, now: Tick) -> Option<RuleId> {
-        let hash = key.hash(self.seed);
-        let (index, tag) = ((hash >> 32) as usize, hash as u32 | 1);
-        let mut set = self.set(index & self.sets.len().wrapping_sub(1))?;
+        let (mut set, tag) = self.set_of(key)?;
         let place = set.find(tag, key)?;
         let entry = set.at(place)?;
         (!entry.is_over(now)).then_some(RuleId(entry.rule))
@@ -336,6 +328,14 @@ impl FlowTable {
         {
             entry.count(passage, place.is_reply);
         }
+    }
+
+    /// The set in which the flow with this key is, if it is anywhere; and its tag there.
+    #[cold]
+    fn set_of(&self, key: &Key) -> Option<(MutexGuard<'_, Set>, u32)> {
+        let hash = key.hash(self.seed);
+        let set = self.set((hash >> 32) as usize & self.sets.len().wrapping_sub(1))?;
+        Some((set, hash as u32 | 1))
     }
 
     #[inline]
