@@ -18,9 +18,11 @@ use crate::{
     entropy::{Entropy, EntropyNotReady},
     gate::{InitiationGate, Refused},
     handshake::{
-        AwaitingResponse, HandshakeError, Identity, OpenedInitiation, Remote, Role, initiate,
+        AwaitingResponse, HandshakeError, Identity, OpenedInitiation, Remote, Role,
+        fresh_ephemeral, initiate,
     },
-    keys::{PresharedKey, PublicKey},
+    key_log::{HandshakeSecrets, KeyLog},
+    keys::{PresharedKey, PrivateKey, PublicKey},
     protocol::{REKEY_TIMEOUT, ZERO_KEYS_AFTER_TIME},
     sessions::Sessions,
     tai64n::Tai64n,
@@ -48,6 +50,11 @@ pub trait TunnelHost {
 
     /// Randomness for keys and jitter.
     fn entropy(&mut self) -> &mut dyn Entropy;
+
+    /// Who hears the secrets of handshakes; mostly nobody.
+    fn key_log(&mut self) -> Option<&mut dyn KeyLog> {
+        None
+    }
 
     /// Sends a handshake message, or an empty data message, to `to`.
     fn send(&mut self, to: &Endpoint, message: &[u8]);
@@ -296,6 +303,9 @@ impl Tunnel {
             return;
         };
         self.drop_pending(host);
+        if let Some(log) = host.key_log() {
+            log.note_handshake(&pending.secrets(&self.remote));
+        }
         self.pending = Some(pending);
         self.cookies.sign(&self.remote, message.as_mut_bytes(), now);
         host.send(endpoint, message.as_bytes());
@@ -317,7 +327,17 @@ impl Tunnel {
         let verified = opened.verify(&self.remote)?;
         self.gate.admit(verified.timestamp(), now)?;
         let index = host.reserve_index()?;
-        let (mut response, keys) = match verified.respond(&self.remote, index, host.entropy()) {
+        let ephemeral = fresh_ephemeral(host.entropy()).map_err(HandshakeError::from);
+        let answer = ephemeral.and_then(|ephemeral| {
+            let answer = verified.respond_with(&self.remote, index, &ephemeral)?;
+            if let Some(log) = host.key_log() {
+                let ephemeral = PrivateKey::from_bytes(ephemeral.export().expose());
+                let role = Role::Responder;
+                log.note_handshake(&HandshakeSecrets::new(role, &self.remote, ephemeral));
+            }
+            Ok(answer)
+        });
+        let (mut response, keys) = match answer {
             Ok(answer) => answer,
             Err(error) => {
                 host.release_index(index);

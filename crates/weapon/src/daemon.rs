@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     confined::{GatewayProcess, Parts, Spawned, teller},
     interface::Fittings,
+    key_log::KeyFile,
     places::Places,
     port::Port,
     privileges,
@@ -163,6 +164,7 @@ impl Daemon {
             Claim::take(&places, what, &config.source.path)?
         };
         let audit = Audit::open(&config)?;
+        let key_file = KeyFile::open(&config)?;
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let (supervisor, mut kept) = Supervisor::of_environment();
         let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;
@@ -180,7 +182,8 @@ impl Daemon {
         let unresolved = resolver::unresolved(&config.peers);
         let (tell, engine_events) = teller();
         let log = recording::begin(audit.as_ref(), &config);
-        let begin = start::begin(&config, (watch.state().mtu, log.is_some()), timestamp_mark)?;
+        let told = (watch.state().mtu, log.is_some());
+        let begin = start::begin(&config, told, timestamp_mark, key_file)?;
         let parts = Parts {
             open: {
                 let port = port.clone();

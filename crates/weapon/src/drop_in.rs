@@ -206,6 +206,7 @@ impl DropIn {
             timestamp_mark,
             up: watch.state().up,
             is_recorded: false,
+            danger_export_keys: None,
             peers: GatewayChange::default(),
         };
         let (engine, _) = spawned.begin(begin, tun, sockets, parts)?;

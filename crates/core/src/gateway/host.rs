@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 use std::{collections::BTreeMap, sync::Arc};
 
 use weapon_noise::{
-    Entropy, EntropyNotReady, Keypair, Link, Role, Tai64n, TimestampGuard, TunnelHost,
+    Entropy, EntropyNotReady, KeyLog, Keypair, Link, Role, Tai64n, TimestampGuard, TunnelHost,
     protocol::HANDSHAKE_DS,
 };
 use weapon_wire::{
@@ -34,6 +34,8 @@ pub(super) struct Shared {
     /// Peers with a name that have not answered since somebody asked, and what is tried next.
     pub(super) unanswered: BTreeMap<PeerId, Option<SocketAddr>>,
     pub(super) happenings: Happenings,
+    /// Who hears the secrets of handshakes, if anybody does.
+    pub(super) key_log: Option<Box<dyn KeyLog>>,
 }
 
 /// Bytes that wait for sessions at most, of all peers together.
@@ -158,6 +160,13 @@ impl TunnelHost for Host<'_, '_> {
 
     fn entropy(&mut self) -> &mut dyn Entropy {
         self.env.entropy
+    }
+
+    fn key_log(&mut self) -> Option<&mut dyn KeyLog> {
+        match &mut self.shared.key_log {
+            Some(log) => Some(&mut **log),
+            None => None,
+        }
     }
 
     fn send(&mut self, to: &Endpoint, message: &[u8]) {

@@ -149,6 +149,7 @@ impl Gateway {
                 asked: Vec::new(),
                 unanswered: BTreeMap::new(),
                 happenings: happenings::Happenings::default(),
+                key_log: None,
             },
             load: LoadGauge::new(),
             origins: origins::Origins::new(),

@@ -32,6 +32,8 @@ mod keyfile;
 
 mod metrics;
 
+mod exported;
+
 pub mod value;
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::networks::{self, Networks};
 use super::policy;
 use super::problem::{Located, Place, Problems};
 use super::written::written;
-use super::{keyfile, metrics, value};
+use super::{exported, keyfile, metrics, value};
 
 /// The mark of the packets of a tunnel that is the way to everywhere, and the number of the routing
 /// table that leads into it. wg-quick's choice.
@@ -48,6 +48,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let lanes = lanes.and_then(|lanes| good(value::lanes(lanes.value), lanes, problems));
     let metrics = gateway.metrics.as_ref();
     let metrics = metrics.and_then(|at| good(metrics::metrics(&at.value), at, problems));
+    let danger_export_keys = exported::keys(&gateway, problems);
     let audit = gateway.audit.as_ref();
     let audit = audit.and_then(|audit| audit.check(name.as_deref(), problems));
 
@@ -86,6 +87,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         firewall: gateway.firewall.unwrap_or(true),
         routes: gateway.routes.unwrap_or(true),
         metrics,
+        danger_export_keys,
         offload: gateway.offload.complete(),
         audit,
         filter,

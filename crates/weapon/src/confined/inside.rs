@@ -33,6 +33,7 @@ use crate::{
     cli,
     daemon::cipher,
     flows::{self, FilterCounts},
+    key_log::KeyWriter,
     report::Cipher,
 };
 
@@ -142,6 +143,10 @@ fn engine(
     backend: Backend,
 ) -> anyhow::Result<Engine> {
     let short = "files are missing";
+    let keys = message.exports_keys.map(|room| {
+        let file = files.pop().context(short)?;
+        anyhow::Ok(KeyWriter::new(file, room))
+    });
     let mut sockets = files.split_off((1 + message.queues).min(files.len()));
     let queues = files.split_off(1.min(files.len()));
     let requests = Requests::of(files.pop().context(short)?);
@@ -169,6 +174,9 @@ fn engine(
         gateway.note_happenings();
     }
     gateway.add_peers(peers.into_iter().map(peer));
+    if let Some(keys) = keys.transpose()? {
+        gateway.danger_export_keys(Box::new(keys));
+    }
     let (rebind, store) = (requests.clone(), requests.clone());
     let config = EngineConfig {
         up: message.up,

@@ -22,6 +22,7 @@ use crate::{
     capture::Capture,
     config::{CipherBackend, Sandbox},
     flows::{FilterCounts, FlowsQuery, FlowsReport},
+    key_log::KeyFile,
     report::Cipher,
 };
 
@@ -153,6 +154,8 @@ pub struct BeginMessage {
     pub timestamp_mark: Option<Tai64n>,
     pub up: bool,
     pub is_recorded: bool,
+    /// Keys are written to the last of the files, so many bytes at most.
+    pub exports_keys: Option<u64>,
     pub peers: ChangeMessage,
     pub tun: TunFacts,
     pub queues: usize,
@@ -179,6 +182,8 @@ pub struct Begin {
     pub up: bool,
     /// Whether what happens to peers is told.
     pub is_recorded: bool,
+    /// Where keys are written, for who decrypts recordings.
+    pub danger_export_keys: Option<KeyFile>,
     /// The peers.
     pub peers: weapon_core::GatewayChange,
 }

@@ -45,6 +45,7 @@ use crate::{
     cli,
     config::{CipherBackend, Sandbox},
     flows::{FilterCounts, FlowsQuery, FlowsReport},
+    key_log::KeyFile,
     report::{Cipher, GatewayPrivileges},
 };
 
@@ -157,6 +158,7 @@ impl Spawned {
             timestamp_mark: mark,
             up: begin.up,
             is_recorded: begin.is_recorded,
+            exports_keys: begin.danger_export_keys.as_ref().map(KeyFile::room),
             peers: begin.peers.into(),
             tun,
             queues: queues.len(),
@@ -165,6 +167,7 @@ impl Spawned {
         }));
         let files = [its_requests.as_fd()].into_iter();
         let files = files.chain(queues.iter().chain(&socket_files).map(AsFd::as_fd));
+        let files = files.chain(begin.danger_export_keys.iter().map(AsFd::as_fd));
         // Before it is answered: what it asks for at its start is not to wait for us.
         let stopping = Arc::new(AtomicBool::new(false));
         let stderr = self.child.stderr.take();

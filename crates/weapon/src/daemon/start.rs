@@ -13,6 +13,7 @@ use crate::{
     config::{CipherBackend, Config},
     confined::{Begin, User, Wanted},
     difference,
+    key_log::KeyFile,
     port::Port,
     privileges,
     report::{Cipher, Facts, GatewayPrivileges},
@@ -117,10 +118,12 @@ pub(super) fn facts(
     udp: Option<UdpFacts>,
     cipher: Cipher,
 ) -> Facts {
+    let exported = config.danger_export_keys.as_ref();
     Facts {
         name: config.name.clone(),
         interface: config.interface.clone(),
         config: config.source.path.display().to_string(),
+        exports_keys: exported.map(|path| path.display().to_string()),
         listen_port: udp.map_or(0, |udp| udp.port),
         fwmark: config.fwmark,
         cipher,
@@ -137,6 +140,7 @@ pub(super) fn begin(
     config: &Config,
     (mtu, is_recorded): (u32, bool),
     timestamp_mark: Option<Tai64n>,
+    danger_export_keys: Option<KeyFile>,
 ) -> anyhow::Result<Begin> {
     let addresses = config.addresses.iter();
     Ok(Begin {
@@ -148,6 +152,7 @@ pub(super) fn begin(
         timestamp_mark,
         up: true,
         is_recorded,
+        danger_export_keys,
         peers: GatewayChange {
             peers: config.peers.iter().map(difference::peer).collect(),
             ..GatewayChange::default()
