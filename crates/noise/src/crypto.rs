@@ -3,6 +3,7 @@
 use aws_lc_rs::{
     aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
     agreement::{self, UnparsedPublicKey, X25519},
+    encoding::{AsBigEndian, Curve25519SeedBin},
     hkdf,
 };
 use blake2::{
@@ -90,6 +91,16 @@ impl Scalar {
         let mut bytes = [0; 32];
         bytes.copy_from_slice(public.as_ref());
         bytes
+    }
+
+    /// A copy of the secret, for [`KeyLog`](crate::KeyLog) alone.
+    #[cold]
+    #[expect(clippy::expect_used, reason = "the message says why it cannot fail")]
+    pub(crate) fn export(&self) -> SecretKey32 {
+        let bytes: Curve25519SeedBin<'_> = self.0.as_be_bytes().expect("the key is an X25519 key");
+        let mut key = SecretKey32::zero();
+        key.0.copy_from_slice(bytes.as_ref());
+        key
     }
 
     /// DH with `public`.
@@ -365,6 +376,14 @@ pub(crate) mod tests {
             Scalar::new(&scalar).agree(&point).unwrap().expose(),
             &result
         );
+    }
+
+    #[test]
+    fn what_is_exported_is_the_secret() {
+        let secret = key("a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4");
+        let scalar = Scalar::new(&secret);
+        let again = Scalar::new(scalar.export().expose());
+        assert_eq!(again.public(), scalar.public());
     }
 
     #[test]

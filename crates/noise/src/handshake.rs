@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     Entropy, EntropyNotReady, PresharedKey, PrivateKey, PublicKey, Tai64n,
     crypto::{self, Scalar, SecretKey32},
+    key_log::HandshakeSecrets,
     pattern::{self, PatternError},
     protocol::{IDENTIFIER, LABEL_COOKIE, LABEL_MAC1},
     symmetric::SymmetricState,
@@ -255,6 +256,12 @@ impl AwaitingResponse {
         self.local_index
     }
 
+    /// What decrypts this handshake and its session, together with the static keys.
+    #[cold]
+    pub(crate) fn secrets<'a>(&self, remote: &'a Remote) -> HandshakeSecrets<'a> {
+        HandshakeSecrets::new(Role::Initiator, remote, &self.ephemeral)
+    }
+
     /// The chaining key between the two messages.
     #[cfg(test)]
     pub(crate) fn chaining_key(&self) -> &[u8; 32] {
@@ -400,15 +407,25 @@ impl VerifiedInitiation {
     /// [`HandshakeError::WrongHandshake`] if `remote` is not the one it was verified for,
     /// [`HandshakeError::LowOrder`], [`HandshakeError::EntropyNotReady`].
     pub fn respond(
-        mut self,
+        self,
         remote: &Remote,
         local_index: u32,
         entropy: &mut dyn Entropy,
     ) -> Result<(Response, SessionKeys), HandshakeError> {
+        let ephemeral = fresh_ephemeral(entropy)?;
+        self.respond_with(remote, local_index, &ephemeral)
+    }
+
+    /// As [`VerifiedInitiation::respond`], with a key of [`fresh_ephemeral`].
+    pub(crate) fn respond_with(
+        mut self,
+        remote: &Remote,
+        local_index: u32,
+        ephemeral: &Scalar,
+    ) -> Result<(Response, SessionKeys), HandshakeError> {
         if self.remote_public != remote.public {
             return Err(HandshakeError::WrongHandshake);
         }
-        let ephemeral = fresh_ephemeral(entropy)?;
         let mut message = Response::zeroed();
         message.sender.set(local_index);
         message.receiver.set(self.remote_index);
@@ -420,7 +437,7 @@ impl VerifiedInitiation {
         pattern::write_second(
             &mut self.state,
             &answer,
-            &ephemeral,
+            ephemeral,
             &[],
             &mut message.ephemeral,
             &mut message.encrypted_nothing,
@@ -438,7 +455,7 @@ impl VerifiedInitiation {
 }
 
 /// DH-GENERATE: an ephemeral key, used for one handshake.
-fn fresh_ephemeral(entropy: &mut dyn Entropy) -> Result<Scalar, EntropyNotReady> {
+pub(crate) fn fresh_ephemeral(entropy: &mut dyn Entropy) -> Result<Scalar, EntropyNotReady> {
     let mut bytes = Zeroizing::new([0; 32]);
     entropy.fill(bytes.as_mut_slice())?;
     Ok(Scalar::new(&bytes))

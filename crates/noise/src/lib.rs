@@ -50,6 +50,8 @@ pub use handshake::{
     VerifiedInitiation, initiate, open_initiation,
 };
 
+mod key_log;
+pub use key_log::{HandshakeSecrets, KeyLog};
 mod gate;
 pub use gate::{InitiationGate, Refused};
 

@@ -15,59 +15,22 @@ use weapon_wire::{
 use crate::{
     Attempts, Cipher, Keypair, Link, Tick, Trouble,
     cookie::CookieJar,
-    entropy::{Entropy, EntropyNotReady},
+    entropy::EntropyNotReady,
     gate::{InitiationGate, Refused},
     handshake::{
-        AwaitingResponse, HandshakeError, Identity, OpenedInitiation, Remote, Role, initiate,
+        AwaitingResponse, HandshakeError, Identity, OpenedInitiation, Remote, Role,
+        fresh_ephemeral, initiate,
     },
+    key_log::HandshakeSecrets,
     keys::{PresharedKey, PublicKey},
     protocol::{REKEY_TIMEOUT, ZERO_KEYS_AFTER_TIME},
     sessions::Sessions,
-    tai64n::Tai64n,
 };
 
+mod host;
+pub use host::TunnelHost;
 mod timers;
 use timers::{Timers, jitter};
-
-/// What a tunnel asks of the gateway that it belongs to.
-pub trait TunnelHost {
-    /// Takes a free receiver index, uniformly random (P18).
-    ///
-    /// # Errors
-    /// If there is no randomness yet.
-    fn reserve_index(&mut self) -> Result<u32, EntropyNotReady>;
-
-    /// Datagrams with this index are opened with `keypair` from here on.
-    fn activate_index(&mut self, index: u32, keypair: &Arc<Keypair>);
-
-    /// Gives an index back. Datagrams that carry it are dropped from here on.
-    fn release_index(&mut self, index: u32);
-
-    /// A timestamp greater than all before it (P29); nothing if that cannot be promised.
-    fn timestamp(&mut self) -> Option<Tai64n>;
-
-    /// Randomness for keys and jitter.
-    fn entropy(&mut self) -> &mut dyn Entropy;
-
-    /// Sends a handshake message, or an empty data message, to `to`.
-    fn send(&mut self, to: &Endpoint, message: &[u8]);
-
-    /// There is a session again. Sends what was parked and returns how many packets that were.
-    fn release_parked(&mut self, link: &Link) -> usize;
-
-    /// No session came to be: drops what was parked.
-    fn drop_parked(&mut self);
-
-    /// Whether packets wait for a session.
-    fn has_parked(&self) -> bool;
-
-    /// A session is usable; records the wall clock for `latest handshake` (P53).
-    fn handshake_completed(&mut self, role: Role);
-
-    /// An initiation was not answered in time. Where the next one goes, the host may change now:
-    /// perhaps the peer has another address as well.
-    fn handshake_unanswered(&mut self, link: &Link);
-}
 
 /// Why a handshake message was dropped without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -296,6 +259,9 @@ impl Tunnel {
             return;
         };
         self.drop_pending(host);
+        if let Some(log) = host.key_log() {
+            log.note_handshake(&pending.secrets(&self.remote));
+        }
         self.pending = Some(pending);
         self.cookies.sign(&self.remote, message.as_mut_bytes(), now);
         host.send(endpoint, message.as_bytes());
@@ -316,14 +282,19 @@ impl Tunnel {
     ) -> Result<(), Rejected> {
         let verified = opened.verify(&self.remote)?;
         self.gate.admit(verified.timestamp(), now)?;
+        let ephemeral = fresh_ephemeral(host.entropy())?;
         let index = host.reserve_index()?;
-        let (mut response, keys) = match verified.respond(&self.remote, index, host.entropy()) {
+        let (mut response, keys) = match verified.respond_with(&self.remote, index, &ephemeral) {
             Ok(answer) => answer,
             Err(error) => {
                 host.release_index(index);
                 return Err(error.into());
             }
         };
+        if let Some(log) = host.key_log() {
+            let secrets = HandshakeSecrets::new(Role::Responder, &self.remote, &ephemeral);
+            log.note_handshake(&secrets);
+        }
         // After a restart, recordings of before look like new messages, one after the other: they
         // get answers, but do not move the endpoint. The peer's first data packet does (P31).
         if self.gate_is_proven {

@@ -20,6 +20,7 @@ use crate::{
     config::Config,
     confined::{GatewayProcess, Spawned, teller},
     interface::Fittings,
+    key_log::KeyFile,
     places::Places,
     port::Port,
     privileges,
@@ -167,6 +168,7 @@ impl Daemon {
             Claim::take(&places, what, &config.source.path)?
         };
         let audit = Audit::open(&config)?;
+        let key_file = KeyFile::open(&config)?;
         let lanes = config.lanes.unwrap_or_else(lanes_for_this_machine);
         let (supervisor, mut kept) = Supervisor::of_environment();
         let (port, sockets) = open_port(&config, lanes, std::mem::take(&mut kept.sockets))?;
@@ -185,7 +187,7 @@ impl Daemon {
         let (tell, engine_events) = teller();
         let log = recording::begin(audit.as_ref(), &config);
         let mtu = watch.state().mtu;
-        let begin = start::begin(&config, mtu, log.as_ref(), timestamp_mark)?;
+        let begin = start::begin(&config, mtu, log.as_ref(), timestamp_mark, key_file)?;
         let denies_new = begin.flows.is_some_and(|flows| flows.denies_new);
         let parts = start::parts(&port, store, tell, log);
         let (engine, cipher) = spawned.begin(begin, tun, sockets, parts)?;

@@ -252,6 +252,10 @@ fn ensure_changeable(old: &Config, new: &Config) -> anyhow::Result<()> {
         ("sandbox", old.sandbox == new.sandbox),
         ("offload", old.offload == new.offload),
         ("audit", same_audit(old, new)),
+        (
+            "danger_export_keys",
+            old.danger_export_keys == new.danger_export_keys,
+        ),
         ("flows_max", is_table_kept(old, new)),
     ];
     let other: Vec<_> = fixed

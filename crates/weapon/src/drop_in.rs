@@ -209,6 +209,7 @@ impl DropIn {
             up: watch.state().up,
             is_recorded: false,
             flows: None,
+            danger_export_keys: None,
             peers: GatewayChange::default(),
         };
         let (engine, _) = spawned.begin(begin, tun, sockets, parts)?;

@@ -15,6 +15,7 @@ mod daemon;
 mod detach;
 mod difference;
 mod interface;
+mod key_log;
 mod left_out;
 mod lock;
 mod marked;

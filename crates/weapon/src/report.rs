@@ -51,6 +51,9 @@ pub struct Report {
     pub offloads: Offloads,
     /// The audit log; null if there is none.
     pub audit: Option<AuditReport>,
+    /// The file that keys are written to, with which others can decrypt (`danger_export_keys`);
+    /// null if there is none.
+    pub exports_keys: Option<String>,
     /// What lies behind us, in the order of the file.
     pub networks: Vec<Behind>,
     /// The peers, in the order of the file.
@@ -318,6 +321,8 @@ pub struct Facts {
     pub interface: String,
     /// See [`Report::config`].
     pub config: String,
+    /// See [`Report::exports_keys`].
+    pub exports_keys: Option<String>,
     /// See [`Report::listen_port`].
     pub listen_port: u16,
     /// See [`Report::fwmark`].
@@ -371,6 +376,7 @@ impl Report {
                 udp_gro: facts.udp_gro,
             },
             audit: None,
+            exports_keys: facts.exports_keys.clone(),
             networks: facts.networks.clone(),
             peers: status
                 .gateway

@@ -126,6 +126,15 @@ pub fn of(report: &Report, wanted: Offload, now: u64) -> Vec<Warning> {
         let text = format!("the cipher {backend} is slower than could be: {reason}");
         gateway(("cipher_slow", text));
     }
+    if let Some(file) = &report.exports_keys {
+        let text = format!(
+            "DANGER: the private key and the keys of all sessions are written to {file}: whoever \
+             gets it can read recorded traffic and pass for this gateway; take \
+             danger_export_keys out of the configuration, start the gateway again, and remove the \
+             file"
+        );
+        gateway(("keys_exported", text));
+    }
     offloads(report, wanted).into_iter().for_each(&mut gateway);
     let of_audit = report.audit.iter().flat_map(audit::warnings);
     of_audit.for_each(&mut gateway);

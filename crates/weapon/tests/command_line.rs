@@ -77,7 +77,7 @@ const ERRORS_OF_B: &str = "site-b.toml:3:10: gateway.listen: 70000 is not a port
      65535\nsite-b.toml:4:1: gateway.zebra: unknown key; the keys here are name, \
      private_key_file, private_key, secret_file, address, listen, networks, interface, mtu, \
      fwmark, table, firewall, masquerade, dns, lan_access, kill_switch, metrics, lanes, \
-     cipher_backend, user, sandbox\n";
+     cipher_backend, user, sandbox, danger_export_keys\n";
 
 #[test]
 fn check_of_a_good_file() {

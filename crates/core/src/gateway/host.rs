@@ -3,9 +3,10 @@
 use core::net::SocketAddr;
 use std::{collections::BTreeMap, sync::Arc};
 
+use arc_swap::ArcSwap;
 use weapon_noise::{
-    Entropy, EntropyNotReady, Keypair, Link, Role, Tai64n, Tick, TimestampGuard, TunnelHost,
-    protocol::HANDSHAKE_DS,
+    Entropy, EntropyNotReady, KeyLog, Keypair, Link, Role, Tai64n, Tick, TimestampGuard,
+    TunnelHost, protocol::HANDSHAKE_DS,
 };
 use weapon_wire::{
     Endpoint, VnetHeader,
@@ -14,12 +15,15 @@ use weapon_wire::{
 
 use super::{Env, Happening, Now, WallTime, candidates::Candidates, happenings::Happenings};
 use crate::{
-    Counters, DropReason, Dropped, Outbound, Peer, PeerId, Session, SharedFib, Way,
+    Counters, DropReason, Dropped, Fib, Outbound, Peer, PeerId, Session, SharedFib, Way,
     index_table::Indices,
     parked::Parked,
     ports::{HandshakeMessage, Upcalls},
     service::Service,
 };
+
+/// Bytes that wait for sessions at most, of all peers together.
+const PARKED_BYTES_MAX: usize = 64 << 20;
 
 /// What all tunnels of a gateway share.
 #[derive(Debug)]
@@ -35,12 +39,26 @@ pub(super) struct Shared {
     /// Peers with a name that have not answered since somebody asked, and what is tried next.
     pub(super) unanswered: BTreeMap<PeerId, Option<SocketAddr>>,
     pub(super) happenings: Happenings,
+    /// Who hears the secrets of handshakes, if anybody does.
+    pub(super) key_log: Option<Box<dyn KeyLog>>,
 }
 
-/// Bytes that wait for sessions at most, of all peers together.
-const PARKED_BYTES_MAX: usize = 64 << 20;
-
 impl Shared {
+    /// Of a gateway without peers; its timestamps are later than the mark.
+    pub(super) fn new(timestamp_mark: Option<Tai64n>) -> Self {
+        Self {
+            indices: Indices::default(),
+            timestamps: TimestampGuard::new(timestamp_mark),
+            fib: Arc::new(ArcSwap::from_pointee(Fib::default())),
+            counters: Arc::default(),
+            parked_bytes: 0,
+            asked: Vec::new(),
+            unanswered: BTreeMap::new(),
+            happenings: Happenings::default(),
+            key_log: None,
+        }
+    }
+
     /// Counts what was read from the overlay and died here, and notes it among the latest drops.
     pub(super) fn note_read(&self, reason: DropReason, peer: &Peer, read: &[u8], now: Tick) {
         let packet = read.get(VnetHeader::LEN..).unwrap_or_default();
@@ -176,6 +194,13 @@ impl TunnelHost for Host<'_, '_> {
 
     fn entropy(&mut self) -> &mut dyn Entropy {
         self.env.entropy
+    }
+
+    fn key_log(&mut self) -> Option<&mut dyn KeyLog> {
+        match &mut self.shared.key_log {
+            Some(log) => Some(&mut **log),
+            None => None,
+        }
     }
 
     fn send(&mut self, to: &Endpoint, message: &[u8]) {

@@ -1,10 +1,18 @@
-//! Our own static key: changed, taken away, given back.
+//! Our own static key: changed, taken away, given back; and told to who decrypts recordings.
 
-use weapon_noise::{CookieChecker, Identity, PrivateKey};
+use weapon_noise::{CookieChecker, Identity, KeyLog, PrivateKey};
 
 use super::{Env, Gateway};
 
 impl Gateway {
+    /// From here on `log` hears our static key and the secrets of all handshakes.
+    pub fn danger_export_keys(&mut self, mut log: Box<dyn KeyLog>) {
+        if !self.is_keyless {
+            log.note_identity(self.identity.private());
+        }
+        self.shared.key_log = Some(log);
+    }
+
     /// Changes our static key (P21). The same key again changes nothing. A peer that has the new
     /// key as its own is removed.
     pub fn set_private_key(&mut self, key: PrivateKey, env: &mut Env<'_>) {
@@ -14,6 +22,9 @@ impl Gateway {
         }
         if let Some(ourselves) = self.peer_by_key(identity.public()) {
             self.remove_peer(ourselves, env);
+        }
+        if let Some(log) = &mut self.shared.key_log {
+            log.note_identity(identity.private());
         }
         self.set_identity(identity, env);
         if std::mem::take(&mut self.is_keyless) && self.up {

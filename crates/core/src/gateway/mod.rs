@@ -9,10 +9,8 @@ use std::{
     sync::Arc,
 };
 
-use arc_swap::ArcSwap;
 use weapon_noise::{
-    Cipher, CookieChecker, Entropy, Identity, LoadGauge, PublicKey, Tick, TimestampGuard, Tunnel,
-    TunnelConfig,
+    Cipher, CookieChecker, Entropy, Identity, LoadGauge, PublicKey, Tick, Tunnel, TunnelConfig,
 };
 use weapon_wire::{Endpoint, VnetHeader};
 
@@ -20,7 +18,6 @@ use crate::{
     Attention, Checkpoint, Counters, DropReason, Fib, Mappings, Mtus, Peer, PeerId, Routes,
     SharedFib,
     flows::EventQueue,
-    index_table::Indices,
     parked::Parked,
     ports::{Overlay, TimestampStore, Underlay},
 };
@@ -147,16 +144,7 @@ impl Gateway {
             cipher: config.cipher,
             next_id: 0,
             up: false,
-            shared: Shared {
-                indices: Indices::default(),
-                timestamps: TimestampGuard::new(config.timestamp_mark),
-                fib: Arc::new(ArcSwap::from_pointee(Fib::default())),
-                counters: Arc::default(),
-                parked_bytes: 0,
-                asked: Vec::new(),
-                unanswered: BTreeMap::new(),
-                happenings: happenings::Happenings::default(),
-            },
+            shared: Shared::new(config.timestamp_mark),
             load: LoadGauge::new(),
             origins: origins::Origins::new(),
             rejections: rejections::Rejections::default(),

@@ -20,6 +20,7 @@ mod failing;
 mod filter;
 mod happenings;
 mod indices;
+mod key_log;
 mod lifecycle;
 mod load;
 mod mapping;

@@ -24,6 +24,8 @@ pub enum Kind {
     Roam,
     /// A key is another.
     KeyChange,
+    /// Keys are written to a file, with which others can decrypt.
+    KeysExported,
     /// An initiation was not answered.
     Rejected,
     /// The configuration changed.
@@ -52,13 +54,14 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Start,
         Self::Stop,
         Self::Privileges,
         Self::Handshake,
         Self::Roam,
         Self::KeyChange,
+        Self::KeysExported,
         Self::Rejected,
         Self::Config,
         Self::ConfigRefused,
@@ -82,6 +85,7 @@ impl Kind {
             Self::Handshake => "handshake",
             Self::Roam => "roam",
             Self::KeyChange => "key_change",
+            Self::KeysExported => "keys_exported",
             Self::Rejected => "rejected",
             Self::Config => "config",
             Self::ConfigRefused => "config_refused",
@@ -99,7 +103,10 @@ impl Kind {
 
     /// Whether somebody may be woken for it.
     pub const fn is_alarm(self) -> bool {
-        matches!(self, Self::Lost | Self::Recovered | Self::Damaged)
+        matches!(
+            self,
+            Self::KeysExported | Self::Lost | Self::Recovered | Self::Damaged
+        )
     }
 }
 

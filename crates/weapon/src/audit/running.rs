@@ -108,6 +108,10 @@ impl Audit {
             .with("no_new", privileges.no_new)
             .with("dumpable", privileges.dumpable);
         self.sender.send(state);
+        if let Some(path) = &config.danger_export_keys {
+            let exported = Entry::new(Kind::KeysExported).with_text("file", path.display());
+            self.sender.send(exported);
+        }
     }
 
     /// Records what the process may do that carries packets.

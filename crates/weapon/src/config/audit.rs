@@ -1,14 +1,11 @@
 //! The section `[audit]`: what it says, and what comes of it.
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     policy::PolicyDraft,
     problem::{Located, Place, Problems},
-    value::quoted,
+    value::{absolute_path, quoted},
 };
 use crate::{
     audit::{Copies, OnFailure, Settings},
@@ -142,19 +139,10 @@ impl AuditDraft {
         let Some(Located { value, place }) = &self.directory else {
             return Some(places::logs().join(gateway?));
         };
-        let path = Path::new(value);
-        let is_good = path.is_absolute() && !value.contains(char::is_control);
-        if !is_good {
-            let example = places::logs().join(gateway.unwrap_or("NAME"));
-            let shown = quoted(value);
-            let message = format!(
-                "{shown} is no absolute path; write one, such as {}",
-                example.display()
-            );
-            problems.error(place, message);
-            return None;
-        }
-        Some(path.to_owned())
+        let example = places::logs().join(gateway.unwrap_or("NAME"));
+        absolute_path(value, &example)
+            .map_err(|message| problems.error(place, message))
+            .ok()
     }
 
     fn on_failure(&self, problems: &mut Problems) -> Option<OnFailure> {

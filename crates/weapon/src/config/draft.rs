@@ -71,6 +71,7 @@ pub struct GatewayDraft {
     pub dns: Vec<Located<String>>,
     pub kill_switch: Option<bool>,
     pub metrics: Option<Located<String>>,
+    pub danger_export_keys: Option<Located<String>>,
     /// Whether the firewall is set.
     pub firewall: Option<bool>,
     pub offload: OffloadDraft,

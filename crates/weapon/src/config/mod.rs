@@ -35,6 +35,8 @@ mod keyfile;
 
 mod metrics;
 
+mod exported;
+
 pub mod value;
 
 #[cfg(test)]

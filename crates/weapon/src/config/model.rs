@@ -66,6 +66,8 @@ pub struct Config {
     pub kill_switch: bool,
     /// Where metrics are read; nowhere if there is none.
     pub metrics: Option<MetricsPlace>,
+    /// Where keys are written with which others can decrypt; nowhere if there is none.
+    pub danger_export_keys: Option<PathBuf>,
     /// Which kernel facilities may be used.
     pub offload: Offload,
     /// What happens is recorded; `None` is off.
@@ -262,6 +264,8 @@ pub struct Written {
     pub fwmark: Place,
     /// Where metrics are read.
     pub metrics: Place,
+    /// Where keys are written.
+    pub danger_export_keys: Place,
     /// The TUN device's name.
     pub interface: Place,
     /// The user of the gateway's process.

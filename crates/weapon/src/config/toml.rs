@@ -59,6 +59,7 @@ const GATEWAY_KEYS: &[&str] = &[
     "cipher_backend",
     "user",
     "sandbox",
+    "danger_export_keys",
 ];
 const CIPHER_BACKENDS: &[(&str, CipherBackend)] = &[
     ("auto", CipherBackend::Auto),
@@ -237,6 +238,7 @@ impl Reader<'_, '_> {
             lan_access: self.boolean(&section, "lan_access"),
             kill_switch: self.boolean(&section, "kill_switch"),
             metrics: self.string(&section, "metrics"),
+            danger_export_keys: self.string(&section, "danger_export_keys"),
             firewall: self.switch(&section, "firewall"),
             offload: OffloadDraft::default(),
             audit: None,

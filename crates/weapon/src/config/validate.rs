@@ -13,7 +13,7 @@ use super::networks::{self, Networks};
 use super::policy;
 use super::problem::{Located, Place, Problems};
 use super::written::written;
-use super::{keyfile, metrics, service, value};
+use super::{exported, keyfile, metrics, service, value};
 
 /// The mark of the packets of a tunnel that is the way to everywhere, and the number of the routing
 /// table that leads into it. wg-quick's choice.
@@ -35,23 +35,26 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let interface = interface(&gateway, name.as_deref(), spelling, problems);
     let keys = keys(&gateway, name.as_deref(), spelling, problems);
     let networks = networks::check(&gateway, &peer_drafts, problems);
-    let mtu = gateway.mtu.as_ref();
-    let mtu = mtu.and_then(|mtu| good(value::mtu(mtu.value, networks.has_ipv6()), mtu, problems));
+    let mtu = number(
+        &gateway.mtu,
+        |mtu| value::mtu(mtu, networks.has_ipv6()),
+        problems,
+    );
     let listen = number(&gateway.listen, value::port, problems);
     let fwmark = number(&gateway.fwmark, value::fwmark, problems);
     let (name_servers, search_domains) = Networks::dns(&gateway.dns, problems);
     let needs_mark = networks.check_full_tunnel(&gateway, problems);
     let fwmark = fwmark.or(needs_mark.then_some(FULL_TUNNEL_MARK));
     let lanes = number(&gateway.lanes, value::lanes, problems);
-    let metrics = gateway.metrics.as_ref();
-    let metrics = metrics.and_then(|at| good(metrics::metrics(&at.value), at, problems));
+    let metrics = text(&gateway.metrics, metrics::metrics, problems);
+    let danger_export_keys = exported::keys(&gateway, problems);
     let audit = gateway.audit.as_ref();
     let audit = audit.and_then(|audit| audit.check(name.as_deref(), &policy, problems));
 
+    let routes = gateway.routes.unwrap_or(true);
     let known = KnownPeers::new(name.as_deref(), keys.as_ref());
     let of_peers = peer_drafts.iter().zip(networks.of_peers);
-    let has_routes = gateway.routes.unwrap_or(true);
-    let peers = peers(of_peers, known, (has_routes, spelling), problems);
+    let peers = peers(of_peers, known, (routes, spelling), problems);
     let groups = service::groups(&groups, &peers, &peer_drafts, problems);
     let (filter, rules) = policy::check(policy, &peers, peer_drafts.len(), problems).unzip();
     if problems.has_errors() {
@@ -82,8 +85,9 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         lan_access: gateway.lan_access.unwrap_or(false),
         kill_switch: gateway.kill_switch.unwrap_or(false),
         firewall: gateway.firewall.unwrap_or(true),
-        routes: gateway.routes.unwrap_or(true),
+        routes,
         metrics,
+        danger_export_keys,
         offload: gateway.offload.complete(),
         audit,
         filter,
@@ -133,6 +137,16 @@ fn number<T>(
 ) -> Option<T> {
     let written = written.as_ref()?;
     good(parse(written.value), written, problems)
+}
+
+/// As [`good`], of a text that is written.
+fn text<T>(
+    written: &Option<Located<String>>,
+    parse: impl Fn(&str) -> Result<T, String>,
+    problems: &mut Problems,
+) -> Option<T> {
+    let written = written.as_ref()?;
+    good(parse(&written.value), written, problems)
 }
 
 /// The gateway's name: given, or the stem of the file's name.
@@ -326,8 +340,7 @@ fn peer(
     };
     let public_key = public_key(draft, name.as_deref(), known, spelling, problems);
     let preshared_key = preshared_key(draft, name.as_deref(), known, problems);
-    let endpoint = draft.endpoint.as_ref();
-    let endpoint = endpoint.and_then(|text| good(value::endpoint(&text.value), text, problems));
+    let endpoint = text(&draft.endpoint, value::endpoint, problems);
     let keepalive = number(&draft.persistent_keepalive, value::keepalive, problems);
     if draft.endpoint_pin == Some(true) && draft.endpoint.is_none() {
         let place = Place {

@@ -2,6 +2,7 @@
 //! error what is wrong with the value and what would be right.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -228,6 +229,22 @@ pub fn docker_network(text: &str) -> Result<String, String> {
     Err(format!(
         "{} cannot name a network of Docker; `docker network ls` lists them",
         quoted(text)
+    ))
+}
+
+/// A path from the root on; `example` is one that would be right.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn absolute_path(text: &str, example: &Path) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if path.is_absolute() && !text.contains(char::is_control) {
+        return Ok(path.to_owned());
+    }
+    Err(format!(
+        "{} is no absolute path; write one, such as {}",
+        quoted(text),
+        example.display()
     ))
 }
 

@@ -25,11 +25,13 @@ pub fn written(
             ..gateway.place.clone()
         },
     };
+    let exported = gateway.danger_export_keys.as_ref();
     let interface = gateway.interface.as_ref().map(|name| &name.place);
     Written {
         fwmark: place(gateway.fwmark.as_ref().map(|mark| &mark.place), ""),
         listen: place(gateway.listen.as_ref().map(|port| &port.place), ""),
         metrics: place(gateway.metrics.as_ref().map(|at| &at.place), ""),
+        danger_export_keys: place(exported.map(|path| &path.place), ""),
         interface: place(interface, spelling.interface),
         user: place(gateway.user.as_ref().map(|user| &user.place), ""),
         addresses: addresses

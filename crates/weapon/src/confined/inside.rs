@@ -34,6 +34,7 @@ use crate::{
     daemon::cipher,
     drops,
     flows::{self, FilterCounts, Telling},
+    key_log::KeyWriter,
     report::Cipher,
 };
 
@@ -151,6 +152,10 @@ fn engine(
     backend: Backend,
 ) -> anyhow::Result<Begun> {
     let short = "files are missing";
+    let keys = message.exports_keys.map(|room| {
+        let file = files.pop().context(short)?;
+        anyhow::Ok(KeyWriter::new(file, room))
+    });
     let mut sockets = files.split_off((1 + message.queues).min(files.len()));
     let queues = files.split_off(1.min(files.len()));
     let requests = Requests::of(files.pop().context(short)?);
@@ -179,6 +184,9 @@ fn engine(
     }
     gateway.set_services(&message.services);
     gateway.add_peers(peers.into_iter().map(peer));
+    if let Some(keys) = keys.transpose()? {
+        gateway.danger_export_keys(Box::new(keys));
+    }
     let (rebind, store, flows) = (requests.clone(), requests.clone(), requests.clone());
     let config = EngineConfig {
         up: message.up,

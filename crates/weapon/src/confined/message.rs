@@ -23,6 +23,7 @@ use crate::{
     config::{CipherBackend, Sandbox},
     drops::DropsReport,
     flows::{FilterCounts, FlowsQuery, FlowsReport, ToldFlows, WantedFlows},
+    key_log::KeyFile,
     report::Cipher,
 };
 
@@ -166,6 +167,8 @@ pub struct BeginMessage {
     pub up: bool,
     pub is_recorded: bool,
     pub flows: Option<WantedFlows>,
+    /// Keys are written to the last of the files, so many bytes at most.
+    pub exports_keys: Option<u64>,
     pub peers: ChangeMessage,
     pub tun: TunFacts,
     pub queues: usize,
@@ -196,6 +199,8 @@ pub struct Begin {
     pub is_recorded: bool,
     /// What is told of flows; `None` is nothing.
     pub flows: Option<WantedFlows>,
+    /// Where keys are written, for who decrypts recordings.
+    pub danger_export_keys: Option<KeyFile>,
     /// The peers.
     pub peers: weapon_core::GatewayChange,
 }

@@ -44,6 +44,7 @@ use crate::{
     capture::Capture,
     cli,
     config::{CipherBackend, Sandbox},
+    key_log::KeyFile,
     report::{Cipher, GatewayPrivileges},
 };
 
@@ -158,6 +159,7 @@ impl Spawned {
             up: begin.up,
             is_recorded: begin.is_recorded,
             flows: begin.flows,
+            exports_keys: begin.danger_export_keys.as_ref().map(KeyFile::room),
             peers: begin.peers.into(),
             tun,
             queues: queues.len(),
@@ -166,6 +168,7 @@ impl Spawned {
         }));
         let files = [its_requests.as_fd()].into_iter();
         let files = files.chain(queues.iter().chain(&socket_files).map(AsFd::as_fd));
+        let files = files.chain(begin.danger_export_keys.iter().map(AsFd::as_fd));
         // Before it is answered: what it asks for at its start is not to wait for us.
         let stopping = Arc::new(AtomicBool::new(false));
         let stderr = self.child.stderr.take();

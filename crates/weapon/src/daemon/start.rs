@@ -14,6 +14,7 @@ use crate::{
     config::{CipherBackend, Config},
     confined::{Begin, Parts, Tell, User, Wanted},
     difference,
+    key_log::KeyFile,
     port::Port,
     privileges,
     report::{Cipher, Facts, GatewayPrivileges},
@@ -119,10 +120,12 @@ pub(super) fn facts(
     udp: Option<UdpFacts>,
     cipher: Cipher,
 ) -> Facts {
+    let exported = config.danger_export_keys.as_ref();
     Facts {
         name: config.name.clone(),
         interface: config.interface.clone(),
         config: config.source.path.display().to_string(),
+        exports_keys: exported.map(|path| path.display().to_string()),
         listen_port: udp.map_or(0, |udp| udp.port),
         fwmark: config.fwmark,
         cipher,
@@ -140,6 +143,7 @@ pub(super) fn begin(
     mtu: u32,
     log: Option<&Sender>,
     timestamp_mark: Option<Tai64n>,
+    danger_export_keys: Option<KeyFile>,
 ) -> anyhow::Result<Begin> {
     let addresses = config.addresses.iter();
     Ok(Begin {
@@ -153,6 +157,7 @@ pub(super) fn begin(
         up: true,
         is_recorded: log.is_some(),
         flows: log.map(|log| recording::wanted_flows(config, log)),
+        danger_export_keys,
         peers: GatewayChange {
             peers: config.peers.iter().map(difference::peer).collect(),
             ..GatewayChange::default()

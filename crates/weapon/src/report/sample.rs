@@ -50,6 +50,7 @@ pub fn report() -> Report {
             udp_gro: true,
         },
         audit: None,
+        exports_keys: None,
         networks: vec![Behind {
             written: "docker:bridge".to_owned(),
             prefixes: vec![BehindPrefix {

@@ -14,7 +14,7 @@ fn unknown_keys_are_named_with_what_was_meant() {
             "site-a.toml:2:1: gateway.zebra: unknown key; the keys here are name, \
            private_key_file, private_key, secret_file, address, listen, networks, interface, mtu, \
            fwmark, table, firewall, masquerade, dns, lan_access, kill_switch, metrics, lanes, \
-           cipher_backend, user, sandbox",
+           cipher_backend, user, sandbox, danger_export_keys",
         ],
     );
     gateway_says(
@@ -40,7 +40,7 @@ fn unknown_keys_are_named_with_what_was_meant() {
             "site-a.toml:2:1: gateway.(a name of 44 characters): unknown key; the keys here are \
            name, private_key_file, private_key, secret_file, address, listen, networks, \
            interface, mtu, fwmark, table, firewall, masquerade, dns, lan_access, kill_switch, \
-           metrics, lanes, cipher_backend, user, sandbox",
+           metrics, lanes, cipher_backend, user, sandbox, danger_export_keys",
         ],
     );
 }

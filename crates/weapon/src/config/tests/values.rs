@@ -3,6 +3,36 @@
 use super::*;
 
 #[test]
+fn keys_are_exported_to_a_file_and_never_in_silence() {
+    const SAID: &str = "the private key and the keys of all sessions are written to \
+                        /root/k/a.keys: \
+                        whoever gets that file can read recorded traffic and pass for this \
+                        gateway. Take this line out, and remove the file, as soon as you have seen \
+                        what you were looking for";
+    for (path, said) in [
+        (
+            "/root/k/a.keys",
+            format!("warning: gateway.danger_export_keys: {SAID}"),
+        ),
+        (
+            "a.keys",
+            "gateway.danger_export_keys: `a.keys` is no absolute path; write one, such as \
+             /root/weapon-keys/site-a.keys"
+                .to_owned(),
+        ),
+        (
+            "/",
+            "gateway.danger_export_keys: this is no file; write one, such as \
+             /root/weapon-keys/site-a.keys"
+                .to_owned(),
+        ),
+    ] {
+        let expected = format!("site-a.toml:2:22: {said}");
+        gateway_says(&format!("danger_export_keys = {path:?}"), &[&expected]);
+    }
+}
+
+#[test]
 fn numbers_are_in_range() {
     for (line, expected) in [
         (
