@@ -35,16 +35,12 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let interface = interface(&gateway, name.as_deref(), spelling, problems);
     let keys = keys(&gateway, name.as_deref(), spelling, problems);
     let networks = networks::check(&gateway, &peer_drafts, problems);
-    let mtu = number(
-        &gateway.mtu,
-        |mtu| value::mtu(mtu, networks.has_ipv6()),
-        problems,
-    );
+    let has_ipv6 = networks.has_ipv6();
+    let mtu = number(&gateway.mtu, |mtu| value::mtu(mtu, has_ipv6), problems);
     let listen = number(&gateway.listen, value::port, problems);
     let fwmark = number(&gateway.fwmark, value::fwmark, problems);
     let (name_servers, search_domains) = Networks::dns(&gateway.dns, problems);
-    let needs_mark = networks.check_full_tunnel(&gateway, problems);
-    let fwmark = fwmark.or(needs_mark.then_some(FULL_TUNNEL_MARK));
+    let is_full_tunnel = networks.check_full_tunnel(&gateway, problems);
     let lanes = number(&gateway.lanes, value::lanes, problems);
     let metrics = text(&gateway.metrics, metrics::metrics, problems);
     let danger_export_keys = exported::keys(&gateway, problems);
@@ -71,7 +67,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         interface,
         private_key: keys.private,
         listen_port: listen.unwrap_or(0),
-        fwmark: fwmark.unwrap_or(0),
+        fwmark: fwmark.unwrap_or(if is_full_tunnel { FULL_TUNNEL_MARK } else { 0 }),
         mtu,
         lanes: lanes.flatten(),
         cipher_backend: gateway.cipher_backend.unwrap_or_default(),
