@@ -40,7 +40,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
     let listen = number(&gateway.listen, value::port, problems);
     let fwmark = number(&gateway.fwmark, value::fwmark, problems);
     let (name_servers, search_domains) = Networks::dns(&gateway.dns, problems);
-    let is_full_tunnel = networks.check_full_tunnel(&gateway, problems);
+    let needs_mark = networks.check_full_tunnel(&gateway, problems);
     let lanes = number(&gateway.lanes, value::lanes, problems);
     let metrics = text(&gateway.metrics, metrics::metrics, problems);
     let danger_export_keys = exported::keys(&gateway, problems);
@@ -67,7 +67,7 @@ pub fn validate(draft: Draft, source: ConfigSource, problems: &mut Problems) -> 
         interface,
         private_key: keys.private,
         listen_port: listen.unwrap_or(0),
-        fwmark: fwmark.unwrap_or(if is_full_tunnel { FULL_TUNNEL_MARK } else { 0 }),
+        fwmark: fwmark.unwrap_or(if needs_mark { FULL_TUNNEL_MARK } else { 0 }),
         mtu,
         lanes: lanes.flatten(),
         cipher_backend: gateway.cipher_backend.unwrap_or_default(),
