@@ -121,6 +121,12 @@ fn a_stream_reaches_its_limit_and_no_more_in_both_directions() {
     let limits = "limits      16 Mbit/s outbound, 16 Mbit/s inbound\n";
     assert!(shown.contains(limits), "{shown}");
     assert!(shown.contains("  too much    "), "{shown}");
+    // A packet that may pass at this moment, and by which limit that is.
+    until("there is room again", PATIENCE, || {
+        let said = pair.weapon(&["why", "one", "10.99.0.1", "10.99.0.2"]);
+        let limit = "ok limit      the limit of other, 16 Mbit/s, lets ";
+        (said.out.contains(limit) && said.code == 0).then_some(())
+    });
 }
 
 /// A hub with two hosts at it; to both of them together, and from both, no more passes than to

@@ -77,9 +77,10 @@ mod parked;
 pub use gateway::{
     ADDRESSES_MAX, Ahead, Env, Examination, Gateway, GatewayChange, GatewayConfig, GatewayDump,
     GatewayStatus, GroupService, HANDSHAKE_QUEUE_MAX, HAPPENINGS_MAX, Happening, Judgement,
-    KnownFlow, LimitStatus, NetworkChange, Now, ORIGINS, OriginHash, PeerChange, PeerConfig,
-    PeerDump, PeerService, PeerStatus, Policy, REJECTIONS_MAX, RateLimits, RejectedBecause,
-    Rejection, ServiceStatus, Services, SessionStatus, WAITING_OF_ORIGIN_MAX, WallTime,
+    KnownFlow, LimitAhead, LimitStatus, NetworkChange, Now, ORIGINS, OriginHash, PeerChange,
+    PeerConfig, PeerDump, PeerService, PeerStatus, Policy, REJECTIONS_MAX, RateLimits,
+    RejectedBecause, Rejection, ServiceStatus, Services, SessionStatus, WAITING_OF_ORIGIN_MAX,
+    WallTime,
 };
 
 /// What threads share, and tests try in every order.

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, future::ready, io, time::Duration};
 use anyhow::Context as _;
 use tokio::{runtime::Runtime, sync::mpsc, time::Instant};
 use weapon_core::PeerStatus;
+use weapon_engine::EngineStatus;
 use weapon_engine::Event;
 use weapon_io::{
     netlink::{LinkEvent, Netlink, RouteMonitor},
@@ -398,13 +399,20 @@ impl Daemon {
     fn status(&mut self) -> Answer {
         match self.engine.status() {
             Ok(status) => {
-                let mut report = Report::new(&self.facts_now(), status);
+                let mut report = self.report(status);
                 self.rates.complete(&mut report, std::time::Instant::now());
-                report.audit = self.audit_report();
                 report.warnings = warnings::of(&report, self.config.offload, seconds_now());
                 Answer::Status(Box::new(report))
             }
             Err(error) => Answer::Error(error.to_string()),
+        }
+    }
+
+    /// What the gateway is like, but for rates and warnings.
+    fn report(&self, status: EngineStatus) -> Report {
+        Report {
+            audit: self.audit_report(),
+            ..Report::new(&self.facts_now(), status)
         }
     }
 

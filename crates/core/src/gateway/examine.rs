@@ -12,10 +12,11 @@ use weapon_wire::{Flow, Transport, VnetHeader};
 
 use super::{Gateway, Member, PeerStatus};
 use crate::{
-    DropReason, Fib, Hypothesis, Peer, PeerId,
+    DropReason, Fib, Hypothesis, Peer, PeerId, RateLimit,
     checkpoint::Foresight,
     filter::{Action, Direction, RuleId, Verdict},
     flows::FlowRecord,
+    service::Limits,
 };
 
 /// What each stop would say; those behind the one that decides are not asked.
@@ -40,6 +41,8 @@ pub struct Examination {
     pub owner: Option<(String, IpNet)>,
     /// What the filter says, if there is one and it is asked.
     pub judgement: Option<Judgement>,
+    /// The limit with the least room, if there is one and it is asked.
+    pub limit: Option<LimitAhead>,
     /// The peer that it is for, or from. Its networks are left out.
     pub peer: Option<PeerStatus>,
 }
@@ -79,6 +82,17 @@ pub struct KnownFlow {
     pub age_ms: u64,
 }
 
+/// A limit at this moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitAhead {
+    /// The group whose members share it; none if it is the peer's own.
+    pub group: Option<String>,
+    /// What it was made of.
+    pub limit: RateLimit,
+    /// Bytes that may pass at once.
+    pub room_bytes: u64,
+}
+
 impl Gateway {
     /// Examines a packet that comes from the peer of this name, or from our side if none is named.
     /// `None` if there is no such peer, or no packet can be like that.
@@ -104,6 +118,7 @@ impl Gateway {
             destination: hypothesis.destination,
             owner: None,
             judgement: None,
+            limit: None,
             peer: None,
         };
         let died = match from {
@@ -134,7 +149,12 @@ impl Gateway {
         let member = self.members.get(&peer.id).ok_or(DropReason::NoRoute)?;
         seen.peer = Some(self.status_of(member, Vec::new(), now));
         seen.note_judgement(fib, Direction::Outbound, peer.id, (&flow, packet), now)?;
-        self.examine_session(member, now)
+        let ahead = self.examine_session(member, now)?;
+        if ahead == Ahead::Passes {
+            let limits = fib.service(peer.id).map(|service| &service.outbound);
+            seen.note_limit(limits, DropReason::OutboundLimit, now)?;
+        }
+        Ok(ahead)
     }
 
     /// As the end of `outbound.rs`, and what the control loop does with what waits.
@@ -170,6 +190,8 @@ impl Gateway {
             return Err(DropReason::WrongSource);
         }
         seen.note_judgement(fib, Direction::Inbound, from, (&flow, &packet), now)?;
+        let limits = fib.service(from).map(|service| &service.inbound);
+        seen.note_limit(limits, DropReason::InboundLimit, now)?;
         fib.mappings.arrive(&mut packet, &mut flow)?;
         seen.destination = flow.destination;
         Ok(Ahead::Passes)
@@ -181,6 +203,26 @@ impl Examination {
         let (network, peer) = fib.routes.lookup_network(address)?;
         self.owner = Some((peer.name.to_string(), network));
         Some(peer)
+    }
+
+    fn note_limit(
+        &mut self,
+        limits: Option<&Limits>,
+        reason: DropReason,
+        now: Tick,
+    ) -> Result<(), DropReason> {
+        let Some((one, room_bytes)) = limits.and_then(|limits| limits.tightest(now)) else {
+            return Ok(());
+        };
+        self.limit = Some(LimitAhead {
+            group: one.group.as_deref().map(str::to_owned),
+            limit: one.bucket.limit(),
+            room_bytes,
+        });
+        if room_bytes < self.len as u64 {
+            return Err(reason);
+        }
+        Ok(())
     }
 
     fn note_judgement(

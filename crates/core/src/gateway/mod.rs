@@ -30,7 +30,7 @@ mod dump;
 pub use dump::{GatewayDump, PeerDump};
 mod endpoint;
 mod examine;
-pub use examine::{Ahead, Examination, Judgement, KnownFlow};
+pub use examine::{Ahead, Examination, Judgement, KnownFlow, LimitAhead};
 mod handshakes;
 pub use handshakes::HANDSHAKE_QUEUE_MAX;
 mod now;

@@ -10,7 +10,7 @@ use super::Gateway;
 use crate::{
     RateLimit,
     filter::Direction,
-    service::{Bucket, Dropped, GroupBucket, Limits, Service, ServiceTable},
+    service::{Bucket, Excess, GroupBucket, Limits, Service, ServiceTable},
 };
 
 /// What peers and groups of peers get; who is not named gets all that there is, and no mark.
@@ -199,7 +199,7 @@ fn limits(
         buckets: own.into_iter().chain(shared).collect(),
         dropped: match before {
             Some(before) => Arc::clone(&before.dropped),
-            None => Arc::new(Dropped::default()),
+            None => Arc::new(Excess::default()),
         },
     }
 }

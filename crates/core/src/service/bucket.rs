@@ -117,6 +117,15 @@ impl Bucket {
         }
     }
 
+    /// Bytes that may pass at this moment.
+    #[cold]
+    pub(crate) fn room(&self, now: Tick) -> u64 {
+        let untaken = self
+            .granted(now)
+            .saturating_sub(self.taken.load(Ordering::Relaxed));
+        untaken.min(self.limit.burst_bytes)
+    }
+
     /// All that was ever granted: a full bucket, and what came since the machine started. At
     /// 100 Gbit/s the sum has room for 46 years; then nothing is granted any more.
     fn granted(&self, now: Tick) -> u64 {

@@ -41,7 +41,7 @@ pub(crate) struct Service {
 pub(crate) struct Limits {
     /// Its own, then those that it shares with the other members of its groups.
     pub(crate) buckets: Box<[GroupBucket]>,
-    pub(crate) dropped: Arc<Dropped>,
+    pub(crate) dropped: Arc<Excess>,
 }
 
 /// A bucket, and the group whose it is; none if it is one peer's alone.
@@ -53,7 +53,7 @@ pub(crate) struct GroupBucket {
 
 /// What was too much.
 #[derive(Debug, Default)]
-pub(crate) struct Dropped {
+pub(crate) struct Excess {
     pub(crate) packets: AtomicU64,
     pub(crate) bytes: AtomicU64,
 }
@@ -82,6 +82,13 @@ impl Limits {
             self.note_dropped(wanted, passing);
         }
         passing.packets
+    }
+
+    /// The bucket with the least room, and how many bytes that is.
+    #[cold]
+    pub(crate) fn tightest(&self, now: Tick) -> Option<(&GroupBucket, u64)> {
+        let rooms = self.buckets.iter().map(|one| (one, one.bucket.room(now)));
+        rooms.min_by_key(|(_, room)| *room)
     }
 
     #[cold]

@@ -4,8 +4,8 @@
 use core::time::Duration;
 
 use weapon_core::{
-    DropReason, GatewayChange, GroupService, PeerChange, PeerService, RateLimit, RateLimits,
-    ServiceStatus, Services,
+    Ahead, DropReason, GatewayChange, GroupService, Hypothesis, PeerChange, PeerService, RateLimit,
+    RateLimits, ServiceStatus, Services,
 };
 use weapon_noise::protocol::HANDSHAKE_DS;
 use weapon_wire::ecn::{CE, ECT_0, ECT_1, NOT_ECT};
@@ -358,4 +358,63 @@ fn other_changes_leave_limits_and_another_name_too() {
     world.control(A, |gateway, env| gateway.change(change, env));
     let reads: Vec<_> = (0..15).map(|number| small(B, number)).collect();
     assert_eq!(carry(&mut world, &reads), 10);
+}
+
+#[test]
+fn what_a_limit_does_is_foreseen() {
+    let mut world = World::connected(11);
+    // Nothing is granted while we look.
+    let once = |burst_bytes| {
+        Some(RateLimit {
+            bytes_per_second: 0,
+            burst_bytes,
+        })
+    };
+    let both = RateLimits {
+        outbound: once(BURST),
+        inbound: once(BURST / 2),
+    };
+    let member = PeerService {
+        groups: vec!["phones".to_owned()],
+        ..gets(B, both, 0)
+    };
+    let services = Services {
+        groups: vec![GroupService {
+            name: "phones".to_owned(),
+            limits: RateLimits {
+                outbound: once(BURST / 4),
+                inbound: None,
+            },
+        }],
+        peers: vec![member],
+    };
+    set(&mut world, A, services);
+    for (us, them, whose, passing) in [(A, B, Some("phones"), 2), (B, A, None, 5)] {
+        let from = (us == B).then_some("site-1");
+        let packet = udp(v4(us, 5), v4(them, 6), &[0; 100]);
+        let hypothesis = Hypothesis {
+            source: v4(us, 5),
+            destination: v4(them, 6),
+            protocol: 17,
+            ports: (50_000, 50_001),
+            len: packet.len(),
+        };
+        let mut passed = 0;
+        for _ in 0..7 {
+            let gateway = &world.sites[A].gateway;
+            let seen = gateway.examine(&hypothesis, from, world.now).unwrap();
+            let ahead = seen.limit.as_ref().expect("there is one");
+            let limits = if us == A { BURST / 4 } else { BURST / 2 };
+            assert_eq!(ahead.group.as_deref(), whose);
+            assert_eq!(ahead.limit.burst_bytes, limits);
+            assert_eq!(ahead.room_bytes, limits.saturating_sub(passed * 128));
+            world.sites[them].overlay.0.clear();
+            let _ = world.read(us, plain(&packet));
+            world.drive(Duration::from_millis(16));
+            let arrived = world.payloads(them).len() as u64;
+            assert_eq!(seen.ahead == Ahead::Passes, arrived == 1, "{seen:?}");
+            passed += arrived;
+        }
+        assert_eq!(passed, passing);
+    }
 }

@@ -32,7 +32,9 @@ pub use log::{LogArgs, start_log, start_log_of};
 pub use plan::PlanArgs;
 pub use reload::{ConfirmArgs, ReloadArgs};
 pub use status::StatusArgs;
-pub use terminal::{print, print_error, print_problem, stderr_colour, stdout_colour, stdout_width};
+pub use terminal::{
+    paint, print, print_error, print_problem, stderr_colour, stdout_colour, stdout_width,
+};
 pub use up::UpArgs;
 pub use why::{Asked, WhyArgs};
 

@@ -30,6 +30,15 @@ fn colour_is_wanted() -> bool {
     !is_set("NO_COLOR") && !is_dumb
 }
 
+/// `text` in the colour with this code of ECMA-48, section 8.3.117, if there are colours.
+pub fn paint(text: &str, code: &str, colour: bool) -> String {
+    if colour {
+        format!("\x1b[{code}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
+    }
+}
+
 /// Prints a problem of a configuration to standard error.
 pub fn print_problem(problem: &Problem) {
     print_error(&problem.line(stderr_colour()));

@@ -205,7 +205,8 @@ fn engine(
         });
     }
     let telling = message.flows.map(|wanted| {
-        let tell = move |told| flows.ask(&Request::TellFlows(told)).is_ok();
+        // If the helper has gone, so have we in a moment.
+        let tell = move |told| drop(flows.ask(&Request::TellFlows(told)));
         Telling::start(&engine, wanted, Box::new(tell))
     });
     Ok((engine, telling.transpose()?))

@@ -66,8 +66,7 @@ impl Daemon {
             return;
         };
         let peers = status.gateway.peers.clone();
-        let mut report = Report::new(&self.facts_now(), status);
-        report.audit = self.audit_report();
+        let report = self.report(status);
         let warnings = warnings::of(&report, self.config.offload, seconds_now());
         let Ok((threads, waiting, filter)) = self.engine.counts() else {
             return;

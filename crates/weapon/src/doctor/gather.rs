@@ -328,21 +328,21 @@ impl Look<'_> {
         let prefixes = behind.iter().flat_map(|it| &it.prefixes);
         let (v6, v4): (Vec<&BehindPrefix>, Vec<&BehindPrefix>) =
             prefixes.partition(|it| it.prefix.contains(':'));
-        let there = v4.iter().filter_map(|it| it.interface.as_deref());
-        let mut interfaces: BTreeSet<&str> = there.collect();
-        interfaces.extend(self.interface_name().filter(|_| !v4.is_empty()));
-        let keys = interfaces
-            .iter()
-            .map(|it| format!("net.ipv4.conf.{it}.forwarding"));
-        // IPv6 has one switch for all (`ip6_output.c:ip6_forward`).
-        let all = (!v6.is_empty()).then(|| "net.ipv6.conf.all.forwarding".to_owned());
+        let off = [(&v4, true), (&v6, false)].map(|(prefixes, is_ipv4)| {
+            let there = prefixes.iter().filter_map(|it| it.interface.as_deref());
+            let tunnel = self.interface_name().filter(|_| !prefixes.is_empty());
+            let off = there
+                .chain(tunnel)
+                .filter(|it| !proc::forwards(it, is_ipv4));
+            let keys: BTreeSet<String> = off
+                .map(|interface| proc::forwarding_key(interface, is_ipv4))
+                .collect();
+            keys
+        });
         Forwarding {
             behind: behind.iter().map(|it| it.written.clone()).collect(),
             warnings: behind.iter().flat_map(|it| it.warnings.clone()).collect(),
-            off: keys
-                .chain(all)
-                .filter(|key| proc::sysctl(key) == Some(0))
-                .collect(),
+            off: off.into_iter().flatten().collect(),
             wants_docker: behind.iter().any(|it| it.written.starts_with("docker:")),
         }
     }

@@ -29,7 +29,7 @@ mod probe;
 mod proc;
 
 pub use gather::rules_of_host;
-pub use proc::sysctl;
+pub use proc::{forwarding_key, forwards};
 
 use check::{Check, Verdict};
 use gather::{Subject, gather};
@@ -114,13 +114,7 @@ fn subjects(target: Option<&str>) -> anyhow::Result<Vec<Option<Subject>>> {
 /// For people. Writing to a `String` cannot fail.
 fn describe(diagnosis: &Diagnosis, colour: bool) -> String {
     let mut text = String::new();
-    let paint = |text: &str, code: &str| {
-        if colour {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    };
+    let paint = |text: &str, code: &str| cli::paint(text, code, colour);
     if let Some(gateway) = &diagnosis.gateway {
         let _ = writeln!(text, "{}", paint(&format!("gateway {gateway}"), "1"));
     }

@@ -18,13 +18,30 @@ pub fn number(path: &str) -> Option<u64> {
 
 /// A kernel parameter, such as `net.ipv4.conf.eth1.forwarding`. The name of an interface may have
 /// dots of its own, and stands before the last part.
-pub fn sysctl(key: &str) -> Option<u64> {
+fn sysctl(key: &str) -> Option<u64> {
     let mut parts = key.splitn(4, '.');
     let (net, family, conf) = (parts.next()?, parts.next()?, parts.next()?);
     let (interface, last) = parts.next()?.rsplit_once('.')?;
     number(&format!(
         "/proc/sys/{net}/{family}/{conf}/{interface}/{last}"
     ))
+}
+
+/// The switch that says whether what comes in by an interface is forwarded. IPv6 has one for all of
+/// them (`ip6_output.c:ip6_forward`).
+pub fn forwarding_key(interface: &str, is_ipv4: bool) -> String {
+    if is_ipv4 {
+        format!("net.ipv4.conf.{interface}.forwarding")
+    } else {
+        "net.ipv6.conf.all.forwarding".to_owned()
+    }
+}
+
+/// Whether what comes in by an interface is forwarded: by that switch, or by the one that newer
+/// kernels have for each interface with IPv6 (Linux 6.17).
+pub fn forwards(interface: &str, is_ipv4: bool) -> bool {
+    let is_forced = || sysctl(&format!("net.ipv6.conf.{interface}.force_forwarding")) == Some(1);
+    sysctl(&forwarding_key(interface, is_ipv4)) != Some(0) || (!is_ipv4 && is_forced())
 }
 
 /// Who holds the UDP port `number`, in this network namespace.

@@ -8,16 +8,17 @@ use std::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use weapon_core::{
-    LATEST_DROPS_MAX, LatestDrop, PeerId, Way,
+    LATEST_DROPS_MAX, LatestDrop, PeerId,
     filter::{Filter, Protocol},
 };
 use weapon_engine::Engine;
+use weapon_wire::ip;
 
 use super::{Explained, explained};
-use crate::config::{Config, protocol_name};
-
-/// ICMP, of both versions of IP.
-const ICMP: [u8; 2] = [1, 58];
+use crate::{
+    config::{Config, protocol_name},
+    flows::direction_name,
+};
 
 /// The latest packets that died.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -120,16 +121,16 @@ impl DropReport {
             count: drop.count,
             first: 0,
             last: 0,
-            direction: match dropped.way {
-                Way::Outbound => "outbound".to_owned(),
-                Way::Inbound => "inbound".to_owned(),
-            },
+            direction: direction_name(dropped.way.direction()).to_owned(),
             peer: peer.map(str::to_owned),
             from: dropped.from,
             protocol: headers.map(|headers| {
-                protocol_name(match headers.protocol {
-                    number if ICMP.contains(&number) => Protocol::Icmp,
-                    number => Protocol::Number(number),
+                let number = headers.protocol;
+                let is_icmp = ip::is_icmp(number, headers.source);
+                protocol_name(if is_icmp {
+                    Protocol::Icmp
+                } else {
+                    Protocol::Number(number)
                 })
             }),
             source: headers.map(|headers| headers.source),
@@ -146,7 +147,7 @@ impl DropReport {
 #[cfg(test)]
 mod tests {
     use weapon_core::{
-        DropReason, Dropped, Headers,
+        DropReason, Dropped, Headers, Way,
         filter::{Action, RuleId},
     };
     use weapon_noise::Tick;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{DropReport, DropsReport};
-use crate::{audit::moment::Moment, status::amounts::plural};
+use crate::{audit::moment::Moment, cli, status::amounts::plural};
 
 /// Seconds of a time, without the fractions that are not known.
 const TIME_LEN: usize = "0000-00-00T00:00:00".len();
@@ -15,13 +15,7 @@ const TIME_LEN: usize = "0000-00-00T00:00:00".len();
 /// cannot fail.
 pub fn describe(report: &DropsReport, colour: bool) -> String {
     let mut text = String::new();
-    let paint = |text: &str, code: &str| {
-        if colour {
-            format!("\x1b[{code}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
-    };
+    let paint = |text: &str, code: &str| cli::paint(text, code, colour);
     if report.drops.is_empty() {
         text.push_str("nothing has died since the gateway was started\n");
     }

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     io,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
@@ -34,8 +34,8 @@ const END_TIME: Duration = Duration::from_secs(2);
 /// Names of peers that are there no more, which may still be told of.
 const GONE_MAX: usize = 1024;
 
-/// Passes on what is told; false if nobody listens any more.
-pub type Tell = Box<dyn FnMut(ToldFlows) -> bool + Send>;
+/// Passes on what is told, if anybody listens.
+pub type Tell = Box<dyn FnMut(ToldFlows) + Send>;
 
 /// The thread.
 pub struct Telling {
@@ -110,22 +110,32 @@ impl Teller {
     }
 
     fn end(mut self) {
-        let mut rest = Vec::new();
-        self.queue.take(&mut rest);
+        let mut events = Vec::new();
+        self.queue.take(&mut events);
         let fib = self.fib.load_full();
+        let deadline = Instant::now() + END_TIME;
         if let Some(checkpoint) = &fib.checkpoint {
             let now = weapon_engine::now().tick;
-            checkpoint.end(now, |event| rest.push(event));
+            // There may be a million of them.
+            checkpoint.end(now, |event| {
+                events.push(event);
+                if events.len() >= BURST_MAX {
+                    self.tell_before(deadline, &events);
+                    events.clear();
+                }
+            });
         }
-        let deadline = Instant::now() + END_TIME;
-        for events in rest.chunks(BURST_MAX) {
-            if Instant::now() < deadline {
-                self.tell_all(events);
-            } else {
-                self.skipped += events.len() as u64;
-            }
-        }
+        self.tell_before(deadline, &events);
         self.tell_all(&[]);
+    }
+
+    /// Tells of `events`, if there is time for it.
+    fn tell_before(&mut self, deadline: Instant, events: &[Event]) {
+        if Instant::now() < deadline {
+            self.tell_all(events);
+        } else {
+            self.skipped += events.len() as u64;
+        }
     }
 
     /// Tells of `events` and of what was lost before.
@@ -153,21 +163,25 @@ impl Teller {
             events: events.collect(),
             lost,
         };
-        if !(self.tell)(told) {
-            tracing::debug!("nobody hears of flows any more");
-        }
+        (self.tell)(told);
     }
 }
 
 /// What peers and rules are called.
 #[derive(Default)]
 struct Names {
+    /// Where they are from. It stays there while we know it, so another one is elsewhere.
+    fib: Weak<Fib>,
     peers: BTreeMap<PeerId, Box<str>>,
     filter: Option<Arc<Filter>>,
 }
 
 impl Names {
-    fn refresh(&mut self, fib: &Fib) {
+    fn refresh(&mut self, fib: &Arc<Fib>) {
+        if self.fib.as_ptr() == Arc::as_ptr(fib) {
+            return;
+        }
+        self.fib = Arc::downgrade(fib);
         if let Some(checkpoint) = &fib.checkpoint {
             self.filter = Some(Arc::clone(checkpoint.filter()));
         }

@@ -58,7 +58,8 @@ pub fn rate(bytes_per_second: u64) -> String {
     }
     value /= 1000.0;
     let mut unit = 0;
-    while value >= 1000.0 && unit + 1 < UNITS.len() {
+    // What would be rounded to a thousand is one of the next unit.
+    while value >= 999.95 && unit + 1 < UNITS.len() {
         value /= 1000.0;
         unit += 1;
     }
@@ -87,6 +88,7 @@ mod tests {
         assert_eq!(rate(0), "0 bit/s");
         assert_eq!(rate(124), "992 bit/s");
         assert_eq!(rate(125), "1.0 kbit/s");
+        assert_eq!(rate(124_999), "1.0 Mbit/s");
         assert_eq!(rate(1_250_000_000), "10.0 Gbit/s");
         assert_eq!(percent(33, 8192), "0.4 %");
         assert_eq!(percent(0, 0), "0.0 %");

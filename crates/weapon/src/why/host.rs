@@ -6,15 +6,16 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::Context as _;
 use ipnet::IpNet;
 use serde_json::Value;
+use weapon_core::Hypothesis;
 use weapon_io::netlink::{Link, Netlink, NetlinkError, Path};
 
 use super::{
-    Step, WhyQuery,
+    Step,
     firewall::Passing,
     stops::{self, Goes},
 };
 use crate::{
-    doctor::{rules_of_host, sysctl},
+    doctor::{forwards, rules_of_host},
     report::Report,
 };
 
@@ -24,15 +25,6 @@ pub struct Host<'a> {
     links: Vec<Link>,
     rules: Result<Value, String>,
     report: &'a Report,
-}
-
-/// A packet between these ends, of so many bytes.
-#[derive(Clone, Copy)]
-pub struct Ends<'a> {
-    pub query: &'a WhyQuery,
-    pub source: IpAddr,
-    pub destination: IpAddr,
-    pub size: usize,
 }
 
 impl<'a> Host<'a> {
@@ -75,12 +67,12 @@ impl<'a> Host<'a> {
     }
 
     /// The way of a packet from our side into the tunnel.
-    pub async fn before(&self, ends: Ends<'_>) -> Vec<Step> {
-        let Ends {
+    pub async fn before(&self, packet: Hypothesis) -> Vec<Step> {
+        let Hypothesis {
             source,
             destination,
             ..
-        } = ends;
+        } = packet;
         let tunnel = &self.report.interface;
         let home = self.goes(self.netlink.path_to(source, None, 0).await);
         let (arrives_by, goes) = match home {
@@ -110,20 +102,20 @@ impl<'a> Host<'a> {
         }
         steps.push(stops::into_tunnel(destination, &goes, tunnel));
         let leaves_by = Some(tunnel.as_str());
-        steps.push(self.firewall(ends, arrives_by.as_deref(), leaves_by));
+        steps.push(self.firewall(packet, arrives_by.as_deref(), leaves_by));
         if let Goes::Through { mtu, .. } = goes {
-            steps.push(stops::mtu(ends.size, mtu, tunnel, is_forwarded));
+            steps.push(stops::mtu(packet.size(), mtu, tunnel, is_forwarded));
         }
         steps
     }
 
     /// The way of a packet from a peer, out of the tunnel; and whether it goes into it again.
-    pub async fn after(&self, ends: Ends<'_>) -> (Vec<Step>, Goes) {
-        let Ends {
+    pub async fn after(&self, packet: Hypothesis) -> (Vec<Step>, Goes) {
+        let Hypothesis {
             source,
             destination,
             ..
-        } = ends;
+        } = packet;
         let tunnel = &self.report.interface;
         let goes = self.foreign((source, destination), tunnel).await;
         let mut steps = Vec::new();
@@ -141,9 +133,9 @@ impl<'a> Host<'a> {
             Goes::Through { interface, .. } => Some(interface.as_str()),
             Goes::Here | Goes::Nowhere { .. } => None,
         };
-        steps.push(self.firewall(ends, Some(tunnel), leaves_by));
+        steps.push(self.firewall(packet, Some(tunnel), leaves_by));
         if let Goes::Through { interface, mtu } = &goes {
-            steps.push(stops::mtu(ends.size, *mtu, interface, true));
+            steps.push(stops::mtu(packet.size(), *mtu, interface, true));
         }
         (steps, goes)
     }
@@ -182,26 +174,22 @@ impl<'a> Host<'a> {
         }
     }
 
-    fn firewall(&self, ends: Ends<'_>, arrives_by: Option<&str>, leaves_by: Option<&str>) -> Step {
-        let hypothesis = ends.query.hypothesis().ok();
+    fn firewall(
+        &self,
+        packet: Hypothesis,
+        arrives_by: Option<&str>,
+        leaves_by: Option<&str>,
+    ) -> Step {
         let passing = Passing {
             arrives_by,
             leaves_by,
-            source: ends.source,
-            destination: ends.destination,
-            protocol: hypothesis.map_or(0, |it| it.protocol),
-            ports: hypothesis.filter(|it| it.has_ports()).map(|it| it.ports),
+            source: packet.source,
+            destination: packet.destination,
+            protocol: packet.protocol,
+            ports: packet.has_ports().then_some(packet.ports),
         };
         stops::firewall(self.rules.as_ref(), &passing)
     }
-}
-
-/// Whether what comes in by the interface is forwarded. IPv6 has one switch for all, and newer
-/// kernels one more for each interface.
-fn forwards(interface: &str, is_ipv4: bool) -> bool {
-    let is_forced = || sysctl(&format!("net.ipv6.conf.{interface}.force_forwarding")) == Some(1);
-    let key = stops::forwarding_key(interface, is_ipv4);
-    sysctl(&key) != Some(0) || (!is_ipv4 && is_forced())
 }
 
 /// The longest of these prefixes that has `address`: its length, and whose it is.

@@ -23,6 +23,7 @@ mod trace;
 use std::process::ExitCode;
 
 use anyhow::bail;
+use weapon_core::Hypothesis;
 
 use crate::{
     api::{Answer, Client, Request},
@@ -31,7 +32,7 @@ use crate::{
     report::Report,
     status,
 };
-use host::{Ends, Host};
+use host::Host;
 use stops::Goes;
 use trace::{Trace, Way};
 
@@ -108,17 +109,11 @@ async fn way(
     report: &Report,
 ) -> anyhow::Result<Way> {
     let mut way = Way::default();
-    let Ok(hypothesis) = query.hypothesis() else {
+    let Ok(packet) = query.hypothesis() else {
         bail!("there is no such packet");
     };
-    let ends = Ends {
-        query,
-        source: query.source,
-        destination: query.destination,
-        size: hypothesis.len.max(hypothesis.len_min()),
-    };
     if query.from.is_none() {
-        if way.goes_on(host.before(ends).await) {
+        if way.goes_on(host.before(packet).await) {
             leave(name, query, (host, report), &mut way).await?;
         }
         return Ok(way);
@@ -128,9 +123,9 @@ async fn way(
         return Ok(way);
     }
     let (steps, goes) = host
-        .after(Ends {
+        .after(Hypothesis {
             destination: why.destination,
-            ..ends
+            ..packet
         })
         .await;
     let goes_on = way.goes_on(steps);

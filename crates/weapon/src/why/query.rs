@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 use weapon_core::{Hypothesis, filter::Protocol};
+use weapon_wire::ip;
 
 use crate::{
     config::{has_ports, protocol, protocol_name, value},
@@ -12,12 +13,6 @@ use crate::{
 
 /// The source port of a packet of which none is said: of those that nobody chooses.
 pub const SOURCE_PORT: u16 = 49_152;
-
-/// Bytes of a packet at most.
-const SIZE_MAX: usize = 65_535;
-
-/// ICMP of IPv4, and of IPv6.
-const ICMP: (u8, u8) = (1, 58);
 
 /// A packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -142,8 +137,8 @@ impl WhyQuery {
             destination: self.destination,
             protocol: match protocol {
                 Protocol::Number(number) => number,
-                Protocol::Icmp if self.source.is_ipv4() => ICMP.0,
-                Protocol::Icmp => ICMP.1,
+                Protocol::Icmp if self.source.is_ipv4() => ip::ICMP,
+                Protocol::Icmp => ip::ICMPV6,
             },
             ports: (self.source_port.unwrap_or(SOURCE_PORT), port),
             len: self.size.unwrap_or(0),
@@ -153,8 +148,9 @@ impl WhyQuery {
             Some(size) if size < min => Err(format!(
                 "a packet of {name} has {min} bytes at least, so {size} are too few"
             )),
-            Some(size) if size > SIZE_MAX => Err(format!(
-                "a packet has {SIZE_MAX} bytes at most, so {size} are too many"
+            Some(size) if size > ip::TOTAL_LEN_MAX => Err(format!(
+                "a packet has {} bytes at most, so {size} are too many",
+                ip::TOTAL_LEN_MAX
             )),
             _ => Ok(hypothesis),
         }

@@ -11,7 +11,7 @@ use weapon_noise::Trouble;
 
 use super::{Step, WhyQuery};
 use crate::{
-    config::Config,
+    config::{Config, service::rate},
     drops::explained,
     report::seconds_now,
     status::amounts::{duration, short_duration},
@@ -80,6 +80,7 @@ impl Steps<'_> {
         self.filter();
         self.endpoint();
         self.session();
+        self.limit(DropReason::OutboundLimit);
     }
 
     fn inbound(&mut self) {
@@ -87,6 +88,7 @@ impl Steps<'_> {
         self.arrival();
         self.owner("source", self.query.source);
         self.filter();
+        self.limit(DropReason::InboundLimit);
         let both = (self.query.destination, self.seen.destination);
         self.mapping("destination", both);
     }
@@ -223,7 +225,7 @@ impl Steps<'_> {
             return;
         }
         match (self.seen.ahead, peer.trouble) {
-            (Ahead::Passes, _) => {
+            (Ahead::Passes | Ahead::Dies(DropReason::OutboundLimit), _) => {
                 let says = session_of(peer);
                 self.list.push(Step::passes(NAME, says));
             }
@@ -238,6 +240,28 @@ impl Steps<'_> {
                 );
                 self.list.push(Step::passes(NAME, says));
             }
+        }
+    }
+
+    /// Limits let pass what there is room for at this moment.
+    fn limit(&mut self, reason: DropReason) {
+        const NAME: &str = "limit";
+        let Some(limit) = &self.seen.limit else {
+            return;
+        };
+        let peer = self.seen.peer.as_ref().map(|peer| peer.name.as_str());
+        let whose = match &limit.group {
+            Some(group) => format!("the group `{group}`"),
+            None => peer.unwrap_or_default().to_owned(),
+        };
+        let rate = rate::name(limit.limit.bytes_per_second);
+        let room = limit.room_bytes;
+        let says = format!("the limit of {whose}, {rate}, lets {room} bytes pass at this moment");
+        if self.died_of(reason) {
+            let says = format!("{says}, and the packet has {}", self.seen.len);
+            self.stops(NAME, says, reason, None);
+        } else {
+            self.list.push(Step::passes(NAME, says));
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
     Step,
     firewall::{Fate, Passing, fate},
 };
+use crate::doctor::forwarding_key;
 
 /// The kernel does not believe that a source is behind the interface by which it comes
 /// (`net/ipv4/fib_frontend.c`).
@@ -32,15 +33,6 @@ pub enum Goes {
         /// The number of its error.
         errno: Option<i32>,
     },
-}
-
-/// The switch of the kernel.
-pub fn forwarding_key(interface: &str, is_ipv4: bool) -> String {
-    if is_ipv4 {
-        format!("net.ipv4.conf.{interface}.forwarding")
-    } else {
-        "net.ipv6.conf.all.forwarding".to_owned()
-    }
 }
 
 /// Whether the host forwards what comes in by an interface.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::{Finding, Step, WhyQuery, stops::Goes};
+use crate::cli;
 
 /// What is printed with `--json`.
 #[derive(Debug, Serialize)]
@@ -67,13 +68,7 @@ impl Trace {
 
     /// For people. Writing to a `String` cannot fail.
     pub fn describe(&self, colour: bool) -> String {
-        let paint = |text: &str, code: &str| {
-            if colour {
-                format!("\x1b[{code}m{text}\x1b[0m")
-            } else {
-                text.to_owned()
-            }
-        };
+        let paint = |text: &str, code: &str| cli::paint(text, code, colour);
         let head = format!("{}, {} at {}", self.packet, self.direction, self.gateway);
         let mut text = format!("{}\n", paint(&head, "1"));
         for step in &self.steps {
