@@ -89,10 +89,16 @@ impl Report {
         Some(self.summary(contender, metric)?.median)
     }
 
-    /// How many times the value of another contender ours is.
+    /// How many times the value of another contender ours is: the median of what the rounds say. A
+    /// round's two values are of the same minute, and what slows the machine for a while slows both.
     fn ratio(&self, other: Contender, metric: &Metric) -> Option<f64> {
-        let ratio = self.median(Contender::Weapon, metric)? / self.median(other, metric)?;
-        ratio.is_finite().then_some(ratio)
+        let ours = self.samples.get(&Contender::Weapon)?.iter();
+        let theirs = self.samples.get(&other)?.iter();
+        let ratios = ours
+            .zip(theirs)
+            .filter_map(|(ours, theirs)| Some((metric.value)(ours)? / (metric.value)(theirs)?));
+        let ratios = ratios.filter(|ratio| ratio.is_finite());
+        Some(Summary::of(ratios.collect())?.median)
     }
 
     fn contenders(&self) -> impl Iterator<Item = Contender> + '_ {
@@ -232,8 +238,8 @@ fn example() -> Report {
     };
     let mut report = Report::new("cargo xtask bench".to_owned(), facts, &plan);
     for (contender, gigabits, seconds, memory) in [
-        (Contender::Weapon, 3.9, 3.0, Some(8_000_000)),
         (Contender::Weapon, 4.0, 3.0, Some(8_000_000)),
+        (Contender::Weapon, 3.9, 3.0, Some(8_000_000)),
         (Contender::Weapon, 4.4, 3.0, Some(9_000_000)),
         (Contender::WeaponLibrary, 3.2, 4.0, Some(8_000_000)),
         (Contender::WeaponNull, 8.0, 1.0, Some(8_000_000)),
@@ -264,13 +270,30 @@ mod tests {
     }
 
     #[test]
+    fn what_slows_a_round_slows_both() {
+        let mut report = example();
+        let of_weapon = report.samples[&Contender::Weapon].clone();
+        let halved = of_weapon.into_iter().map(|mut sample| {
+            for transfer in sample.tcp.values_mut() {
+                transfer.bits_per_second /= 2.0;
+            }
+            sample
+        });
+        report.samples.insert(Contender::Gotatun, halved.collect());
+        assert_eq!(report.ratio(Contender::Gotatun, &TCP_FORWARD), Some(2.0));
+        // A round in which one of them has failed says nothing.
+        report.samples.get_mut(&Contender::Gotatun).unwrap()[1] = Sample::default();
+        assert_eq!(report.ratio(Contender::Gotatun, &TCP_FORWARD), Some(2.0));
+    }
+
+    #[test]
     fn the_file_has_every_sample_and_who_they_are_of() {
         let json = example().json();
         let weapon = &json["contenders"][0];
         assert_eq!(weapon["name"], "weapon");
         assert_eq!(weapon["samples"].as_array().map(Vec::len), Some(3));
         assert_eq!(
-            weapon["samples"][1]["tcp"]["forward"]["bits_per_second"],
+            weapon["samples"][0]["tcp"]["forward"]["bits_per_second"],
             4e9
         );
         assert_eq!(weapon["summaries"]["tcp_forward"]["median"], 4.0);

@@ -36,7 +36,7 @@ fn value(report: &Report, contender: Contender, metric: &Metric) -> String {
     format!("{median} ({min} to {max})")
 }
 
-/// Our medians divided by those of the others.
+/// Ours divided by those of the others.
 pub(super) fn ratios(report: &Report) -> Table {
     let mut heading = vec!["weapon divided by".to_owned(), "better".to_owned()];
     heading.extend(report.others().map(|it| it.name().to_owned()));

@@ -79,9 +79,9 @@ impl Post {
 
     /// One packet in a turn of its own.
     fn send(&mut self, direction: Direction, packet: &[u8]) -> Result<(), DropReason> {
-        let result = self.send_in_turn(direction, packet);
         self.end_turn();
-        result
+        self.checkpoint
+            .try_packet(direction, self.peer, packet, self.now)
     }
 
     #[expect(clippy::unwrap_in_result, reason = "the test's own packets are good")]

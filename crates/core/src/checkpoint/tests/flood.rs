@@ -105,6 +105,27 @@ fn a_full_table_refuses_by_name() {
 }
 
 #[test]
+fn what_finds_no_place_is_foreseen_where_rules_decide() {
+    for enforces in [true, false] {
+        let mut post = Post::of(&[allow("in", Inbound)], Action::Deny, enforces, 16);
+        for number in 0..13 {
+            let (client, server) = ((THERE, 1000 + number), (HERE, 80));
+            let syn = tcp(client, server, SYN);
+            let flow = Flow::parse(&syn).unwrap();
+            let headers = (&flow, &Transport::of(&syn, &flow));
+            let seen = post
+                .checkpoint
+                .foresee(Inbound, post.peer, headers, post.now);
+            let is_refused = matches!(seen, Foresight::Refused(_, DropReason::FlowTableFull));
+            assert_eq!(is_refused, enforces && number == 12, "{seen:?}");
+            assert_eq!(post.send(Inbound, &syn).is_err(), is_refused);
+            let _ = post.send(Outbound, &tcp(server, client, SYN | ACK));
+            let _ = post.send(Inbound, &tcp(client, server, ACK));
+        }
+    }
+}
+
+#[test]
 fn a_list_comes_in_pages() {
     let mut post = Post::of(&[allow("in", Inbound)], Action::Deny, true, FLOWS);
     for number in 0..1000 {
