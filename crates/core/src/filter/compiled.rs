@@ -71,8 +71,9 @@ pub struct Filter {
 
 /// A packet without ports, or without a type of ICMP, is behind all that can be asked for.
 const NONE: u32 = u32::MAX;
-/// Where types of ICMPv6 begin; and the number that ICMP has as a protocol.
-const V6: u32 = 256;
+/// Types of ICMPv6 are behind those of ICMP, by this upper byte.
+const V6: u8 = 1;
+/// The number that ICMP has as a protocol, behind all that are one.
 const ICMP: u32 = 256;
 
 impl Filter {
@@ -264,7 +265,7 @@ fn protocol_value(protocol: Protocol) -> u32 {
 fn icmp_value(icmp: Option<IcmpType>) -> u32 {
     match icmp {
         Some(IcmpType::V4(kind)) => u32::from(kind),
-        Some(IcmpType::V6(kind)) => V6 | u32::from(kind),
+        Some(IcmpType::V6(kind)) => u16::from_be_bytes([V6, kind]).into(),
         None => NONE,
     }
 }

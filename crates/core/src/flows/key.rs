@@ -71,12 +71,10 @@ impl Key {
     /// Its hash, which nobody can foretell who does not know the `seed`.
     #[inline]
     pub(crate) fn hash(&self, seed: [u64; 2]) -> u64 {
-        let ports = u64::from(self.low_port) << 16 | u64::from(self.high_port);
-        let rest = ports << 16
-            | u64::from(self.protocol) << 8
-            | u64::from(self.is_low_asking) << 2
-            | u64::from(self.is_v4) << 1
-            | u64::from(self.is_low_ours);
+        let ([a, b], [c, d]) = (self.low_port.to_be_bytes(), self.high_port.to_be_bytes());
+        let flags = [self.is_low_asking, self.is_v4, self.is_low_ours];
+        let [asking, v4, ours] = flags.map(u8::from);
+        let rest = u64::from_be_bytes([a, b, c, d, self.protocol, asking, v4, ours]);
         let low = fold(self.low[0] ^ seed[0], self.low[1] ^ seed[1]);
         let high = fold(low ^ self.high[0] ^ seed[1], self.high[1] ^ seed[0]);
         let peer = u64::from(self.peer) << 32;
@@ -140,4 +138,156 @@ fn words(address: IpAddr) -> [u64; 2] {
 pub(super) fn fold(one: u64, other: u64) -> u64 {
     let product = u128::from(one).wrapping_mul(u128::from(other));
     product as u64 ^ (product >> 64) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use weapon_wire::Icmp;
+
+    use super::*;
+
+    const PEER: PeerId = PeerId(7);
+    const SEED: [u64; 2] = [0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211];
+
+    fn flow(source: &str, destination: &str, ports: Option<(u16, u16)>) -> Flow {
+        Flow {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            protocol: if ports.is_some() { 17 } else { 1 },
+            ports,
+            header_len: 20,
+            total_len: 28,
+            traffic_class: 0,
+        }
+    }
+
+    #[test]
+    fn the_lesser_end_stands_first_and_is_ours_or_asks() {
+        for (source, destination, ports) in [
+            ("10.0.0.5", "10.0.1.6", (9, 3)),
+            ("10.0.0.5", "10.0.0.5", (3, 9)),
+            ("fd00::5", "fd00:1::6", (9, 3)),
+            ("::5", "1::", (9, 3)),
+        ] {
+            let there = flow(source, destination, Some(ports));
+            let back = there.reversed();
+            for (direction, answer, is_ours) in [
+                (Direction::Outbound, Direction::Inbound, true),
+                (Direction::Inbound, Direction::Outbound, false),
+            ] {
+                let other = Transport::Other;
+                let (key, from_low) = Key::of(direction, PEER, &there, &other).unwrap();
+                assert_eq!((key.is_low_ours, from_low), (is_ours, true), "{there:?}");
+                assert!((key.low, key.low_port) < (key.high, key.high_port));
+                assert!(!key.is_low_asking);
+                let ends = (there.source, there.destination, ports);
+                assert_eq!(key.ends(true), ends);
+                let answered = Key::of(answer, PEER, &back, &other).unwrap();
+                assert_eq!(answered, (key, false));
+                let (source, destination, (one, other)) = ends;
+                assert_eq!(key.ends(false), (destination, source, (other, one)));
+            }
+        }
+        // Who talks to himself is the first end, whichever packet it is.
+        let alone = flow("10.0.0.5", "10.0.0.5", Some((3, 3)));
+        let (_, from_low) = Key::of(Direction::Outbound, PEER, &alone, &Transport::Other).unwrap();
+        assert!(from_low);
+    }
+
+    #[test]
+    fn who_asks_for_an_echo_is_known() {
+        for (source, destination, is_low_asking) in [
+            ("10.0.0.5", "10.0.1.6", true),
+            ("10.0.1.6", "10.0.0.5", false),
+        ] {
+            let there = flow(source, destination, None);
+            let echo = |kind| Transport::Icmp(Icmp { kind, id: 77 });
+            let asked = Key::of(Direction::Outbound, PEER, &there, &echo(8));
+            let (key, from_low) = asked.unwrap();
+            assert_eq!(
+                (key.is_low_asking, from_low),
+                (is_low_asking, is_low_asking)
+            );
+            assert_eq!((key.low_port, key.high_port), (77, 77));
+            let answered = Key::of(Direction::Inbound, PEER, &there.reversed(), &echo(0));
+            assert_eq!(answered, Some((key, !from_low)));
+            let unreachable = Key::of(Direction::Inbound, PEER, &there, &echo(3));
+            assert_eq!(unreachable, None);
+        }
+    }
+
+    #[test]
+    fn whatever_differs_the_hash_does_too() {
+        let key = Key {
+            low: [1, 2],
+            high: [3, 4],
+            low_port: 5,
+            high_port: 6,
+            peer: 7,
+            protocol: 8,
+            ..Key::default()
+        };
+        let words = (0..64).flat_map(|bit| {
+            let flip = move |words: [u64; 2], at: usize| {
+                let mut flipped = words;
+                flipped[at] ^= 1 << bit;
+                flipped
+            };
+            [0, 1].into_iter().flat_map(move |at| {
+                let low = flip(key.low, at);
+                let high = flip(key.high, at);
+                [Key { low, ..key }, Key { high, ..key }]
+            })
+        });
+        let peers = (0..32).map(|bit| Key {
+            peer: key.peer ^ 1 << bit,
+            ..key
+        });
+        let ports = (0..16).flat_map(|bit| {
+            let low_port = key.low_port ^ 1 << bit;
+            let high_port = key.high_port ^ 1 << bit;
+            [Key { low_port, ..key }, Key { high_port, ..key }]
+        });
+        let protocols = (0..8).map(|bit| Key {
+            protocol: key.protocol ^ 1 << bit,
+            ..key
+        });
+        let others = [
+            key,
+            Key { low: [2, 1], ..key },
+            Key {
+                high: [4, 3],
+                ..key
+            },
+            Key {
+                low: key.high,
+                high: key.low,
+                ..key
+            },
+            Key {
+                low_port: 6,
+                high_port: 5,
+                ..key
+            },
+            Key { is_v4: true, ..key },
+            Key {
+                is_low_ours: true,
+                ..key
+            },
+            Key {
+                is_low_asking: true,
+                ..key
+            },
+        ];
+        let all = others.into_iter().chain(words).chain(peers).chain(ports);
+        let all = all.chain(protocols);
+        let mut hashes: Vec<u64> = all.map(|key| key.hash(SEED)).collect();
+        // And who does not know the seed does not know the hash.
+        let seeds = [[SEED[0] ^ 1, SEED[1]], [SEED[0], SEED[1] ^ 1], [0, 0]];
+        hashes.extend(seeds.map(|seed| key.hash(seed)));
+        let all = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), all);
+    }
 }
