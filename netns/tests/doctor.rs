@@ -2,6 +2,7 @@
 //! both ends.
 
 use std::net::UdpSocket;
+use std::path::Path;
 
 use serde_json::Value;
 use weapon_netns::plan::{preshared_key, private_key};
@@ -417,6 +418,40 @@ fn what_lies_behind_us_is_not_forwarded() {
     }
     let found = doctor(&pair, &pair.one, "one");
     found.assert("forwarding", "good", "10.70.0.0/24");
+}
+
+/// IPv6 has a switch for all interfaces, and newer kernels one for each.
+#[test]
+fn ipv6_behind_us_is_forwarded_by_one_switch_or_the_other() {
+    if !ready(&[]) {
+        return;
+    }
+    let pair = Pair::new();
+    let lan = Host::new("lan");
+    weapon_netns::link(
+        (&pair.one, "eth1", &["fd70::1/64"]),
+        (&lan, "eth0", &["fd70::2/64"]),
+    );
+    let gateway = "[gateway]\nfirewall = \"off\"\nnetworks = [\"fd70::/64\"]\n";
+    let text = pair.plan.toml().replace("[gateway]\n", gateway);
+    let file = pair.home.write("one.toml", &text);
+    let _other = pair.start_other();
+    let _one = weapon_netns::Weapon::start(&pair.one, &pair.home, &file);
+    let all = "net.ipv6.conf.all.forwarding";
+    pair.one.sysctl(all, "0");
+    let found = doctor(&pair, &pair.one, "one");
+    found.assert("forwarding", "bad", &format!("`sysctl -w {all}=1`"));
+    let newer = "/proc/sys/net/ipv6/conf/eth1/force_forwarding";
+    if pair.one.enter(|| Path::new(newer).exists()) {
+        for interface in ["eth1", "w-one"] {
+            let one = format!("net.ipv6.conf.{interface}.force_forwarding");
+            pair.one.sysctl(&one, "1");
+        }
+    } else {
+        pair.one.sysctl(all, "1");
+    }
+    let found = doctor(&pair, &pair.one, "one");
+    found.assert("forwarding", "good", "fd70::/64");
 }
 
 /// Who keeps the rules is asked for them, also where others drop what is forwarded.

@@ -217,6 +217,12 @@ mod tests {
     }
 
     #[test]
+    fn the_upper_bits_of_a_product_count() {
+        assert_ne!(fold(1 << 63, 2), fold(0, 2));
+        assert_ne!(fold(1 << 63, 1), fold(0, 1));
+    }
+
+    #[test]
     fn whatever_differs_the_hash_does_too() {
         let key = Key {
             low: [1, 2],
