@@ -228,3 +228,22 @@ fn flags_that_no_host_sends_are_absurd() {
         assert!(!are_flags_absurd(flags), "{flags:#x}");
     }
 }
+
+/// Programs know states by these names (docs/api.md), and filters of `weapon flows` too.
+#[test]
+fn each_state_has_its_name() {
+    for (state, name) in [
+        (State::Unreplied, "unreplied"),
+        (State::Replied, "replied"),
+        (State::Conversation, "conversation"),
+        (State::SynSent, "syn_sent"),
+        (State::SynReceived, "syn_received"),
+        (State::PickedUp, "picked_up"),
+        (State::Established, "established"),
+        (State::Closing, "closing"),
+        (State::Closed, "closed"),
+        (State::Reset, "reset"),
+    ] {
+        assert_eq!(state.label(), name);
+    }
+}
