@@ -16,7 +16,7 @@ use weapon_noise::Tick;
 
 use super::{
     event::{Event, EventKind, EventQueue},
-    key::fold,
+    key::{mix, words},
 };
 use crate::{
     DropReason,
@@ -92,12 +92,7 @@ impl Denials {
     /// Whether the source has events left in this second. Two lanes that ask at the same moment
     /// may be told no both: what is not told is counted all the same.
     fn admits(&self, source: IpAddr, now: Tick) -> bool {
-        let bits = match source {
-            IpAddr::V4(address) => u128::from(address.to_bits()),
-            IpAddr::V6(address) => address.to_bits(),
-        };
-        let [one, other] = self.seed;
-        let hash = fold(bits as u64 ^ one, (bits >> 64) as u64 ^ other);
+        let hash = mix([words(source); 2], (0, 0), self.seed);
         let Some(bucket) = self.buckets.get(hash as usize % DENIAL_SOURCES) else {
             return false;
         };

@@ -129,7 +129,13 @@ impl Entry {
 
     #[inline]
     pub(crate) fn is_over(&self, now: Tick) -> bool {
-        now.since(self.last_seen) >= self.state.timeout(self.is_udp(), self.is_icmp())
+        now.since(self.last_seen) >= self.timeout()
+    }
+
+    /// How long it may be silent.
+    #[inline]
+    pub(crate) fn timeout(&self) -> Duration {
+        self.state.timeout(self.is_udp(), self.is_icmp())
     }
 
     pub(crate) fn peer(&self) -> PeerId {

@@ -12,7 +12,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use weapon_noise::Tick;
 use weapon_wire::Fragment;
 
-use super::{Place, key::fold};
+use super::{
+    Place,
+    key::{mix, words},
+};
 use crate::{PeerId, filter::Direction};
 
 /// How long the fragments of a packet may be on their way: as long as Linux waits for them.
@@ -156,19 +159,11 @@ impl Fragments {
     /// The lock is held for a walk over eight places, and few packets are fragments.
     #[cold]
     fn set(&self, key: &FragmentKey) -> Option<MutexGuard<'_, [Option<Begun>; WAYS]>> {
-        let bits = |address| match address {
-            IpAddr::V4(address) => u128::from(address.to_bits()),
-            IpAddr::V6(address) => address.to_bits(),
-        };
-        let (source, destination) = (bits(key.source), bits(key.destination));
-        let [one, other] = self.seed;
-        let hash = fold(source as u64 ^ one, destination as u64 ^ other);
-        let hash = fold(
-            hash ^ (source >> 64) as u64,
-            (destination >> 64) as u64 ^ one,
-        );
-        let hash = fold(hash ^ u64::from(key.id), other ^ u64::from(key.protocol));
-        let set = self.sets.get((hash >> 32) as usize % SETS)?;
+        let ends = [words(key.source), words(key.destination)];
+        let [a, b, c, d] = key.id.to_be_bytes();
+        let rest = u64::from_be_bytes([a, b, c, d, key.protocol, 0, 0, 0]);
+        let hash = mix(ends, (rest, key.peer.0), self.seed);
+        let set = self.sets.get(hash as usize % SETS)?;
         Some(set.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -176,5 +171,58 @@ impl Fragments {
 impl Begun {
     fn is(&self, key: &FragmentKey, now: Tick) -> bool {
         self.key == *key && now.since(self.seen) < FRAGMENTS_TIME
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sets that have something, after one packet of each of these keys.
+    fn sets_used(keys: impl Iterator<Item = FragmentKey>) -> usize {
+        let fragments = Fragments::new([0x1234_5678_9abc_def1, 0xfedc_ba98_7654_3211]);
+        let first = Fragment {
+            offset: 0,
+            len: 1480,
+            id: 0,
+        };
+        for key in keys {
+            fragments.note(key, first, Tick::default(), None);
+        }
+        let sets = fragments.sets.iter();
+        sets.filter(|set| set.lock().unwrap().iter().any(Option::is_some))
+            .count()
+    }
+
+    #[test]
+    fn packets_are_spread_by_all_that_tells_them_apart() {
+        let key = FragmentKey {
+            direction: Direction::Inbound,
+            peer: PeerId(7),
+            source: [10, 0, 0, 5].into(),
+            destination: [10, 0, 1, 6].into(),
+            protocol: 17,
+            id: 1,
+        };
+        let address = |number: u8| IpAddr::from([10, number, 0, 5]);
+        // Of 256 sets and 200 packets, 139 sets are used where chance decides.
+        for used in [
+            sets_used((0..200).map(|id| FragmentKey { id, ..key })),
+            sets_used((0..200).map(|id| FragmentKey {
+                id: id << 24,
+                ..key
+            })),
+            sets_used((0..200).map(|protocol| FragmentKey { protocol, ..key })),
+            sets_used((0..200).map(|number| {
+                let source = address(number);
+                FragmentKey { source, ..key }
+            })),
+            sets_used((0..200).map(|number| {
+                let destination = address(number);
+                FragmentKey { destination, ..key }
+            })),
+        ] {
+            assert!((120..160).contains(&used), "{used}");
+        }
     }
 }

@@ -75,12 +75,7 @@ impl Key {
         let flags = [self.is_low_asking, self.is_v4, self.is_low_ours];
         let [asking, v4, ours] = flags.map(u8::from);
         let rest = u64::from_be_bytes([a, b, c, d, self.protocol, asking, v4, ours]);
-        let low = fold(self.low[0] ^ seed[0], self.low[1] ^ seed[1]);
-        let high = fold(low ^ self.high[0] ^ seed[1], self.high[1] ^ seed[0]);
-        let peer = u64::from(self.peer) << 32;
-        let all = fold(high ^ rest ^ seed[0], peer ^ low ^ seed[1]);
-        // Ports that follow each other are to be far apart, whatever the seed.
-        fold(all, MIXER)
+        mix([self.low, self.high], (rest, self.peer), seed)
     }
 
     pub(crate) fn peer(&self) -> PeerId {
@@ -122,8 +117,21 @@ impl Key {
 /// 2^64 divided by the golden ratio: odd, and without a pattern.
 const MIXER: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Of two addresses and what comes with them: a hash that nobody can foretell who does not know
+/// the `seed`.
 #[inline]
-fn words(address: IpAddr) -> [u64; 2] {
+pub(super) fn mix([one, other]: [[u64; 2]; 2], (rest, peer): (u64, u32), seed: [u64; 2]) -> u64 {
+    let first = fold(one[0] ^ seed[0], one[1] ^ seed[1]);
+    let both = fold(first ^ other[0] ^ seed[1], other[1] ^ seed[0]);
+    let peer = u64::from(peer) << 32;
+    let all = fold(both ^ rest ^ seed[0], peer ^ first ^ seed[1]);
+    // Ports that follow each other are to be far apart, whatever the seed.
+    fold(all, MIXER)
+}
+
+/// The bits of an address.
+#[inline]
+pub(super) fn words(address: IpAddr) -> [u64; 2] {
     match address {
         IpAddr::V4(address) => [0, u64::from(address.to_bits())],
         IpAddr::V6(address) => {

@@ -53,8 +53,6 @@ pub struct FlowRecord {
 impl FlowRecord {
     pub(super) fn of(entry: &Entry, filter: &Filter, now: Tick) -> Self {
         let (source, destination, ports) = entry.key.ends(entry.is_opener_low);
-        let is_udp = entry.key.protocol() == weapon_wire::ip::UDP;
-        let timeout = entry.state.timeout(is_udp, entry.is_icmp());
         Self {
             direction: entry.direction(),
             peer: entry.peer(),
@@ -68,7 +66,7 @@ impl FlowRecord {
             rule_name: filter.name(RuleId(entry.rule)).map(Arc::clone),
             first_seen: entry.first_seen,
             last_seen: entry.last_seen,
-            expires_in: timeout.saturating_sub(now.since(entry.last_seen)),
+            expires_in: entry.timeout().saturating_sub(now.since(entry.last_seen)),
             packets: entry.packets,
             bytes: entry.bytes,
             tcp_flags: entry.flags,

@@ -24,7 +24,11 @@ fn kinds(events: &[Event]) -> Vec<EventKind> {
 #[test]
 fn a_flow_is_told_from_beginning_to_end() {
     let mut post = Post::new(&[allow("out", Outbound)]);
-    post.send(Outbound, &udp((HERE, 9), (THERE, 9), 1)).unwrap();
+    let unheard = udp((HERE, 9), (THERE, 9), 1);
+    post.send(Outbound, &unheard).unwrap();
+    // The second one begins where the first has ended.
+    post.wait(121);
+    post.send(Outbound, &unheard).unwrap();
     assert_eq!(post.told(), [], "nobody listens");
     post.listen(true);
     let packet = udp((HERE, 53), (THERE, 4000), 10);
@@ -66,6 +70,21 @@ fn a_flow_is_told_from_beginning_to_end() {
     };
     assert_eq!(*event, expected);
     assert_eq!(post.told(), []);
+}
+
+/// Metrics and the audit log have these names (docs/metrics.md, docs/audit.md).
+#[test]
+fn each_end_has_its_name() {
+    let names = EndReason::ALL.map(EndReason::label);
+    let expected = [
+        "timeout",
+        "evicted",
+        "reopened",
+        "policy",
+        "peer_gone",
+        "unwatched",
+    ];
+    assert_eq!(names, expected);
 }
 
 #[test]
