@@ -256,7 +256,9 @@ fn denials_are_few_and_none_is_forgotten() {
     assert_eq!(next.len(), DENIALS_OF_SOURCE_MAX as usize);
     events.extend(next);
     // What is left is told when it has become quiet.
+    assert!(!post.checkpoint.is_idle());
     post.checkpoint.sweep(post.now);
+    assert!(post.checkpoint.is_idle());
     let rest = post.told();
     assert_eq!(kinds(&rest), [EventKind::Suppressed(5)]);
     assert_eq!(rest[0].rule, RuleId::DEFAULT);
