@@ -7,7 +7,7 @@ use std::path::Path;
 use serde_json::Value;
 use weapon_netns::plan::{preshared_key, private_key};
 use weapon_netns::weapon::PATIENCE;
-use weapon_netns::{Host, Pair, Said, ready, until};
+use weapon_netns::{Host, Pair, Said, Weapon, ready, until};
 
 /// What `weapon doctor --json` found.
 #[derive(Debug)]
@@ -381,23 +381,31 @@ fn what_is_asked_for_wrongly() {
     found.assert("configuration", "bad", "lisden");
 }
 
+/// The host of `one` with a LAN at `eth1`, and a host there.
+fn with_lan(one: &str, there: &str) -> (Pair, Host) {
+    let pair = Pair::new();
+    let lan = Host::new("lan");
+    weapon_netns::link((&pair.one, "eth1", &[one]), (&lan, "eth0", &[there]));
+    (pair, lan)
+}
+
+/// Both gateways, that of `one` with these lines in its `[gateway]`.
+fn start_both(pair: &Pair, lines: &str) -> [Weapon; 2] {
+    let gateway = format!("[gateway]\n{lines}");
+    let text = pair.plan.toml().replace("[gateway]\n", &gateway);
+    let other = pair.start_other();
+    let one = Weapon::start_with(&pair.one, &pair.home, "one.toml", &text);
+    [one, other]
+}
+
 #[test]
 fn what_lies_behind_us_is_not_forwarded() {
     if !ready(&["nft"]) {
         return;
     }
-    let pair = Pair::new();
-    let lan = Host::new("lan");
-    weapon_netns::link(
-        (&pair.one, "eth1", &["10.70.0.1/24"]),
-        (&lan, "eth0", &["10.70.0.2/24"]),
-    );
+    let (pair, _lan) = with_lan("10.70.0.1/24", "10.70.0.2/24");
     // Else the gateway would see to it.
-    let gateway = "[gateway]\nfirewall = \"off\"\nnetworks = [\"10.70.0.0/24\"]\n";
-    let text = pair.plan.toml().replace("[gateway]\n", gateway);
-    let file = pair.home.write("one.toml", &text);
-    let _other = pair.start_other();
-    let _one = weapon_netns::Weapon::start(&pair.one, &pair.home, &file);
+    let _gateways = start_both(&pair, "firewall = \"off\"\nnetworks = [\"10.70.0.0/24\"]\n");
     for interface in ["eth1", "w-one"] {
         pair.one
             .sysctl(&format!("net.ipv4.conf.{interface}.forwarding"), "0");
@@ -426,17 +434,8 @@ fn ipv6_behind_us_is_forwarded_by_one_switch_or_the_other() {
     if !ready(&[]) {
         return;
     }
-    let pair = Pair::new();
-    let lan = Host::new("lan");
-    weapon_netns::link(
-        (&pair.one, "eth1", &["fd70::1/64"]),
-        (&lan, "eth0", &["fd70::2/64"]),
-    );
-    let gateway = "[gateway]\nfirewall = \"off\"\nnetworks = [\"fd70::/64\"]\n";
-    let text = pair.plan.toml().replace("[gateway]\n", gateway);
-    let file = pair.home.write("one.toml", &text);
-    let _other = pair.start_other();
-    let _one = weapon_netns::Weapon::start(&pair.one, &pair.home, &file);
+    let (pair, _lan) = with_lan("fd70::1/64", "fd70::2/64");
+    let _gateways = start_both(&pair, "firewall = \"off\"\nnetworks = [\"fd70::/64\"]\n");
     let all = "net.ipv6.conf.all.forwarding";
     pair.one.sysctl(all, "0");
     let found = doctor(&pair, &pair.one, "one");
@@ -460,12 +459,7 @@ fn rules_that_the_gateway_keeps() {
     if !ready(&["nft", "iptables"]) {
         return;
     }
-    let pair = Pair::new();
-    let lan = Host::new("lan");
-    weapon_netns::link(
-        (&pair.one, "eth1", &["10.70.0.1/24"]),
-        (&lan, "eth0", &["10.70.0.2/24"]),
-    );
+    let (pair, _lan) = with_lan("10.70.0.1/24", "10.70.0.2/24");
     for line in [
         "iptables -N DOCKER-USER",
         "iptables -A FORWARD -j DOCKER-USER",
@@ -473,11 +467,7 @@ fn rules_that_the_gateway_keeps() {
     ] {
         pair.one.run(line);
     }
-    let gateway = "[gateway]\nnetworks = [\"lan:eth1\"]\n";
-    let text = pair.plan.toml().replace("[gateway]\n", gateway);
-    let file = pair.home.write("one.toml", &text);
-    let _other = pair.start_other();
-    let _one = weapon_netns::Weapon::start(&pair.one, &pair.home, &file);
+    let _gateways = start_both(&pair, "networks = [\"lan:eth1\"]\n");
     let found = doctor(&pair, &pair.one, "one");
     found.assert("rules", "good", "as they should be");
 }

@@ -89,8 +89,8 @@ impl Report {
         Some(self.summary(contender, metric)?.median)
     }
 
-    /// How many times the value of another contender ours is: the median of what the rounds say. A
-    /// round's two values are of the same minute, and what slows the machine for a while slows both.
+    /// How many times the value of another contender ours is: the median of what the rounds say.
+    /// A round's two values are of the same minute, and what slows the machine then slows both.
     fn ratio(&self, other: Contender, metric: &Metric) -> Option<f64> {
         let ours = self.samples.get(&Contender::Weapon)?.iter();
         let theirs = self.samples.get(&other)?.iter();

@@ -127,9 +127,7 @@ impl FlowTable {
         (key, from_low): (Key, bool),
         passage: &Passage,
     ) -> Outcome {
-        let hash = key.hash(self.seed);
-        let (index, tag) = ((hash >> 32) as u32, hash as u32 | 1);
-        let index = index & (self.sets.len() as u32).wrapping_sub(1);
+        let (index, tag) = self.locate(&key);
         let Some(mut set) = self.set(index as usize) else {
             return Outcome::Dies {
                 reason: DropReason::FlowTableFull,
@@ -333,9 +331,16 @@ impl FlowTable {
     /// The set in which the flow with this key is, if it is anywhere; and its tag there.
     #[cold]
     fn set_of(&self, key: &Key) -> Option<(MutexGuard<'_, Set>, u32)> {
+        let (index, tag) = self.locate(key);
+        Some((self.set(index as usize)?, tag))
+    }
+
+    /// Which set that is, and the tag.
+    #[inline]
+    fn locate(&self, key: &Key) -> (u32, u32) {
         let hash = key.hash(self.seed);
-        let set = self.set((hash >> 32) as usize & self.sets.len().wrapping_sub(1))?;
-        Some((set, hash as u32 | 1))
+        let index = (hash >> 32) as u32 & (self.sets.len() as u32).wrapping_sub(1);
+        (index, hash as u32 | 1)
     }
 
     #[inline]

@@ -6,6 +6,7 @@ use super::{
     amounts::{bytes, duration, milliseconds, percent, plural, rate},
     fold::fold,
 };
+use crate::cli;
 use crate::config::service::{dscp, rate as limit_rate};
 use crate::report::{
     AuditReport, Behind, Cipher, GatewayPrivileges, Limit, Limited, Loss, Peer, Privileges, Report,
@@ -176,28 +177,24 @@ impl Page {
     }
 
     fn heading(&mut self, what: &str, state: &str, ink: Ink) {
-        let line = if self.paper.colour {
-            let colour = match ink {
-                Ink::Good => 32,
-                Ink::Bad => 31,
-            };
-            format!("\x1b[1m{what}\x1b[0m  \x1b[{colour}m{state}\x1b[0m")
-        } else {
-            format!("{what}  {state}")
+        let colour = match ink {
+            Ink::Good => "32",
+            Ink::Bad => "31",
         };
+        let (what, state) = (self.paint(what, "1"), self.paint(state, colour));
         // Writing to a String cannot fail.
-        let _ = writeln!(self.text, "{line}");
+        let _ = writeln!(self.text, "{what}  {state}");
     }
 
     fn warning(&mut self, text: &str) {
-        let (on, off) = if self.paper.colour {
-            ("\x1b[33m", "\x1b[0m")
-        } else {
-            ("", "")
-        };
         for (name, line) in self.folded("warning", text) {
-            let _ = writeln!(self.text, "  {on}{name:<11} {line}{off}");
+            let line = self.paint(&format!("{name:<11} {line}"), "33");
+            let _ = writeln!(self.text, "  {line}");
         }
+    }
+
+    fn paint(&self, text: &str, code: &str) -> String {
+        cli::paint(text, code, self.paper.colour)
     }
 
     fn row(&mut self, name: &str, value: &str) {
