@@ -33,6 +33,11 @@ impl Batch {
         self.plain.len()
     }
 
+    /// How many packets there are.
+    pub fn count(&self) -> usize {
+        self.plain.len() / self.size
+    }
+
     /// For each packet its counter, its plaintext, and where ciphertext and tag go.
     pub fn to_seal(&mut self) -> impl Iterator<Item = (u64, &[u8], &mut [u8])> {
         let plain = self.plain.chunks_exact(self.size);

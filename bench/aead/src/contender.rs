@@ -62,15 +62,20 @@ impl Contender for Weapon {
     }
 
     fn seal(&mut self, batch: &mut Batch) {
-        let mut packets = List::new();
-        packets.extend(
-            batch
-                .to_seal()
-                .map(|(counter, plain, wire)| Sealing::apart(counter, plain, wire)),
-        );
-        self.0
-            .seal_many(&mut packets)
-            .expect("the lengths of a batch fit");
+        let is_one = batch.count() == 1;
+        let mut packets = batch
+            .to_seal()
+            .map(|(counter, plain, wire)| Sealing::apart(counter, plain, wire));
+        let sealed = if is_one {
+            // A gateway makes no list of one packet either.
+            let mut packet = packets.next().expect("there is one");
+            self.0.seal_many(std::slice::from_mut(&mut packet))
+        } else {
+            let mut list = List::new();
+            list.extend(packets);
+            self.0.seal_many(&mut list)
+        };
+        sealed.expect("the lengths of a batch fit");
     }
 
     fn open(&mut self, batch: &mut Batch) -> bool {

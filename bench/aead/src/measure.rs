@@ -74,6 +74,13 @@ impl Cell {
     pub fn speed(&self) -> f64 {
         median(&self.rounds)
     }
+
+    /// How many times as fast as another: the median of the rounds' ratios, because what slows the
+    /// machine for a round slows both.
+    pub fn ratio(&self, to: &Self) -> f64 {
+        let ratios = self.rounds.iter().zip(&to.rounds);
+        median(&ratios.map(|(own, other)| own / other).collect::<Vec<_>>())
+    }
 }
 
 /// Measures all that is planned. `progress` hears of each size and batch.

@@ -114,12 +114,21 @@ impl<V: Vector> Hash<V> {
     #[inline(always)]
     pub(crate) fn all_steps(&mut self, messages: &[&[u8]; OCTET]) {
         while self.step < self.steps {
-            if self.smooth.contains(&self.step) {
-                let words = self.next_words(messages);
-                self.poly.absorb(&words, &[V::splat64(TOP); STEP]);
-            } else {
+            let smooth = self.smooth_steps();
+            if smooth == 0 {
                 self.rough_step(self.steps, messages);
+                continue;
             }
+            let mut starts = [core::ptr::null(); OCTET];
+            for lane in 0..OCTET {
+                starts[lane] = messages[lane].as_ptr().wrapping_add(self.next_at(lane));
+            }
+            for step in 0..smooth {
+                // SAFETY: this step is smooth: each lane has a block of its message for it.
+                let words = unsafe { words_at(&starts, step * BLOCK_LEN) };
+                self.poly.absorb(&words, &[V::splat64(TOP); STEP]);
+            }
+            self.skip(smooth);
         }
     }
 
@@ -135,25 +144,7 @@ impl<V: Vector> Hash<V> {
         self.step += steps;
     }
 
-    /// The next four blocks of each message, in a smooth step: words 2 *i* and 2 *i* + 1 are block
-    /// *i*.
-    #[inline(always)]
-    fn next_words(&mut self, messages: &[&[u8]; OCTET]) -> [V; 8] {
-        let rows = [
-            self.whole_block(0, messages),
-            self.whole_block(1, messages),
-            self.whole_block(2, messages),
-            self.whole_block(3, messages),
-            self.whole_block(4, messages),
-            self.whole_block(5, messages),
-            self.whole_block(6, messages),
-            self.whole_block(7, messages),
-        ];
-        self.step += 1;
-        transpose64(rows)
-    }
-
-    /// As `next_words`, where messages begin or end; and the bit above each block, or none above
+    /// As [`words_at`], where messages begin or end; and the bit above each block, or none above
     /// what is no block.
     #[inline(always)]
     fn ragged_words(&mut self, messages: &[&[u8]; OCTET]) -> ([V; 8], [V; STEP]) {
@@ -190,15 +181,6 @@ impl<V: Vector> Hash<V> {
     }
 
     #[inline(always)]
-    fn whole_block(&self, lane: usize, messages: &[&[u8]; OCTET]) -> V {
-        let at = self.step * BLOCK_LEN - self.leads[lane];
-        match messages[lane][at..].first_chunk() {
-            Some(block) => V::load(block),
-            None => V::splat64(0),
-        }
-    }
-
-    #[inline(always)]
     fn window(&self, lane: usize, messages: &[&[u8]; OCTET]) -> V {
         let at = (self.step * BLOCK_LEN) as isize - self.leads[lane] as isize;
         V::load_window(messages[lane], at)
@@ -228,43 +210,73 @@ impl<V: Vector> Hash<V> {
     }
 }
 
-/// Two words of each tag of ciphertexts that end within one step.
+/// Four blocks of each message, `at` bytes behind `starts`: words 2 *i* and 2 *i* + 1 are block *i*.
+///
+/// # Safety
+/// [`BLOCK_LEN`] bytes can be read there.
 #[inline(always)]
-pub(crate) fn one_step<V: Vector>(keys: &[V; OCTET], messages: &[&[u8]; OCTET]) -> [V; 2] {
+unsafe fn words_at<V: Vector>(starts: &[*const u8; OCTET], at: usize) -> [V; 8] {
+    macro_rules! rows {
+        ($($lane:literal)*) => {
+            // SAFETY: the caller vouches for these bytes.
+            [ $( unsafe { V::load_at(starts[$lane].wrapping_add(at)) } ),* ]
+        };
+    }
+    transpose64(rows!(0 1 2 3 4 5 6 7))
+}
+
+/// Two words of each tag of ciphertexts that end within one step: `blocks` are their windows, see
+/// [`window`], and `lens` their lengths.
+#[inline(always)]
+pub(crate) fn one_step<V: Vector>(
+    keys: &[V; OCTET],
+    blocks: &[V; OCTET],
+    lens: &[usize; OCTET],
+) -> [V; 2] {
     let [r0, r1, s0, s1, ..] = transpose64(*keys);
-    let lens = messages.map(<[u8]>::len);
-    let is_level = lens.iter().all(|&len| len == lens[0]);
-    // What is in front of a message counts for nothing, as above.
-    let lead = |len: usize| (STEP - blocks(len)) * BYTES;
-    let window = |lane: usize| match messages[lane].first_chunk() {
-        Some(block) => V::load(block),
-        None => V::load_window(messages[lane], -(lead(lens[lane]) as isize)),
-    };
-    let words = transpose64([
-        window(0),
-        window(1),
-        window(2),
-        window(3),
-        window(4),
-        window(5),
-        window(6),
-        window(7),
-    ]);
-    let top = |len: usize, block: usize| if lead(len) <= block * BYTES { TOP } else { 0 };
-    let tops = |block: usize| {
-        if is_level {
-            V::splat64(top(lens[0], block))
-        } else {
-            V::from64(&lens.map(|len| top(len, block)))
-        }
-    };
-    let tops = [tops(0), tops(1), tops(2), tops(3)];
+    let words = transpose64(*blocks);
+    let mut is_level = true;
+    for len in lens {
+        is_level &= *len == lens[0];
+    }
+    let tops = [
+        tops(lens, is_level, 0),
+        tops(lens, is_level, 1),
+        tops(lens, is_level, 2),
+        tops(lens, is_level, 3),
+    ];
     let lens = if is_level {
         V::splat64(lens[0] as u64)
     } else {
         V::from64(&lens.map(|len| len as u64))
     };
     poly1305::four_blocks([r0, r1, s0, s1], &words, &tops, lens)
+}
+
+/// A message that ends with the one step there is; zeros in front of it.
+#[inline(always)]
+pub(crate) fn window<V: Vector>(message: &[u8]) -> V {
+    match message.first_chunk() {
+        Some(block) => V::load(block),
+        None => V::load_window(message, -((lead(message.len()) * BYTES) as isize)),
+    }
+}
+
+/// Blocks of nothing in front of a message that ends with the one step there is.
+#[inline(always)]
+fn lead(len: usize) -> usize {
+    STEP - blocks(len)
+}
+
+/// The bit above a block of that step, or none above what is no block.
+#[inline(always)]
+fn tops<V: Vector>(lens: &[usize; OCTET], is_level: bool, block: usize) -> V {
+    let top = |len| if lead(len) <= block { TOP } else { 0 };
+    if is_level {
+        V::splat64(top(lens[0]))
+    } else {
+        V::from64(&lens.map(top))
+    }
 }
 
 /// The tags whose words these are.

@@ -138,6 +138,7 @@ impl Key {
     }
 
     /// With the library, one after the other. Without it, there is nothing left for it.
+    #[inline(always)]
     #[cfg(any(feature = "library", all(target_arch = "x86_64", feature = "std")))]
     fn seal_each(&self, packets: &mut [Sealing<'_>]) {
         #[cfg(feature = "library")]
@@ -149,6 +150,7 @@ impl Key {
     }
 
     /// As [`Key::seal_each`]; those whose slices do not fit are not authentic.
+    #[inline(always)]
     #[cfg(any(feature = "library", all(target_arch = "x86_64", feature = "std")))]
     fn open_each_valid(&self, packets: &mut [Opening<'_>]) {
         #[cfg(feature = "library")]

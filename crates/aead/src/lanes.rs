@@ -1,6 +1,10 @@
 //! What each lane of ChaCha20 needs: a counter and a nonce.
 
-use crate::{hash::OCTET, packet::Packets, vector::Vector};
+use crate::{
+    hash::OCTET,
+    packet::{Nonce, Packets},
+    vector::Vector,
+};
 
 /// Lanes of ChaCha20. A group is two halves of an octet's lanes each.
 pub(crate) const GROUP: usize = 2 * OCTET;
@@ -30,24 +34,30 @@ impl<V: Vector> Lanes<V> {
     pub(crate) fn of_octet(packets: &(impl Packets + ?Sized), low: u32, high: u32) -> Self {
         let mut firsts = [0; GROUP];
         let mut counters = [0; OCTET];
-        let mut is_wireguard = true;
+        let (mut is_wireguard, mut is_run) = (true, true);
         for lane in 0..OCTET {
-            let [first, low, high] = packets.nonce(packets.of_lane(lane));
-            counters[lane] = u64::from(low) | u64::from(high) << 32;
+            let Nonce { first, counter } = packets.nonce(packets.of_lane(lane));
+            counters[lane] = counter;
             firsts[lane] = first;
             firsts[OCTET + lane] = first;
             is_wireguard &= first == 0;
+            is_run &= counters[lane] == counters[0].wrapping_add(lane as u64);
         }
-        let counters = V::from64(&counters);
+        // Loading what was just written word by word is slow.
+        let counters = if is_run {
+            V::splat64(counters[0]).add64(V::from64(&[0, 1, 2, 3, 4, 5, 6, 7]))
+        } else {
+            V::from64(&counters)
+        };
+        let firsts = if is_wireguard {
+            V::splat32(0)
+        } else {
+            V::from32(&firsts)
+        };
         Self {
             counter: V::splat32(low).set32_from(OCTET, high),
             nonce: [
-                // Loading what was just written word by word is slow.
-                if is_wireguard {
-                    V::splat32(0)
-                } else {
-                    V::from32(&firsts)
-                },
+                firsts,
                 counters.even_words(counters),
                 counters.odd_words(counters),
             ],
@@ -62,11 +72,11 @@ impl<V: Vector> Lanes<V> {
 
     /// The lanes from `lane` on make consecutive blocks.
     #[inline(always)]
-    pub(crate) fn set_run(&mut self, lane: usize, block: u32, nonce: [u32; 3]) {
+    pub(crate) fn set_run(&mut self, lane: usize, block: u32, nonce: Nonce) {
         let first = V::splat32(block.wrapping_sub(lane as u32));
         let counter = first.add32(V::from32(&NUMBERS));
         self.counter = self.counter.replace32_from(lane, counter);
-        self.set_nonce(lane, nonce);
+        self.set_nonce(lane, nonce.words());
     }
 
     #[inline(always)]

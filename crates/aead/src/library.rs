@@ -2,7 +2,7 @@
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-use crate::{NotAuthentic, Opening, Sealing, TAG_LEN};
+use crate::{NotAuthentic, Opening, Sealing, TAG_LEN, packet};
 
 /// A key of aws-lc, which erases itself.
 #[derive(Debug)]
@@ -16,6 +16,7 @@ impl LibraryKey {
     }
 
     /// Seals a packet that is valid.
+    #[inline(always)]
     pub(crate) fn seal(&self, packet: &mut Sealing<'_>) {
         let len = packet.text_len();
         let (text, tag) = packet.out.split_at_mut(len);
@@ -67,6 +68,7 @@ impl LibraryKey {
     }
 
     /// Opens a packet; false if it is not authentic.
+    #[inline(always)]
     pub(crate) fn open(&self, packet: &mut Opening<'_>) -> bool {
         let nonce = nonce(packet.nonce);
         if packet.sealed.is_empty() {
@@ -82,10 +84,7 @@ impl LibraryKey {
     }
 }
 
-fn nonce(words: [u32; 3]) -> Nonce {
-    let mut bytes = [0; 12];
-    for (to, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
-        *to = word.to_le_bytes();
-    }
-    Nonce::assume_unique_for_key(bytes)
+#[inline]
+fn nonce(nonce: packet::Nonce) -> Nonce {
+    Nonce::assume_unique_for_key(nonce.to_bytes())
 }

@@ -35,6 +35,43 @@ impl fmt::Display for NotAuthentic {
 
 impl core::error::Error for NotAuthentic {}
 
+/// A nonce of 96 bits: four bytes that are zeros with WireGuard, and its counter (paper 5.4.6).
+///
+/// In two numbers, and read as them: what was just written is slow to load in other pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Nonce {
+    pub(crate) first: u32,
+    pub(crate) counter: u64,
+}
+
+impl Nonce {
+    #[inline]
+    pub(crate) fn of_wireguard(counter: u64) -> Self {
+        Self { first: 0, counter }
+    }
+
+    pub(crate) fn new(&[a, b, c, d, counter @ ..]: &[u8; 12]) -> Self {
+        Self {
+            first: u32::from_le_bytes([a, b, c, d]),
+            counter: u64::from_le_bytes(counter),
+        }
+    }
+
+    /// In three words, as the state of ChaCha20 has it.
+    #[inline(always)]
+    pub(crate) fn words(self) -> [u32; 3] {
+        [self.first, self.counter as u32, (self.counter >> 32) as u32]
+    }
+
+    #[cfg(feature = "library")]
+    #[inline(always)]
+    pub(crate) fn to_bytes(self) -> [u8; 12] {
+        let number = u128::from(self.first) | u128::from(self.counter) << 32;
+        let [nonce @ .., _, _, _, _] = number.to_le_bytes();
+        nonce
+    }
+}
+
 /// One packet to seal, with WireGuard's nonce and no additional data.
 ///
 /// ```text
@@ -48,21 +85,24 @@ impl core::error::Error for NotAuthentic {}
 /// there is room for.
 #[derive(Debug)]
 pub struct Sealing<'a> {
-    /// In three words, as the state of ChaCha20 has it.
-    pub(crate) nonce: [u32; 3],
+    pub(crate) nonce: Nonce,
     pub(crate) head_len: usize,
     pub(crate) plaintext: &'a [u8],
     pub(crate) out: &'a mut [u8],
+    /// Whether the slices fit together.
+    is_valid: bool,
 }
 
 impl<'a> Sealing<'a> {
     /// All of the plaintext is elsewhere. `out` is at least [`TAG_LEN`] bytes longer; zeros pad
     /// what it is longer than that.
+    #[inline]
     pub fn apart(counter: u64, plaintext: &'a [u8], out: &'a mut [u8]) -> Self {
         Self::with_head(counter, 0, plaintext, out)
     }
 
     /// All of the plaintext is in `out`, in front of [`TAG_LEN`] bytes for the tag.
+    #[inline]
     pub fn in_place(counter: u64, out: &'a mut [u8]) -> Self {
         let head_len = out.len().saturating_sub(TAG_LEN);
         Self::with_head(counter, head_len, &[], out)
@@ -70,6 +110,7 @@ impl<'a> Sealing<'a> {
 
     /// The first `head_len` bytes of the plaintext are in `out`, the others elsewhere.
     /// `head_len` is a multiple of [`BLOCK_LEN`], unless nothing follows but padding.
+    #[inline]
     pub fn with_head(
         counter: u64,
         head_len: usize,
@@ -77,7 +118,8 @@ impl<'a> Sealing<'a> {
         out: &'a mut [u8],
     ) -> Self {
         Self {
-            nonce: nonce(counter),
+            nonce: Nonce::of_wireguard(counter),
+            is_valid: fit(head_len, plaintext.len(), out.len()),
             head_len,
             plaintext,
             out,
@@ -87,7 +129,7 @@ impl<'a> Sealing<'a> {
     /// With another nonce: 96 bits, all of them the caller's (RFC 8439).
     #[must_use]
     pub fn with_nonce(mut self, nonce: &[u8; 12]) -> Self {
-        self.nonce = words(nonce);
+        self.nonce = Nonce::new(nonce);
         self
     }
 
@@ -147,39 +189,62 @@ impl<'a> Sealing<'a> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn is_valid(&self) -> bool {
-        let Some(room) = self.out.len().checked_sub(TAG_LEN) else {
-            return false;
-        };
-        let Some(room) = room.checked_sub(self.head_len) else {
-            return false;
-        };
-        room >= self.plaintext.len()
-            && (self.plaintext.is_empty() || self.head_len.is_multiple_of(BLOCK_LEN))
-            && is_short_enough(self.out.len())
+        self.is_valid
     }
+}
+
+/// Whether a packet's slices to seal fit together.
+#[inline]
+fn fit(head_len: usize, plaintext_len: usize, out_len: usize) -> bool {
+    let Some(room) = out_len.checked_sub(TAG_LEN) else {
+        return false;
+    };
+    let Some(room) = room.checked_sub(head_len) else {
+        return false;
+    };
+    room >= plaintext_len
+        && (plaintext_len == 0 || head_len.is_multiple_of(BLOCK_LEN))
+        && is_short_enough(out_len)
 }
 
 /// One packet to open, with WireGuard's nonce and no additional data.
 #[derive(Debug)]
 pub struct Opening<'a> {
-    pub(crate) nonce: [u32; 3],
+    pub(crate) nonce: Nonce,
     /// Ciphertext and tag; empty if they are in `out`.
     pub(crate) sealed: &'a [u8],
     pub(crate) out: &'a mut [u8],
+    /// Bytes of ciphertext, if the slices fit together.
+    text_len: usize,
+    is_valid: bool,
     pub(crate) is_authentic: bool,
 }
 
 impl<'a> Opening<'a> {
     /// `body` is ciphertext and tag, and holds the plaintext afterwards. The tag stays.
+    #[inline]
     pub fn in_place(counter: u64, body: &'a mut [u8]) -> Self {
         Self::apart(counter, &[], body)
     }
 
     /// `sealed` is ciphertext and tag; `plaintext` is [`TAG_LEN`] bytes shorter.
+    #[inline]
     pub fn apart(counter: u64, sealed: &'a [u8], plaintext: &'a mut [u8]) -> Self {
+        let is_in_place = sealed.is_empty();
+        let sealed_len = if is_in_place {
+            plaintext.len()
+        } else {
+            sealed.len()
+        };
+        let text_len = sealed_len.wrapping_sub(TAG_LEN);
         Self {
-            nonce: nonce(counter),
+            nonce: Nonce::of_wireguard(counter),
+            is_valid: sealed_len >= TAG_LEN
+                && (is_in_place || plaintext.len() == text_len)
+                && is_short_enough(text_len),
+            text_len,
             sealed,
             out: plaintext,
             is_authentic: false,
@@ -200,13 +265,13 @@ impl<'a> Opening<'a> {
     /// With another nonce: 96 bits, all of them the caller's (RFC 8439).
     #[must_use]
     pub fn with_nonce(mut self, nonce: &[u8; 12]) -> Self {
-        self.nonce = words(nonce);
+        self.nonce = Nonce::new(nonce);
         self
     }
 
     /// The last eight bytes of the nonce: WireGuard's counter.
     pub fn counter(&self) -> u64 {
-        u64::from(self.nonce[1]) | u64::from(self.nonce[2]) << 32
+        self.nonce.counter
     }
 
     /// Ciphertext and tag.
@@ -218,17 +283,15 @@ impl<'a> Opening<'a> {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn is_valid(&self) -> bool {
-        let Some(len) = self.sealed().len().checked_sub(TAG_LEN) else {
-            return false;
-        };
-        (self.sealed.is_empty() || self.out.len() == len) && is_short_enough(len)
+        self.is_valid
     }
 
-    /// Bytes of ciphertext.
+    /// Bytes of ciphertext of a valid packet.
     #[inline(always)]
     pub(crate) fn text_len(&self) -> usize {
-        self.sealed().len() - TAG_LEN
+        self.text_len
     }
 
     /// The ciphertext.
@@ -287,13 +350,15 @@ pub(crate) trait Packets {
     /// How many there are.
     fn count(&self) -> usize;
     /// A packet's nonce.
-    fn nonce(&self, packet: usize) -> [u32; 3];
+    fn nonce(&self, packet: usize) -> Nonce;
     /// Bytes to encrypt or decrypt.
     fn text_len(&self, packet: usize) -> usize;
     /// The ciphertext.
     fn text(&self, packet: usize) -> &[u8];
     /// The blocks that lie whole in one slice and need no look at where they are.
     fn whole_blocks(&self, packet: usize) -> Range<u32>;
+    /// Whether the text is one block that lies whole in one slice.
+    fn is_block(&self, packet: usize) -> bool;
     /// Encrypts or decrypts a block. The first has number 1.
     fn apply<V: Vector>(&mut self, packet: usize, block: u32, key_stream: V);
     /// Where the text of a packet is read and written. Bytes of whole blocks can be.
@@ -344,7 +409,7 @@ impl Packets for [Sealing<'_>] {
     }
 
     #[inline(always)]
-    fn nonce(&self, packet: usize) -> [u32; 3] {
+    fn nonce(&self, packet: usize) -> Nonce {
         self[packet].nonce
     }
 
@@ -375,6 +440,12 @@ impl Packets for [Sealing<'_>] {
     }
 
     #[inline(always)]
+    fn is_block(&self, packet: usize) -> bool {
+        let packet = &self[packet];
+        packet.text_len() == BLOCK_LEN && packet.head_len.max(packet.plaintext.len()) == BLOCK_LEN
+    }
+
+    #[inline(always)]
     fn pointers(&mut self, packet: usize) -> Pointers {
         let packet = &mut self[packet];
         let to = packet.out.as_mut_ptr();
@@ -394,7 +465,7 @@ impl Packets for [Opening<'_>] {
     }
 
     #[inline(always)]
-    fn nonce(&self, packet: usize) -> [u32; 3] {
+    fn nonce(&self, packet: usize) -> Nonce {
         self[packet].nonce
     }
 
@@ -427,6 +498,11 @@ impl Packets for [Opening<'_>] {
     }
 
     #[inline(always)]
+    fn is_block(&self, packet: usize) -> bool {
+        self[packet].text_len() == BLOCK_LEN
+    }
+
+    #[inline(always)]
     fn pointers(&mut self, packet: usize) -> Pointers {
         let packet = &mut self[packet];
         let to = packet.out.as_mut_ptr();
@@ -440,16 +516,7 @@ impl Packets for [Opening<'_>] {
 }
 
 /// A block counter of 32 bits, the first of which makes the one-time key (RFC 8439 section 2.8).
+#[inline]
 fn is_short_enough(len: usize) -> bool {
     len as u64 <= BLOCK_LEN as u64 * (u32::MAX as u64 - 1)
-}
-
-/// Four zero bytes and the counter, little-endian (WireGuard paper 5.4.6).
-fn nonce(counter: u64) -> [u32; 3] {
-    [0, counter as u32, (counter >> 32) as u32]
-}
-
-pub(crate) fn words(nonce: &[u8; 12]) -> [u32; 3] {
-    let (words, _) = nonce.as_chunks::<4>();
-    core::array::from_fn(|i| u32::from_le_bytes(words[i]))
 }

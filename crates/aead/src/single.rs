@@ -7,7 +7,7 @@ use crate::{
     BLOCK_LEN, NotAuthentic, TAG_LEN,
     chacha20::Input,
     lanes::{GROUP, Lanes},
-    packet,
+    packet::Nonce,
     poly1305::{Poly1305, TOP},
     vector::{Vector, transpose64},
 };
@@ -40,7 +40,7 @@ pub(crate) fn open<V: Vector>(
 /// Encrypts or decrypts `text`, and returns the first block of the key stream.
 fn apply<V: Vector>(key: &[u32; 8], nonce: &[u8; 12], text: &mut [u8]) -> V {
     let mut lanes = Lanes::<V>::none();
-    lanes.set_run(0, 0, packet::words(nonce));
+    lanes.set_run(0, 0, Nonce::new(nonce));
     let mut rows = Input { key, lanes }.key_stream();
     let first = rows[0];
     let mut next = 1;

@@ -36,13 +36,14 @@ struct Kernel {
 const SEALS: &str = "sealing decides nothing";
 const OPENS: &str = "whether the tags of an octet are right is what everybody may learn";
 
-const WIPE: &str = "weapon_aead::avx512::wipe_stack";
+const WIPE_SEAL: &str = "weapon_aead::avx512::wipe_stack_of_seal";
+const WIPE_OPEN: &str = "weapon_aead::avx512::wipe_stack_of_open";
 const WIPE_SHORT: &str = "weapon_aead::avx512::wipe_short_stack";
 
 const KERNELS: [Kernel; 4] = [
     Kernel {
         name: "weapon_aead::avx512::Avx512::seal::seal",
-        wipe: WIPE,
+        wipe: WIPE_SEAL,
         published: 0,
         reason: SEALS,
     },
@@ -54,7 +55,7 @@ const KERNELS: [Kernel; 4] = [
     },
     Kernel {
         name: "weapon_aead::avx512::Avx512::open::open",
-        wipe: WIPE,
+        wipe: WIPE_OPEN,
         published: 1,
         reason: OPENS,
     },

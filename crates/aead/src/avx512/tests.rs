@@ -99,7 +99,7 @@ fn check(left: &[u8], count: usize, len: usize) {
     let wiped = if len <= BLOCK_LEN {
         SHORT_STACK_BYTES
     } else {
-        STACK_BYTES
+        SEAL_STACK_BYTES.max(OPEN_STACK_BYTES)
     };
     assert!(used < wiped + 4096, "{used} bytes of stack");
 }
