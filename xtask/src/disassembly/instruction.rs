@@ -8,8 +8,10 @@ pub(super) struct Instruction {
     pub(super) operands: Vec<Operand>,
     /// The register that says which lanes are meant, and whether the others become zero.
     pub(super) mask: Option<(Register, bool)>,
-    /// Where a jump goes, and what `objdump` calls it.
+    /// Where a jump goes, or a call; of a call by pointer, where the pointer is.
     pub(super) target: Option<u64>,
+    /// Calls what ends in a panic.
+    pub(super) is_panic: bool,
     pub(super) text: String,
 }
 
@@ -93,7 +95,8 @@ impl Instruction {
     pub(super) fn parse(line: &str) -> Option<Self> {
         let (address, rest) = line.split_once(":\t")?;
         let address = u64::from_str_radix(address.trim(), 16).ok()?;
-        let text = rest.split('#').next().unwrap_or_default().trim().to_owned();
+        let (text, comment) = rest.split_once('#').unwrap_or((rest, ""));
+        let text = text.trim().to_owned();
         let mut words = text.split_whitespace().filter(|word| !is_prefix(word));
         let mnemonic = words.next()?.to_owned();
         let arguments = words.collect::<Vec<_>>().join(" ");
@@ -103,11 +106,12 @@ impl Instruction {
             operands: Vec::new(),
             mask: None,
             target: None,
+            is_panic: false,
             text: text.clone(),
         };
         if made.is_jump() || made.mnemonic == "call" {
-            let target = arguments.split(' ').next().unwrap_or_default();
-            made.target = u64::from_str_radix(target, 16).ok();
+            let number = |text: &str| u64::from_str_radix(text.split_whitespace().next()?, 16).ok();
+            made.target = number(&arguments).or_else(|| number(comment));
             return Some(made);
         }
         for operand in split_operands(&arguments) {
@@ -122,7 +126,7 @@ impl Instruction {
 
     /// Nothing follows it.
     pub(super) fn is_end(&self) -> bool {
-        matches!(self.mnemonic.as_str(), "jmp" | "ret" | "ud2" | "int3")
+        self.is_panic || matches!(self.mnemonic.as_str(), "jmp" | "ret" | "ud2" | "int3")
     }
 
     fn push_operand(&mut self, text: &str) -> Option<()> {

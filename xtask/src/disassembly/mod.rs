@@ -155,15 +155,34 @@ fn judge(kernel: &Kernel, code: &[Instruction]) -> usize {
     bad
 }
 
+/// Functions of Rust's library that end in a panic. What stands behind a call of one is another way's.
+const PANICS: [&str; 6] = [
+    "core::panicking::panic",
+    "core::slice::index::slice_",
+    "core::slice::copy_from_slice_impl::len_mismatch_fail",
+    "core::option::expect_failed",
+    "core::option::unwrap_failed",
+    "core::result::unwrap_failed",
+];
+
 /// The instructions of the kernels, and of what wipes their stack.
 fn functions_in(program: &Path) -> Result<BTreeMap<String, Vec<Instruction>>> {
-    let output = Command::new("objdump")
-        .args([
+    let listing = objdump(
+        &[
             "--disassemble",
             "--demangle",
             "--no-show-raw-insn",
             "--wide",
-        ])
+        ],
+        program,
+    )?;
+    let relocations = objdump(&["--dynamic-reloc"], program)?;
+    functions_of(&listing, &relocations)
+}
+
+fn objdump(options: &[&str], program: &Path) -> Result<String> {
+    let output = Command::new("objdump")
+        .args(options)
         .arg(program)
         .output()
         .context("cannot run objdump")?;
@@ -172,16 +191,15 @@ fn functions_in(program: &Path) -> Result<BTreeMap<String, Vec<Instruction>>> {
         "objdump cannot read {}",
         program.display()
     );
-    functions_of(&String::from_utf8_lossy(&output.stdout))
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-fn functions_of(listing: &str) -> Result<BTreeMap<String, Vec<Instruction>>> {
+fn functions_of(listing: &str, relocations: &str) -> Result<BTreeMap<String, Vec<Instruction>>> {
+    let panics = panics_of(listing, relocations);
     let mut functions: BTreeMap<String, Vec<Instruction>> = BTreeMap::new();
     let mut current = None;
     for line in listing.lines() {
-        if let Some((_, name)) = line.split_once(" <")
-            && let Some(name) = name.strip_suffix(">:")
-        {
+        if let Some((_, name)) = heading(line) {
             let is_asked_for = KERNELS
                 .iter()
                 .any(|kernel| [kernel.name, kernel.wipe].contains(&name));
@@ -192,7 +210,13 @@ fn functions_of(listing: &str) -> Result<BTreeMap<String, Vec<Instruction>>> {
             continue;
         };
         match Instruction::parse(line) {
-            Some(instruction) => code.push(instruction),
+            Some(mut instruction) => {
+                let target = instruction
+                    .target
+                    .filter(|_| instruction.mnemonic == "call");
+                instruction.is_panic = target.is_some_and(|target| panics.contains(&target));
+                code.push(instruction);
+            }
             None => ensure!(
                 !line.contains(":\t"),
                 "cannot read this instruction: {line}"
@@ -200,6 +224,31 @@ fn functions_of(listing: &str) -> Result<BTreeMap<String, Vec<Instruction>>> {
         }
     }
     Ok(functions)
+}
+
+/// Address and name of the function that begins here.
+fn heading(line: &str) -> Option<(&str, &str)> {
+    let (address, name) = line.split_once(" <")?;
+    Some((address, name.strip_suffix(">:")?))
+}
+
+/// Where functions are that end in a panic, and where pointers to them are.
+fn panics_of(listing: &str, relocations: &str) -> BTreeSet<u64> {
+    let number = |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).ok();
+    let functions: BTreeSet<u64> = listing
+        .lines()
+        .filter_map(heading)
+        .filter(|(_, name)| PANICS.iter().any(|panic| name.starts_with(panic)))
+        .filter_map(|(address, _)| number(address))
+        .collect();
+    let pointers = relocations.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        let pointer = number(words.next()?)?;
+        let (_, function) = words.nth(1)?.split_once("*ABS*+")?;
+        functions.contains(&number(function)?).then_some(pointer)
+    });
+    let pointers: Vec<u64> = pointers.collect();
+    functions.into_iter().chain(pointers).collect()
 }
 
 /// Follows all ways through `code` until nothing more is learnt, then lists what leaks where.
@@ -493,8 +542,26 @@ mod tests {
     fn the_kernels_are_found_in_a_listing() {
         let listing = "\n0000000000000010 <weapon_aead::avx512::Avx512::seal::seal>:\n  \
                        10:\tret\n\n0000000000000020 <other>:\n  20:\tfld1\n";
-        let functions = functions_of(listing).expect("it can be read");
+        let functions = functions_of(listing, "").expect("it can be read");
         assert_eq!(functions.len(), 1);
         assert_eq!(functions[KERNELS[0].name].len(), 1);
+    }
+
+    #[test]
+    fn nothing_follows_a_panic() {
+        let listing = "0000000000000010 <weapon_aead::avx512::Avx512::seal::seal>:\n  \
+                       10:\tcall 40 <core::panicking::panic_fmt>\n  \
+                       11:\tcall *0x30(%rip)        # 50 <_DYNAMIC+0x3c8>\n  \
+                       12:\tcall *0x38(%rip)        # 58 <_DYNAMIC+0x3d0>\n  \
+                       13:\tcall 60 <other>\n\n\
+                       0000000000000040 <core::panicking::panic_fmt>:\n\
+                       0000000000000044 <core::slice::index::slice_index_fail>:\n\
+                       0000000000000060 <other>:\n";
+        let relocations = "0000000000000050 R_X86_64_RELATIVE  *ABS*+0x0000000000000044\n\
+                           0000000000000058 R_X86_64_RELATIVE  *ABS*+0x0000000000000060\n";
+        let functions = functions_of(listing, relocations).expect("it can be read");
+        let code = functions[KERNELS[0].name].iter();
+        let ends: Vec<bool> = code.map(Instruction::is_end).collect();
+        assert_eq!(ends, [true, true, false, false]);
     }
 }
