@@ -230,6 +230,14 @@ mod tests {
         assert_ne!(fold(1 << 63, 1), fold(0, 1));
     }
 
+    /// Nobody can bring it about, and if it happened, flows would still be apart.
+    #[test]
+    fn an_address_that_meets_the_seed_does_not_hide_the_other() {
+        let seed = [0x0123_4567_89ab_cdef, 0];
+        let hash = |one: u64| mix([[one, 1], [2, seed[0]]], (3, 4), seed);
+        assert_ne!(hash(5), hash(6));
+    }
+
     #[test]
     fn whatever_differs_the_hash_does_too() {
         let key = Key {

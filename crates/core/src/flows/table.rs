@@ -255,8 +255,9 @@ impl FlowTable {
     ) {
         let Some(place) = place else { return };
         let Some(entry) = set.at(place) else { return };
-        if self.events.is_open() && !told.is_full() {
-            told.push(entry.event(EventKind::End(reason), now));
+        if self.events.is_open() {
+            // A flow ends under its own key or not, another one for its room, and one begins.
+            let _there_is_room = told.try_push(entry.event(EventKind::End(reason), now));
         }
         set.clear(place);
         self.counts.end(reason);
@@ -340,7 +341,8 @@ impl FlowTable {
     fn locate(&self, key: &Key) -> (u32, u32) {
         let hash = key.hash(self.seed);
         let index = (hash >> 32) as u32 & (self.sets.len() as u32).wrapping_sub(1);
-        (index, hash as u32 | 1)
+        // No flow has the tag of an empty place.
+        (index, (hash as u32).max(1))
     }
 
     #[inline]
