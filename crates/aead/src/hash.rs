@@ -210,7 +210,8 @@ impl<V: Vector> Hash<V> {
     }
 }
 
-/// Four blocks of each message, `at` bytes behind `starts`: words 2 *i* and 2 *i* + 1 are block *i*.
+/// Four blocks of each message, `at` bytes behind `starts`: words 2 *i* and 2 *i* + 1 are block
+/// *i*.
 ///
 /// # Safety
 /// [`BLOCK_LEN`] bytes can be read there.

@@ -1,10 +1,6 @@
 //! What each lane of ChaCha20 needs: a counter and a nonce.
 
-use crate::{
-    hash::OCTET,
-    packet::{Nonce, Packets},
-    vector::Vector,
-};
+use crate::{hash::OCTET, nonce::Nonce, packet::Packets, vector::Vector};
 
 /// Lanes of ChaCha20. A group is two halves of an octet's lanes each.
 pub(crate) const GROUP: usize = 2 * OCTET;

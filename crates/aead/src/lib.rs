@@ -46,6 +46,7 @@ mod hash;
 mod lanes;
 #[cfg(feature = "library")]
 mod library;
+mod nonce;
 mod plain;
 mod poly1305;
 mod ragged;

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-use crate::{NotAuthentic, Opening, Sealing, TAG_LEN, packet};
+use crate::{NotAuthentic, Opening, Sealing, TAG_LEN, nonce};
 
 /// A key of aws-lc, which erases itself.
 #[derive(Debug)]
@@ -85,6 +85,6 @@ impl LibraryKey {
 }
 
 #[inline]
-fn nonce(nonce: packet::Nonce) -> Nonce {
+fn nonce(nonce: nonce::Nonce) -> Nonce {
     Nonce::assume_unique_for_key(nonce.to_bytes())
 }

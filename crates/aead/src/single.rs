@@ -7,7 +7,7 @@ use crate::{
     BLOCK_LEN, NotAuthentic, TAG_LEN,
     chacha20::Input,
     lanes::{GROUP, Lanes},
-    packet::Nonce,
+    nonce::Nonce,
     poly1305::{Poly1305, TOP},
     vector::{Vector, transpose64},
 };

@@ -155,7 +155,8 @@ fn judge(kernel: &Kernel, code: &[Instruction]) -> usize {
     bad
 }
 
-/// Functions of Rust's library that end in a panic. What stands behind a call of one is another way's.
+/// Functions of Rust's library that end in a panic. What stands behind a call of one is reached
+/// from elsewhere.
 const PANICS: [&str; 6] = [
     "core::panicking::panic",
     "core::slice::index::slice_",
