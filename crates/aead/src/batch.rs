@@ -166,11 +166,7 @@ impl<'a, V: Vector> Work<'a, V> {
         if steps == 0 {
             return self.input().key_stream();
         }
-        let texts = before.texts();
-        let mut starts = [core::ptr::null(); OCTET];
-        for lane in 0..OCTET {
-            starts[lane] = texts[lane].as_ptr().wrapping_add(hash.next_at(lane));
-        }
+        let starts = hash.starts(before.texts().map(<[u8]>::as_ptr));
         if steps == 1 {
             // SAFETY: this step is smooth: each lane has a block of its message for it.
             unsafe { key_stream_and_hash::<V, 1>(self.input(), hash, &starts) }
@@ -264,14 +260,10 @@ impl<'a, V: Vector> Work<'a, V> {
                 if groups == 0 || hash.taken() + 2 > blocks {
                     return;
                 }
-                let mut starts = [core::ptr::null(); OCTET];
-                for lane in 0..OCTET {
-                    let start = match &messages {
-                        Some(messages) => messages[lane].as_ptr(),
-                        None => text[lane].to.cast_const(),
-                    };
-                    starts[lane] = start.wrapping_add(hash.next_at(lane));
-                }
+                let starts = hash.starts(match messages {
+                    Some(messages) => messages.map(<[u8]>::as_ptr),
+                    None => text.map(|text| text.to.cast_const()),
+                });
                 // SAFETY: two blocks for each group are whole, from `block` on, in every packet.
                 // As many steps are smooth: each lane has a block of its message for each.
                 unsafe { apply_and_hash(self.input(), &text, at, groups, hash, &starts) };
@@ -298,11 +290,8 @@ impl<'a, V: Vector> Work<'a, V> {
             ($($lane:literal)*) => { $(
                 let row = rows[FIRST + $lane];
                 if is_whole {
-                    let Pointers { from, to } = octet.pointers($lane);
                     // SAFETY: `block` is whole in every packet of the octet.
-                    let text = unsafe { V::load_at(from.wrapping_add(at)) };
-                    // SAFETY: as above.
-                    unsafe { text.xor(row).store_at(to.wrapping_add(at)) };
+                    unsafe { octet.pointers($lane).apply(at, row) };
                 } else {
                     octet.apply($lane, block, row);
                 }

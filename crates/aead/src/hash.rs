@@ -119,10 +119,7 @@ impl<V: Vector> Hash<V> {
                 self.rough_step(self.steps, messages);
                 continue;
             }
-            let mut starts = [core::ptr::null(); OCTET];
-            for lane in 0..OCTET {
-                starts[lane] = messages[lane].as_ptr().wrapping_add(self.next_at(lane));
-            }
+            let starts = self.starts(messages.map(<[u8]>::as_ptr));
             for step in 0..smooth {
                 // SAFETY: this step is smooth: each lane has a block of its message for it.
                 let words = unsafe { words_at(&starts, step * BLOCK_LEN) };
@@ -132,10 +129,13 @@ impl<V: Vector> Hash<V> {
         }
     }
 
-    /// Where in its message the next step of a lane begins, if that is smooth.
+    /// Where in each message the next step begins, if that is smooth.
     #[inline(always)]
-    pub(crate) fn next_at(&self, lane: usize) -> usize {
-        self.step * BLOCK_LEN - self.leads[lane]
+    pub(crate) fn starts(&self, mut messages: [*const u8; OCTET]) -> [*const u8; OCTET] {
+        for (message, lead) in messages.iter_mut().zip(&self.leads) {
+            *message = message.wrapping_add(self.step * BLOCK_LEN - lead);
+        }
+        messages
     }
 
     /// So many steps were taken elsewhere.
@@ -173,11 +173,7 @@ impl<V: Vector> Hash<V> {
     #[inline(always)]
     fn tops(&self, at: usize) -> V {
         let top = |lead: usize| if lead <= at { TOP } else { 0 };
-        if self.is_level {
-            V::splat64(top(self.leads[0]))
-        } else {
-            V::from64(&self.leads.map(top))
-        }
+        per_lane(&self.leads, self.is_level, top)
     }
 
     #[inline(always)]
@@ -189,11 +185,8 @@ impl<V: Vector> Hash<V> {
     /// Two words of each tag, once all steps were taken.
     #[inline(always)]
     fn finish(&mut self) -> [V; 2] {
-        self.poly.absorb_lens(if self.is_level {
-            V::splat64(self.lens[0] as u64)
-        } else {
-            V::from64(&self.lens.map(|len| len as u64))
-        });
+        let lens = per_lane(&self.lens, self.is_level, |len| len as u64);
+        self.poly.absorb_lens(lens);
         self.poly.finish()
     }
 
@@ -246,11 +239,7 @@ pub(crate) fn one_step<V: Vector>(
         tops(lens, is_level, 2),
         tops(lens, is_level, 3),
     ];
-    let lens = if is_level {
-        V::splat64(lens[0] as u64)
-    } else {
-        V::from64(&lens.map(|len| len as u64))
-    };
+    let lens = per_lane(lens, is_level, |len| len as u64);
     poly1305::four_blocks([r0, r1, s0, s1], &words, &tops, lens)
 }
 
@@ -273,10 +262,16 @@ fn lead(len: usize) -> usize {
 #[inline(always)]
 fn tops<V: Vector>(lens: &[usize; OCTET], is_level: bool, block: usize) -> V {
     let top = |len| if lead(len) <= block { TOP } else { 0 };
+    per_lane(lens, is_level, top)
+}
+
+/// A word for each lane, made of its number. `is_level` says that all numbers are one.
+#[inline(always)]
+fn per_lane<V: Vector>(numbers: &[usize; OCTET], is_level: bool, word: impl Fn(usize) -> u64) -> V {
     if is_level {
-        V::splat64(top(lens[0]))
+        V::splat64(word(numbers[0]))
     } else {
-        V::from64(&lens.map(top))
+        V::from64(&numbers.map(word))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use aws_lc_rs::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
 
-use crate::{NotAuthentic, Opening, Sealing, TAG_LEN, nonce};
+use crate::{NotAuthentic, Opening, Sealing, TAG_LEN};
 
 /// A key of aws-lc, which erases itself.
 #[derive(Debug)]
@@ -18,23 +18,18 @@ impl LibraryKey {
     /// Seals a packet that is valid.
     #[inline(always)]
     pub(crate) fn seal(&self, packet: &mut Sealing<'_>) {
+        let nonce = Nonce::assume_unique_for_key(packet.nonce.to_bytes());
         let len = packet.text_len();
         let (text, tag) = packet.out.split_at_mut(len);
         let sealed = if packet.head_len == 0 && packet.plaintext.len() == len {
-            self.0.seal_out_of_place_scatter(
-                nonce(packet.nonce),
-                Aad::empty(),
-                packet.plaintext,
-                text,
-                &[],
-                tag,
-            )
+            self.0
+                .seal_out_of_place_scatter(nonce, Aad::empty(), packet.plaintext, text, &[], tag)
         } else {
             let (plaintext, padding) = text[packet.head_len..].split_at_mut(packet.plaintext.len());
             plaintext.copy_from_slice(packet.plaintext);
             padding.fill(0);
             self.0
-                .seal_in_place_separate_tag(nonce(packet.nonce), Aad::empty(), text)
+                .seal_in_place_separate_tag(nonce, Aad::empty(), text)
                 .map(|made| tag.copy_from_slice(made.as_ref()))
         };
         sealed.expect("the lengths were checked");
@@ -70,7 +65,7 @@ impl LibraryKey {
     /// Opens a packet; false if it is not authentic.
     #[inline(always)]
     pub(crate) fn open(&self, packet: &mut Opening<'_>) -> bool {
-        let nonce = nonce(packet.nonce);
+        let nonce = Nonce::assume_unique_for_key(packet.nonce.to_bytes());
         if packet.sealed.is_empty() {
             return self
                 .0
@@ -82,9 +77,4 @@ impl LibraryKey {
             .open_separate_gather(nonce, Aad::empty(), ciphertext, tag, packet.out)
             .is_ok()
     }
-}
-
-#[inline]
-fn nonce(nonce: nonce::Nonce) -> Nonce {
-    Nonce::assume_unique_for_key(nonce.to_bytes())
 }

@@ -181,6 +181,7 @@ pub struct Opening<'a> {
     pub(crate) out: &'a mut [u8],
     /// Bytes of ciphertext, if the slices fit together.
     text_len: usize,
+    /// Whether they do.
     is_valid: bool,
     pub(crate) is_authentic: bool,
 }
@@ -308,6 +309,21 @@ pub(crate) struct Pointers {
     pub(crate) to: *mut u8,
 }
 
+impl Pointers {
+    /// Encrypts or decrypts the block `at` bytes behind the first, and returns what it is now.
+    ///
+    /// # Safety
+    /// That block is whole: it can be read and written.
+    #[inline(always)]
+    pub(crate) unsafe fn apply<V: Vector>(self, at: usize, key_stream: V) -> V {
+        // SAFETY: the caller vouches for this block of `from`.
+        let block = unsafe { V::load_at(self.from.wrapping_add(at)) }.xor(key_stream);
+        // SAFETY: the caller vouches for this block of `to`.
+        unsafe { block.store_at(self.to.wrapping_add(at)) };
+        block
+    }
+}
+
 /// An octet: one to eight packets, as the algorithm sees them.
 pub(crate) trait Packets {
     /// How many there are.
@@ -320,8 +336,6 @@ pub(crate) trait Packets {
     fn text(&self, packet: usize) -> &[u8];
     /// The blocks that lie whole in one slice and need no look at where they are.
     fn whole_blocks(&self, packet: usize) -> Range<u32>;
-    /// Whether the text is one block that lies whole in one slice.
-    fn is_block(&self, packet: usize) -> bool;
     /// Encrypts or decrypts a block. The first has number 1.
     fn apply<V: Vector>(&mut self, packet: usize, block: u32, key_stream: V);
     /// Where the text of a packet is read and written. Bytes of whole blocks can be.
@@ -403,12 +417,6 @@ impl Packets for [Sealing<'_>] {
     }
 
     #[inline(always)]
-    fn is_block(&self, packet: usize) -> bool {
-        let packet = &self[packet];
-        packet.text_len() == BLOCK_LEN && packet.head_len.max(packet.plaintext.len()) == BLOCK_LEN
-    }
-
-    #[inline(always)]
     fn pointers(&mut self, packet: usize) -> Pointers {
         let packet = &mut self[packet];
         let to = packet.out.as_mut_ptr();
@@ -458,11 +466,6 @@ impl Packets for [Opening<'_>] {
         } else {
             0..0
         }
-    }
-
-    #[inline(always)]
-    fn is_block(&self, packet: usize) -> bool {
-        self[packet].text_len() == BLOCK_LEN
     }
 
     #[inline(always)]

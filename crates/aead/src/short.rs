@@ -9,7 +9,7 @@ use crate::{
     chacha20::Input,
     hash::{self, OCTET},
     lanes::{GROUP, Lanes},
-    packet::{Packets, Pointers},
+    packet::Packets,
     vector::Vector,
 };
 
@@ -48,7 +48,7 @@ pub(crate) fn open<V: Vector>(key: &[u32; 8], octet: &mut [Opening<'_>]) {
     for (lane, packet) in octet.iter_mut().enumerate() {
         packet.is_authentic = authentic >> lane & 1 != 0;
     }
-    if authentic == u8::MAX && are_blocks(octet) {
+    if are_blocks(octet) {
         apply_whole(octet, &rows);
     } else {
         apply(octet, &rows);
@@ -56,10 +56,11 @@ pub(crate) fn open<V: Vector>(key: &[u32; 8], octet: &mut [Opening<'_>]) {
     V::clear_registers();
 }
 
-/// Whether there are eight packets of one whole block each, as acknowledgments of TCP are.
+/// Whether there are eight packets of one whole block each to encrypt or decrypt, as
+/// acknowledgments of TCP are.
 #[inline(always)]
 fn are_blocks<P: Packets + ?Sized>(octet: &P) -> bool {
-    octet.count() == OCTET && (0..OCTET).all(|packet| octet.is_block(packet))
+    octet.count() == OCTET && (0..OCTET).all(|packet| octet.whole_blocks(packet).contains(&1))
 }
 
 /// The ciphertexts as they are hashed.
@@ -129,14 +130,10 @@ fn apply<V: Vector, P: Packets + ?Sized>(octet: &mut P, rows: &[V; OCTET]) {
 #[inline(always)]
 fn apply_whole<V: Vector, P: Packets + ?Sized>(octet: &mut P, rows: &[V; OCTET]) -> [V; OCTET] {
     macro_rules! rows {
-        ($($lane:literal)*) => { [ $( {
-            let Pointers { from, to } = octet.pointers($lane);
-            // SAFETY: the packet's text is a block that lies whole in one slice: it can be read.
-            let block = unsafe { V::load_at(from) }.xor(rows[$lane]);
-            // SAFETY: as above, and written.
-            unsafe { block.store_at(to) };
-            block
-        } ),* ] };
+        ($($lane:literal)*) => { [ $(
+            // SAFETY: the first block of each packet is whole.
+            unsafe { octet.pointers($lane).apply(0, rows[$lane]) }
+        ),* ] };
     }
     rows!(0 1 2 3 4 5 6 7)
 }

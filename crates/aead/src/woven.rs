@@ -127,11 +127,8 @@ unsafe fn apply_rows<V: Vector>(rows: &[V; 16], text: &[Pointers; OCTET], at: us
         ($($lane:literal)*) => { $(
             for second in 0..2 {
                 let at = at + second * BLOCK_LEN;
-                // SAFETY: the caller vouches for this block of `from`.
-                let block = unsafe { V::load_at(text[$lane].from.wrapping_add(at)) };
-                let block = block.xor(rows[second * OCTET + $lane]);
-                // SAFETY: the caller vouches for this block of `to`.
-                unsafe { block.store_at(text[$lane].to.wrapping_add(at)) };
+                // SAFETY: the caller vouches for this block.
+                unsafe { text[$lane].apply(at, rows[second * OCTET + $lane]) };
             }
         )* };
     }

@@ -256,7 +256,7 @@ impl FlowTable {
         let Some(place) = place else { return };
         let Some(entry) = set.at(place) else { return };
         if self.events.is_open() {
-            // A flow ends under its own key or not, another one for its room, and one begins.
+            // Three are told at most: this flow ends, another one for its room, and one begins.
             let _there_is_room = told.try_push(entry.event(EventKind::End(reason), now));
         }
         set.clear(place);
