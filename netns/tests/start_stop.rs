@@ -156,17 +156,19 @@ fn p103_a_thousand_rounds_leave_nothing() {
             resident_bytes().saturating_sub(resident)
         });
         let growth = parts.into_iter().min().unwrap_or_default() * PARTS as u64;
-        (before, held(), growth)
+        // The kernel wakes who joins a thread before it takes the thread off its list: one more may
+        // be listed for a moment, now and then, and could have been in `before`.
+        let after = until("no more threads than before", PATIENCE, || {
+            Some(held()).filter(|now| now.threads <= before.threads)
+        });
+        (before, after, growth)
     });
     println!(
         "{ROUNDS} rounds in {:?}, {} KiB grown, {after:?}",
         start.elapsed(),
         growth >> 10
     );
-    assert_eq!(
-        (after.descriptors, after.threads),
-        (before.descriptors, before.threads)
-    );
+    assert_eq!(after.descriptors, before.descriptors);
     // The allocator may have split or joined a few.
     assert!(
         after.mappings <= before.mappings + 20,
