@@ -253,6 +253,12 @@ impl Vector for Zmm {
     }
 
     #[inline(always)]
+    fn prefetch(bytes: *mut u8) {
+        // SAFETY: a prefetch reads nothing, and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.cast()) };
+    }
+
+    #[inline(always)]
     fn load_window(bytes: &[u8], at: isize) -> Self {
         let mask = window_mask(bytes.len(), at);
         let start = bytes.as_ptr().wrapping_offset(at).cast();

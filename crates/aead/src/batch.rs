@@ -23,7 +23,7 @@ use crate::{
     packet::{Packets, Pointers},
     ragged::Ragged,
     vector::Vector,
-    woven::{apply, apply_and_hash, key_stream_and_hash},
+    woven::{apply, apply_and_hash, fetch_first, key_stream_and_hash},
 };
 
 /// Seals packets that are valid. `key` is the key's words.
@@ -36,6 +36,9 @@ pub(crate) fn seal<V: Vector>(key: &[u32; 8], packets: &mut [Sealing<'_>]) {
     for octet in packets.chunks_mut(OCTET) {
         let lens = octet.lens();
         let mut work = Work::<V>::new(key, octet, &lens);
+        if work.is_even {
+            fetch_first::<V>(&pointers(octet), 0);
+        }
         let rows = work.first_rows(&mut hash, before);
         finish(hash, before);
         hash = Hash::new(&first_half(&rows), &lens);
@@ -260,13 +263,18 @@ impl<'a, V: Vector> Work<'a, V> {
                 if groups == 0 || hash.taken() + 2 > blocks {
                     return;
                 }
-                let starts = hash.starts(match messages {
-                    Some(messages) => messages.map(<[u8]>::as_ptr),
-                    None => text.map(|text| text.to.cast_const()),
-                });
-                // SAFETY: two blocks for each group are whole, from `block` on, in every packet.
-                // As many steps are smooth: each lane has a block of its message for each.
-                unsafe { apply_and_hash(self.input(), &text, at, groups, hash, &starts) };
+                let input = self.input();
+                if let Some(messages) = messages {
+                    let starts = hash.starts(messages.map(<[u8]>::as_ptr));
+                    // SAFETY: two blocks for each group are whole, from `block` on, in every
+                    // packet. As many steps are smooth: each lane has a block of its message for
+                    // each.
+                    unsafe { apply_and_hash::<V, false>(input, &text, at, groups, hash, &starts) };
+                } else {
+                    let starts = hash.starts(text.map(|text| text.to.cast_const()));
+                    // SAFETY: as above.
+                    unsafe { apply_and_hash::<V, true>(input, &text, at, groups, hash, &starts) };
+                }
             }
         }
         self.block += 2 * groups as u32;

@@ -39,6 +39,9 @@ pub(crate) trait Vector: Copy {
     /// # Safety
     /// [`BLOCK_LEN`] bytes can be written at `bytes`.
     unsafe fn store_at(self, bytes: *mut u8);
+    /// A hint: the cache line that `bytes` points into will be written soon. It need not exist.
+    #[inline(always)]
+    fn prefetch(_bytes: *mut u8) {}
     /// The block that begins `at` bytes behind the start of `bytes`, or before it; zeros wherever
     /// there is nothing of `bytes`.
     fn load_window(bytes: &[u8], at: isize) -> Self;

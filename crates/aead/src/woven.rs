@@ -36,12 +36,35 @@ pub(crate) unsafe fn apply<V: Vector>(
     }
 }
 
-/// As [`apply`]; and `hash` takes two steps, which are smooth, in each group.
+/// Groups after which the lines are written that are fetched now. A group takes longer than a line
+/// takes from the cache of all cores.
+const GROUPS_AHEAD: usize = 2;
+
+/// Fetches the lines where the first groups from block `at` on will be written, as many as
+/// [`apply_and_hash`] begins too late for.
+#[inline(always)]
+pub(crate) fn fetch_first<V: Vector>(text: &[Pointers; OCTET], at: usize) {
+    for group in 0..GROUPS_AHEAD {
+        fetch::<V>(text, at + group * 2 * BLOCK_LEN);
+    }
+}
+
+/// Fetches the lines where a group will be written.
+#[inline(always)]
+fn fetch<V: Vector>(text: &[Pointers; OCTET], at: usize) {
+    for text in text {
+        V::prefetch(text.to.wrapping_add(at));
+        V::prefetch(text.to.wrapping_add(at + BLOCK_LEN));
+    }
+}
+
+/// As [`apply`]; and `hash` takes two steps, which are smooth, in each group. With `FETCH`, the
+/// lines that are written are fetched before.
 ///
 /// # Safety
 /// As for [`apply`]; and from each of `messages` on, two blocks can be read for each group.
 #[inline(always)]
-pub(crate) unsafe fn apply_and_hash<V: Vector>(
+pub(crate) unsafe fn apply_and_hash<V: Vector, const FETCH: bool>(
     mut input: Input<'_, V>,
     text: &[Pointers; OCTET],
     at: usize,
@@ -51,6 +74,9 @@ pub(crate) unsafe fn apply_and_hash<V: Vector>(
 ) {
     let mut h = hash.poly.h;
     for group in 0..groups {
+        if FETCH {
+            fetch::<V>(text, at + (group + GROUPS_AHEAD) * 2 * BLOCK_LEN);
+        }
         let mut v = input.state();
         for half in 0..2 {
             let message_at = (2 * group + half) * BLOCK_LEN;

@@ -534,6 +534,19 @@ mod tests {
     }
 
     #[test]
+    fn a_prefetch_tells_its_address_and_changes_nothing() {
+        let lines = [
+            "mov (%rdi),%eax",
+            "prefetcht0 0x40(%rsi)",
+            "prefetcht0 (%rsi,%rax,1)",
+            "test %esi,%esi",
+            "je 5 <f+0x5>",
+            "ret",
+        ];
+        assert_eq!(found(&lines), [(2, Leak::Address)]);
+    }
+
+    #[test]
     fn what_is_not_known_is_not_passed() {
         assert_eq!(found(&["cpuid", "ret"]), [(0, Leak::Unknown)]);
         assert_eq!(found(&["jmp *%rax"]), [(0, Leak::Elsewhere)]);

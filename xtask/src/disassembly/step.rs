@@ -59,7 +59,8 @@ pub(super) fn step(state: &mut State, it: &Instruction, leak: &mut dyn FnMut(Lea
         check_addresses(state, it, leak);
     }
     match name {
-        _ if name.starts_with("nop") => {}
+        // A prefetch tells its address, which is checked above, and changes nothing.
+        _ if name.starts_with("nop") || name.starts_with("prefetch") => {}
         "ret" | "ud2" | "int3" | "endbr64" | "vzeroupper" | "xchg" if it.operands.len() < 2 => {}
         "jmp" | "jrcxz" | "jecxz" if it.target.is_none() => leak(Leak::Elsewhere),
         "jmp" => {}
